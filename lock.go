@@ -1,0 +1,159 @@
+package hourbell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Why a slot fires once.
+//
+// The lock does not make it so. It only says who works on a schedule, so that replicas share the work instead of
+// repeating it, and so that a person can see it. A lock can always be held by somebody who no longer should: its
+// holder was stopped for an hour between two lines, and the lock was taken over in the meantime.
+//
+// What makes a slot fire once is the fenced advance. The token is the version of the row and grows with every change
+// of enabled, removed, cron, zone, next_run_at, debt or lock. The transaction that inserts the runs of a slot moves
+// next_run_at past it, and does so only where token and holder are still those of the claim. So of all that ever
+// claimed a row at next_run_at, one commits, and who comes later finds another token. Giving back and recording a
+// failure are fenced the same way.
+//
+// Behind it stands a unique index over CRON fires. With a right fence nothing ever reaches it.
+//
+// What is due is judged by one clock, the database's, read by the claiming statement itself and returned with the
+// claim. No instant read earlier judges anything, and the advance checks once more that the clock has reached the slot.
+
+// The heartbeat of a Worker, and when a Worker is taken for dead.
+const (
+	heartbeatEvery    = 10 * time.Second
+	deadAfter         = 30 * time.Second
+	heartbeatDeadline = 5 * time.Second
+)
+
+// claim locks a batch of due schedules.
+func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
+	defer cancel()
+	request := ClaimRequest{
+		Worker: s.worker.ID, Limit: s.limit, LockTTL: s.cfg.LockTTL, MaxHold: s.cfg.PollInterval, Except: s.exceptions(),
+	}
+	if s.contact.steady() {
+		request.Dead = deadAfter
+	}
+	claims, err := s.store.Claim(ctx, request)
+	if err != nil {
+		return Claims{}, fmt.Errorf("hourbell: claim due schedules: %w", err)
+	}
+	s.contact.seen()
+	for i := range claims.Rows {
+		claims.Rows[i].At = claims.At
+	}
+	return claims, nil
+}
+
+// giveBack clears the locks of claims that are not going to be settled; their debts stay.
+func (s *Scheduler) giveBack(ctx context.Context, claims []Claim) error {
+	if len(claims) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
+	defer cancel()
+	if err := s.store.GiveBack(ctx, s.worker.ID, claims); err != nil {
+		return fmt.Errorf("hourbell: give back %d claims: %w", len(claims), err)
+	}
+	return nil
+}
+
+// noteTakeovers records the locks that were taken over from a worker that is stopped, dead or stalled.
+func (s *Scheduler) noteTakeovers(ctx context.Context, claims []Claim) {
+	var events []Event
+	for _, c := range claims {
+		if c.HeldBy == "" || c.HeldBy == s.worker.ID {
+			continue
+		}
+		events = append(events, Event{
+			ScheduleID: c.ID, Kind: eventLockExpired, Actor: s.worker.ID,
+			Detail: "taken over from worker " + c.HeldBy,
+		})
+	}
+	if len(events) == 0 {
+		return
+	}
+	s.log.WarnContext(ctx, "hourbell: locks taken over", "count", len(events), "first", events[0].ScheduleID)
+	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
+	defer cancel()
+	if err := s.store.InsertEvents(ctx, events); err != nil {
+		s.log.ErrorContext(ctx, "hourbell: takeovers could not be recorded", "error", err)
+	}
+}
+
+// Unlock clears a schedule's lock by hand. Whoever held it can no longer fire on it, and any replica may claim it at
+// once. It does nothing on a schedule that is not locked.
+func (s *Scheduler) Unlock(ctx context.Context, id string, by By) error {
+	if _, err := s.Schedule(ctx, id); err != nil {
+		return err
+	}
+	return s.transaction(ctx, func(ctx context.Context, st Store) error {
+		holder, err := st.Unlock(ctx, id)
+		if err != nil || holder == "" {
+			return err
+		}
+		return st.InsertEvents(ctx, []Event{{
+			ScheduleID: id, Kind: eventUnlocked, Actor: by.Actor, Note: by.Note, Detail: "held by worker " + holder,
+		}})
+	})
+}
+
+// except leaves a row out of further claims for as long as its definition is not this process's own (rule D8).
+func (s *Scheduler) except(row Schedule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.excepted[row.ID] = row.DefinitionHash
+}
+
+// exceptions lists the rows left out, as ClaimRequest wants them.
+func (s *Scheduler) exceptions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]string, 0, len(s.excepted))
+	for id, hash := range s.excepted {
+		list = append(list, id+" "+hash)
+	}
+	return list
+}
+
+// failure is what an attempt that failed writes to its row: the next attempt comes after a back-off that doubles
+// from a second to the poll interval, and at the latest at the next slot (rule E4).
+func (s *Scheduler) failure(d due, err error) Failure {
+	wait := time.Second << min(d.Failures, 20)
+	return Failure{Claim: d.Claim, Error: err.Error(), For: min(wait, s.cfg.PollInterval), Until: d.next, Owed: d.owed}
+}
+
+// hold records failures on their rows and in the history.
+func (p *pass) hold(ctx context.Context, failures []Failure) error {
+	if len(failures) == 0 {
+		return nil
+	}
+	p.report.Failed += len(failures)
+	events := make(map[string]Event, len(failures))
+	for _, f := range failures {
+		p.log.ErrorContext(ctx, "hourbell: enqueue failed", "schedule", f.ID, "attempt", f.Failures+1, "retry", f.For, "error", f.Error)
+		events[f.ID] = Event{ScheduleID: f.ID, Kind: eventEnqueueFailed, Actor: p.worker.ID, Detail: f.Error}
+	}
+	err := p.transaction(ctx, func(ctx context.Context, st Store) error {
+		held, err := st.Hold(ctx, p.worker.ID, failures)
+		if err != nil {
+			return err
+		}
+		recorded := make([]Event, len(held))
+		for i, id := range held {
+			recorded[i] = events[id]
+		}
+		return st.InsertEvents(ctx, recorded)
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("hourbell: record %d failures: %w", len(failures), err)
+	}
+	return err
+}

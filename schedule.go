@@ -1,0 +1,210 @@
+package hourbell
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Schedule is a definition as stored, with its state. Instants are UTC; a zero instant is none.
+type Schedule struct {
+	Namespace, ID, Name, Description string
+	Cron, TimeZone                   string
+	TargetKind                       string // ALL_JOBS, GROUP or JOBS
+	Target                           string // empty, the group, or a JSON array of job names
+	Grace                            time.Duration
+	DefinitionHash                   string
+	Enabled                          bool
+	EnabledNote                      string    // the note of whoever enabled or disabled it last
+	NextRunAt                        time.Time // none while disabled or removed
+	LastRunAt                        time.Time // when it last fired
+	LastScheduledFor                 time.Time // the slot that fired then
+	SettledUntil                     time.Time // the last slot fired or recorded as skipped
+	LockedAt                         time.Time
+	LockedBy                         string // a Worker's id
+	LockToken                        int64  // the row's version
+	OwedSince                        time.Time
+	Failures                         int // attempts to enqueue that failed since the last that did not
+	LastError                        string
+	HeldUntil                        time.Time // no attempt before this
+	RemovedAt                        time.Time // when it was found missing from code
+	CreatedAt                        time.Time
+	UpdatedAt                        time.Time // when it was last claimed, fired, held back, given back or settled
+}
+
+// TickReport says what one pass of the loop did.
+type TickReport struct {
+	Claimed  int // claims, of which a schedule may have several
+	Fired    int // slots
+	Skipped  int // slots
+	Enqueued int // runs
+	Failed   int // attempts to enqueue
+	LockLost int // claims that no longer held when they were to be settled
+	// Wake is the earliest instant, by the database's clock, at which another pass can find something; zero for never.
+	Wake time.Time
+	at   time.Time // the clock's instant in the last claim
+}
+
+// Run syncs the definitions and then loops until ctx ends: it ticks, and sleeps until the next slot, PollInterval at
+// most. It returns nil after a clean stop, within about five seconds of ctx's end. It returns an error, and has
+// written nothing, when the database is away, is not migrated, or refuses the definitions at the start; later
+// faults of the database are logged and outlived.
+func (s *Scheduler) Run(ctx context.Context) error {
+	if err := s.Sync(ctx); err != nil {
+		return err
+	}
+	stop, err := s.startWorker(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	s.log.InfoContext(ctx, "hourbell: running", "worker", s.worker.ID, "namespace", s.cfg.Namespace,
+		"jobs", len(s.catalog.jobs), "schedules", len(s.catalog.definitions), "poll", s.cfg.PollInterval)
+	s.loop(ctx)
+	s.log.InfoContext(ctx, "hourbell: stopped", "worker", s.worker.ID)
+	return nil
+}
+
+// loop ticks until ctx ends.
+func (s *Scheduler) loop(ctx context.Context) {
+	idle := backoff{least: 10 * time.Millisecond, most: 320 * time.Millisecond}
+	faults := backoff{least: time.Second, most: s.cfg.PollInterval}
+	for ctx.Err() == nil {
+		report, err := s.Tick(ctx)
+		var pause time.Duration
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			pause = jitter(faults.next())
+			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)
+		case report.Wake.After(report.at):
+			faults.reset()
+			idle.reset()
+			pause = max(report.Wake.Sub(report.at), idle.least)
+		case report.Wake.IsZero():
+			faults.reset()
+			pause = s.cfg.PollInterval
+		default: // due, but somebody else is at it
+			pause = jitter(idle.next())
+		}
+		sleep(ctx, min(pause, s.cfg.PollInterval))
+	}
+}
+
+// Tick makes one pass: it claims what is due, decides, and fires or skips it, until nothing is due. Ticks of one
+// Scheduler follow one another. The report says what was done even where there is an error.
+//
+// When ctx ends, the fire under way is finished or rolled back within about four seconds and nothing new is claimed.
+func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
+	s.ticking.Lock()
+	defer s.ticking.Unlock()
+	pass := pass{Scheduler: s, calendars: map[[2]string]*calendar{}}
+	lasting, cancel := outlive(ctx, stopGrace)
+	defer cancel()
+	if s.cfg.OnTick != nil {
+		defer func() { s.cfg.OnTick(pass.report) }()
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return pass.report, err
+		}
+		claims, err := s.claim(lasting)
+		if err != nil {
+			return pass.report, err
+		}
+		pass.report.at, pass.report.Wake = claims.At, claims.Wake
+		if len(claims.Rows) == 0 {
+			s.ticked(claims.At)
+			return pass.report, nil
+		}
+		pass.report.Claimed += len(claims.Rows)
+		if err := pass.process(ctx, lasting, claims.Rows); err != nil {
+			return pass.report, err
+		}
+	}
+}
+
+// pass is the work of one tick.
+type pass struct {
+	*Scheduler
+	report    TickReport
+	calendars map[[2]string]*calendar
+}
+
+// due is a claimed schedule with what was decided for it.
+type due struct {
+	Claim
+	decision
+	jobs []job
+}
+
+// process decides and fires one batch of claims. Whatever it does not get to is given back.
+func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
+	p.noteTakeovers(ctx, claims)
+	ready, back, failed := p.decideAll(claims)
+	fires := split(ready)
+	// Past half the lock's life the rest is given back, to be claimed afresh.
+	stop, cancel := context.WithTimeout(stop, p.cfg.LockTTL/2)
+	defer cancel()
+	var err error
+	for len(fires) > 0 && err == nil && stop.Err() == nil {
+		batch := fires[0]
+		fires = fires[1:]
+		var lost []Claim
+		lost, err = p.fire(ctx, batch)
+		back = append(back, lost...)
+		switch {
+		case err == nil:
+			p.limit = min(p.limit*2, p.cfg.BatchSize)
+		case p.shared(ctx, err, batch):
+			p.limit = max(p.limit/2, 1)
+			if errors.Is(err, errEnqueuerLate) {
+				p.limit = 1 // so that the one that takes so long is soon alone
+			}
+			fires = append(fires, batch)
+		case len(batch) == 1:
+			failed, err = append(failed, p.failure(batch[0], err)), nil
+		default:
+			fires, err = append(fires, batch[:len(batch)/2], batch[len(batch)/2:]), nil
+		}
+	}
+	for _, batch := range fires {
+		for _, d := range batch {
+			back = append(back, d.Claim)
+		}
+	}
+	return errors.Join(err, p.hold(ctx, failed), p.giveBack(ctx, back))
+}
+
+// shared says whether a failure is nobody's own: the database is away or a deadline has passed, so that the batch is
+// to be given back whole. A schedule that ran into a deadline all alone has only itself to blame.
+func (p *pass) shared(ctx context.Context, err error, batch []due) bool {
+	if errors.Is(err, errEnqueuerLate) {
+		return len(batch) > 1
+	}
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
+}
+
+// decideAll decides every claim, and puts aside those that this process must not fire and those that cannot be decided.
+func (p *pass) decideAll(claims []Claim) (ready []due, foreign []Claim, failed []Failure) {
+	for _, c := range claims {
+		own := p.catalog.definitions[c.ID]
+		if own == nil || own.hash != c.DefinitionHash {
+			p.except(c.Schedule)
+			foreign = append(foreign, c)
+			continue
+		}
+		d := due{Claim: c, jobs: own.jobs}
+		slots, err := calendarOf(p.calendars, c.Cron, c.TimeZone)
+		if err == nil {
+			d.decision, err = decide(c, slots)
+		}
+		if err != nil {
+			failed = append(failed, p.failure(d, err))
+			continue
+		}
+		ready = append(ready, d)
+	}
+	return ready, foreign, failed
+}

@@ -1,0 +1,138 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// dialect is one of the two databases.
+type dialect struct {
+	name string
+	// expand writes out what a statement's template leaves open.
+	expand map[string]func(argument string) string
+	// encode turns a Go value into one that the driver takes.
+	encode func(any) any
+}
+
+// The clock, in each dialect. SQLite's has milliseconds.
+const (
+	postgresNow = "COALESCE(CAST(@now AS timestamptz), clock_timestamp())"
+	sqliteNow   = "COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000)"
+)
+
+var postgres = &dialect{
+	name: "postgres",
+	expand: map[string]func(string) string{
+		"now":    func(string) string { return postgresNow },
+		"span":   func(x string) string { return "(CAST(" + x + " AS bigint) * interval '1 microsecond')" },
+		"time":   func(x string) string { return "CAST(" + x + " AS timestamptz)" },
+		"micros": func(x string) string { return "CAST(EXTRACT(EPOCH FROM " + x + ") * 1000000 AS bigint)" },
+		"json":   func(x string) string { return "CAST(" + x + " AS jsonb)" },
+		"list":   func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
+		"skip":   func(string) string { return "FOR UPDATE SKIP LOCKED" },
+		"own":    func(x string) string { return "s." + x }, // c has columns of the same name
+		"batch":  postgresBatch,
+		"locked": postgresLocked,
+	},
+	encode: func(value any) any {
+		if t, ok := value.(time.Time); ok {
+			return timePointer(t)
+		}
+		return value
+	},
+}
+
+var sqlite = &dialect{
+	name: "sqlite",
+	expand: map[string]func(string) string{
+		"now": func(string) string {
+			return sqliteNow
+		},
+		"span":   func(x string) string { return x },
+		"time":   func(x string) string { return x },
+		"micros": func(x string) string { return x },
+		"json":   func(x string) string { return x },
+		"list":   func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
+		"skip":   func(string) string { return "" },
+		"own":    func(x string) string { return x }, // RETURNING knows no other table
+		"batch":  sqliteBatch,
+		"locked": sqliteBatch, // there is one writer at a time
+	},
+	encode: func(value any) any {
+		switch value := value.(type) {
+		case time.Time:
+			return microseconds(value)
+		case []string:
+			text, _ := json.Marshal(value) // strings always marshal
+			return string(text)
+		}
+		return value
+	},
+}
+
+func dialectOf(db *gorm.DB) (*dialect, error) {
+	if db == nil || db.Dialector == nil {
+		return nil, errors.New("the store has no database: its *gorm.DB is nil")
+	}
+	switch name := db.Name(); name {
+	case postgres.name:
+		return postgres, nil
+	case sqlite.name:
+		return sqlite, nil
+	default:
+		return nil, fmt.Errorf("the store works on postgres and sqlite, not on %s", name)
+	}
+}
+
+// postgresBatch hands the rows of a batch over as one array a column. An argument lists "name:type" pairs.
+func postgresBatch(columns string) string {
+	var arrays, names []string
+	for column := range strings.FieldsSeq(columns) {
+		name, kind, _ := strings.Cut(column, ":")
+		arrays = append(arrays, "CAST(@c_"+name+" AS "+kind+"[])")
+		names = append(names, name)
+	}
+	return "WITH c AS MATERIALIZED (SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ") AS c(" + strings.Join(names, ", ") + ")),\n" +
+		"clock AS MATERIALIZED (SELECT " + postgresNow + " AS now)"
+}
+
+// postgresLocked is a batch over schedules that locks their rows first, in the order of their ids so that two of them
+// cannot deadlock, and then reads the clock: no wait for a lock comes between the clock and what it judges.
+func postgresLocked(columns string) string {
+	batch, _, _ := strings.Cut(postgresBatch(columns), ",\nclock AS")
+	return batch + ",\nlocked AS MATERIALIZED (SELECT s.id FROM hourbell_schedules s JOIN c ON c.id = s.id WHERE s.namespace = @namespace ORDER BY s.id FOR UPDATE OF s),\n" +
+		"clock AS MATERIALIZED (SELECT " + postgresNow + " AS now, count(*) FROM locked)"
+}
+
+// sqliteBatch hands the rows of a batch over as one JSON array of arrays.
+func sqliteBatch(columns string) string {
+	var fields []string
+	for column := range strings.FieldsSeq(columns) {
+		name, _, _ := strings.Cut(column, ":")
+		fields = append(fields, fmt.Sprintf("value ->> %d AS %s", len(fields), name))
+	}
+	return "WITH c AS MATERIALIZED (SELECT " + strings.Join(fields, ", ") + " FROM json_each(@c)),\n" +
+		"clock AS MATERIALIZED (SELECT " + sqliteNow + " AS now)"
+}
+
+// microseconds is an instant as SQLite has it; nil for none.
+func microseconds(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// timePointer is an instant as Postgres has it; nil for none. What it cannot keep is cut off, not rounded up.
+func timePointer(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Microsecond)
+	return &t
+}

@@ -1,0 +1,43 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/hourbell/hourbell"
+)
+
+var insertEvents = prepare(`
+{batch schedule_id:text kind:text reason:text actor:text note:text slot_from:timestamptz slot_to:timestamptz slot_count:bigint detail:text}
+INSERT INTO hourbell_events (namespace, schedule_id, kind, reason, at, actor, note, slot_from, slot_to, slot_count, detail)
+SELECT @namespace, NULLIF(c.schedule_id, ''), c.kind, NULLIF(c.reason, ''), clock.now, NULLIF(c.actor, ''), NULLIF(c.note, ''),
+	c.slot_from, c.slot_to, NULLIF(c.slot_count, 0), NULLIF(c.detail, '')
+FROM c CROSS JOIN clock`)
+
+// InsertEvents implements [hourbell.Store].
+func (s *Store) InsertEvents(ctx context.Context, events []hourbell.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	return s.exec(ctx, insertEvents, values{"batch": batch{
+		col("schedule_id", events, func(e *hourbell.Event) string { return e.ScheduleID }),
+		col("kind", events, func(e *hourbell.Event) string { return e.Kind }),
+		col("reason", events, func(e *hourbell.Event) string { return e.Reason }),
+		col("actor", events, func(e *hourbell.Event) string { return e.Actor }),
+		col("note", events, func(e *hourbell.Event) string { return e.Note }),
+		times("slot_from", events, func(e *hourbell.Event) time.Time { return e.SlotFrom }),
+		times("slot_to", events, func(e *hourbell.Event) time.Time { return e.SlotTo }),
+		col("slot_count", events, func(e *hourbell.Event) int64 { return int64(e.SlotCount) }),
+		col("detail", events, func(e *hourbell.Event) string { return e.Detail }),
+	}})
+}
+
+// Events implements [hourbell.Store]. It walks the index of the namespace, or that of the schedule.
+func (s *Store) Events(ctx context.Context, q hourbell.EventQuery) (list []hourbell.Event, err error) {
+	f := newFilters(q.Limit)
+	f.text("schedule_id", q.ScheduleID)
+	f.text("kind", q.Kind)
+	f.before(q.Before)
+	st := prepare(`SELECT ` + eventColumns + ` FROM hourbell_events WHERE namespace = @namespace` + f.where.String() + ` ORDER BY id DESC LIMIT @limit`)
+	return list, s.query(ctx, st, f.values, collect(&list, eventFields))
+}

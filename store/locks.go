@@ -1,0 +1,219 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"sort"
+	"time"
+
+	"github.com/hourbell/hourbell"
+)
+
+// The parts of a claim. Each reads the relation clock, which has one row: the instant of the statement. All walk the
+// index hourbell_schedules_due.
+const (
+	live = `s.namespace = @namespace AND s.enabled AND s.removed_at IS NULL
+		AND (s.id || ' ' || s.definition_hash) NOT IN {list @except}`
+
+	t = `(SELECT now FROM clock)`
+
+	// A back-off or lock that lies in the future by more than its own length is expired: the clock was stepped back.
+	held   = `(s.held_until IS NOT NULL AND s.held_until > ` + t + ` AND s.held_until <= ` + t + ` + {span @max_hold})`
+	locked = `(s.locked_by IS NOT NULL AND s.locked_by <> @worker
+		AND s.locked_at > ` + t + ` - {span @lock_ttl} AND s.locked_at <= ` + t + ` + {span @lock_ttl}
+		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by AND (w.stopped_at IS NOT NULL
+			OR CAST(@dead AS bigint) > 0 AND (w.heartbeat_at < ` + t + ` - {span @dead} OR w.heartbeat_at > ` + t + ` + {span @dead}))))`
+
+	due = live + ` AND s.next_run_at <= ` + t + ` AND NOT ` + held + ` AND NOT ` + locked + `
+		ORDER BY s.next_run_at LIMIT @limit`
+
+	// A debt is alive while somebody was at the row within the last LockTTL and grace (rule L4).
+	owed = `CASE WHEN s.owed_since <= ` + t + ` AND s.updated_at >= ` + t + ` - {span @lock_ttl} - s.grace
+		AND s.updated_at <= ` + t + ` + {span @lock_ttl} + s.grace THEN s.owed_since ELSE ` + t + ` END`
+
+	wake = `(SELECT min(at) FROM (
+		SELECT min(s.next_run_at) AS at FROM hourbell_schedules s WHERE ` + live + ` AND s.next_run_at > ` + t + `
+		UNION ALL
+		SELECT min(CASE
+			WHEN ` + held + ` THEN s.held_until
+			WHEN NOT ` + locked + ` THEN ` + t + `
+			WHEN CAST(@dead AS bigint) > 0 AND w.heartbeat_at + {span @dead} < s.locked_at + {span @lock_ttl} THEN w.heartbeat_at + {span @dead}
+			ELSE s.locked_at + {span @lock_ttl} END)
+		FROM hourbell_schedules s LEFT JOIN hourbell_workers w ON w.id = s.locked_by
+		WHERE ` + live + ` AND s.next_run_at <= ` + t + `) wakes)`
+)
+
+// claimPostgres is the claim in one statement: rows that others are at are passed by, so that replicas do not wait
+// for each other, and the planner cannot take more than the limit, for what is due is materialized first.
+var claimPostgres = prepare(`
+WITH clock AS MATERIALIZED (SELECT {now} AS now),
+due AS MATERIALIZED (
+	SELECT s.namespace, s.id, s.locked_by, s.owed_since FROM hourbell_schedules s WHERE ` + due + ` {skip}),
+claimed AS (
+	UPDATE hourbell_schedules s SET locked_at = ` + t + `, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = ` + t + `
+	FROM due WHERE s.namespace = due.namespace AND s.id = due.id
+	RETURNING s.*, due.locked_by AS held_by, due.owed_since AS owed_before)
+SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END, held_by, owed_before, ` + scheduleColumns + `
+FROM clock LEFT JOIN claimed ON true`)
+
+// On SQLite RETURNING has only the new values. So what is due is read first, and the claim is one UPDATE that applies
+// where the token is still the one read.
+var (
+	peekSQLite = prepare(`
+WITH clock AS MATERIALIZED (SELECT {now} AS now),
+due AS MATERIALIZED (SELECT s.id, s.lock_token, s.locked_by, s.owed_since FROM hourbell_schedules s WHERE ` + due + `)
+SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wake + ` END, due.id, due.lock_token, due.locked_by, due.owed_since
+FROM clock LEFT JOIN due ON true`)
+
+	claimSQLite = prepare(`
+{batch id:text token:bigint}
+UPDATE hourbell_schedules AS s SET locked_at = clock.now, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = clock.now
+FROM c CROSS JOIN clock
+WHERE s.namespace = @namespace AND s.id = c.id AND s.lock_token = c.token AND s.next_run_at <= clock.now
+RETURNING ` + scheduleColumns)
+)
+
+// Claim implements [hourbell.Store].
+func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claims hourbell.Claims, err error) {
+	v := values{
+		"worker": request.Worker, "limit": request.Limit, "lock_ttl": request.LockTTL.Microseconds(), "max_hold": request.MaxHold.Microseconds(),
+		"dead": request.Dead.Microseconds(), "except": request.Except,
+	}
+	if s.dialect == sqlite {
+		claims, err = s.claimSQLite(ctx, v)
+	} else {
+		claims, err = s.claimPostgres(ctx, v)
+	}
+	sort.Slice(claims.Rows, func(i, j int) bool {
+		a, b := claims.Rows[i], claims.Rows[j]
+		return a.NextRunAt.Before(b.NextRunAt) || a.NextRunAt.Equal(b.NextRunAt) && a.ID < b.ID
+	})
+	return claims, err
+}
+
+func (s *Store) claimPostgres(ctx context.Context, v values) (claims hourbell.Claims, err error) {
+	err = s.write(ctx, claimPostgres, v, func(rows *sql.Rows) error {
+		var c hourbell.Claim
+		var owedBefore time.Time
+		if err := rows.Scan(append([]any{toTime(&claims.At), toTime(&claims.Wake), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)...); err != nil {
+			return err
+		}
+		if c.ID != "" {
+			claims.Rows = append(claims.Rows, claimed(c, owedBefore))
+		}
+		return nil
+	})
+	return claims, err
+}
+
+func (s *Store) claimSQLite(ctx context.Context, v values) (claims hourbell.Claims, err error) {
+	type peeked struct {
+		id, holder string
+		token      int64
+		owed       time.Time
+	}
+	var seen []peeked
+	err = s.query(ctx, peekSQLite, v, func(rows *sql.Rows) error {
+		var p peeked
+		if err := rows.Scan(toTime(&claims.At), toTime(&claims.Wake), toText(&p.id), toNumber(&p.token), toText(&p.holder), toTime(&p.owed)); err != nil {
+			return err
+		}
+		if p.id != "" {
+			seen = append(seen, p)
+		}
+		return nil
+	})
+	if err != nil || len(seen) == 0 {
+		return claims, err
+	}
+	v["batch"] = batch{
+		col("id", seen, func(p *peeked) string { return p.id }),
+		col("token", seen, func(p *peeked) int64 { return p.token }),
+	}
+	before := make(map[string]peeked, len(seen))
+	for _, p := range seen {
+		before[p.id] = p
+	}
+	claims.Wake = claims.At // where another process was faster
+	err = s.write(ctx, claimSQLite, v, func(rows *sql.Rows) error {
+		var c hourbell.Claim
+		if err := rows.Scan(scheduleFields(&c.Schedule)...); err != nil {
+			return err
+		}
+		c.HeldBy = before[c.ID].holder
+		claims.At = c.LockedAt
+		claims.Rows = append(claims.Rows, claimed(c, before[c.ID].owed))
+		return nil
+	})
+	return claims, err
+}
+
+// claimed completes a claim with what is known of the row before it.
+func claimed(c hourbell.Claim, owedBefore time.Time) hourbell.Claim {
+	c.At = c.LockedAt
+	c.Lapsed = !owedBefore.IsZero() && !owedBefore.Equal(c.OwedSince)
+	return c
+}
+
+// fence is what makes every later word of a claim void once the row has changed.
+const fence = `
+WHERE s.namespace = @namespace AND s.id = c.id AND s.lock_token = c.token AND s.locked_by = @worker`
+
+var advance = prepare(`
+{locked id:text token:bigint hash:text fired:timestamptz through:timestamptz next:timestamptz}
+UPDATE hourbell_schedules AS s SET
+	next_run_at = c.next, settled_until = c.through,
+	last_run_at = CASE WHEN c.fired IS NULL THEN s.last_run_at ELSE clock.now END,
+	last_scheduled_for = COALESCE(c.fired, s.last_scheduled_for),
+	failures = CASE WHEN c.fired IS NULL THEN s.failures ELSE 0 END,
+	last_error = CASE WHEN c.fired IS NULL THEN s.last_error ELSE '' END,
+	locked_at = NULL, locked_by = NULL, lock_token = s.lock_token + 1, owed_since = NULL, held_until = NULL, updated_at = clock.now
+FROM c CROSS JOIN clock` + fence + ` AND s.definition_hash = c.hash AND c.through <= clock.now
+RETURNING {own id}`)
+
+// Advance implements [hourbell.Store].
+func (s *Store) Advance(ctx context.Context, worker string, rows []hourbell.Settlement) (ids []string, err error) {
+	return ids, s.write(ctx, advance, values{"worker": worker, "batch": batch{
+		col("id", rows, func(r *hourbell.Settlement) string { return r.ID }),
+		col("token", rows, func(r *hourbell.Settlement) int64 { return r.LockToken }),
+		col("hash", rows, func(r *hourbell.Settlement) string { return r.DefinitionHash }),
+		times("fired", rows, func(r *hourbell.Settlement) time.Time { return r.Fired }),
+		times("through", rows, func(r *hourbell.Settlement) time.Time { return r.Through }),
+		times("next", rows, func(r *hourbell.Settlement) time.Time { return r.Next }),
+	}}, collectIDs(&ids))
+}
+
+var giveBack = prepare(`
+{locked id:text token:bigint}
+UPDATE hourbell_schedules AS s SET locked_at = NULL, locked_by = NULL, lock_token = s.lock_token + 1, updated_at = clock.now
+FROM c CROSS JOIN clock` + fence)
+
+// GiveBack implements [hourbell.Store].
+func (s *Store) GiveBack(ctx context.Context, worker string, rows []hourbell.Claim) error {
+	return s.exec(ctx, giveBack, values{"worker": worker, "batch": batch{
+		col("id", rows, func(r *hourbell.Claim) string { return r.ID }),
+		col("token", rows, func(r *hourbell.Claim) int64 { return r.LockToken }),
+	}})
+}
+
+var hold = prepare(`
+{locked id:text token:bigint error:text hold:bigint until:timestamptz owed:timestamptz}
+UPDATE hourbell_schedules AS s SET
+	failures = s.failures + 1, last_error = c.error,
+	held_until = CASE WHEN c.until < clock.now + {span c.hold} THEN c.until ELSE clock.now + {span c.hold} END,
+	owed_since = COALESCE(c.owed, s.owed_since),
+	locked_at = NULL, locked_by = NULL, lock_token = s.lock_token + 1, updated_at = clock.now
+FROM c CROSS JOIN clock` + fence + `
+RETURNING {own id}`)
+
+// Hold implements [hourbell.Store].
+func (s *Store) Hold(ctx context.Context, worker string, rows []hourbell.Failure) (ids []string, err error) {
+	return ids, s.write(ctx, hold, values{"worker": worker, "batch": batch{
+		col("id", rows, func(r *hourbell.Failure) string { return r.ID }),
+		col("token", rows, func(r *hourbell.Failure) int64 { return r.LockToken }),
+		col("error", rows, func(r *hourbell.Failure) string { return r.Error }),
+		col("hold", rows, func(r *hourbell.Failure) int64 { return r.For.Microseconds() }),
+		times("until", rows, func(r *hourbell.Failure) time.Time { return r.Until }),
+		times("owed", rows, func(r *hourbell.Failure) time.Time { return r.Owed }),
+	}}, collectIDs(&ids))
+}

@@ -1,0 +1,112 @@
+CREATE TABLE IF NOT EXISTS hourbell_migrations (
+    version    integer PRIMARY KEY,
+    applied_at integer     NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
+);
+
+-- Instants are microseconds since 1970 in UTC, durations are microseconds:
+-- SELECT id, datetime(next_run_at / 1000000, 'unixepoch') FROM hourbell_schedules;
+CREATE TABLE hourbell_schedules (
+    namespace          text        NOT NULL,
+    id                 text        NOT NULL,
+    name               text        NOT NULL,
+    description        text        NOT NULL DEFAULT '',
+    cron               text        NOT NULL,
+    time_zone          text        NOT NULL,
+    target_kind        text        NOT NULL CHECK (target_kind IN ('ALL_JOBS', 'GROUP', 'JOBS')),
+    target             text        NOT NULL DEFAULT '',
+    grace              integer     NOT NULL,
+    definition_hash    text        NOT NULL,
+    enabled            integer     NOT NULL,
+    enabled_note       text        NOT NULL DEFAULT '',
+    next_run_at        integer,
+    last_run_at        integer,
+    last_scheduled_for integer,
+    settled_until      integer,
+    locked_at          integer,
+    locked_by          text,
+    lock_token         integer     NOT NULL DEFAULT 0,
+    owed_since         integer,
+    failures           integer     NOT NULL DEFAULT 0,
+    last_error         text        NOT NULL DEFAULT '',
+    held_until         integer,
+    removed_at         integer,
+    created_at         integer     NOT NULL,
+    updated_at         integer     NOT NULL,
+    PRIMARY KEY (namespace, id)
+);
+
+-- What is due, and what comes next. There is no other index: each costs every fire an entry.
+CREATE INDEX hourbell_schedules_due ON hourbell_schedules (namespace, next_run_at)
+    WHERE enabled AND removed_at IS NULL;
+
+CREATE TABLE hourbell_job_runs (
+    id            integer PRIMARY KEY AUTOINCREMENT,
+    namespace     text        NOT NULL,
+    job           text        NOT NULL,
+    job_group     text,
+    trigger       text        NOT NULL CHECK (trigger IN ('CRON', 'MANUAL', 'API')),
+    schedule_id   text,
+    scheduled_for integer,
+    ordinal       integer     NOT NULL,
+    status        text        NOT NULL CHECK (status IN ('QUEUED', 'RUNNING', 'SUCCEEDED', 'FAILED')),
+    args          text,
+    queued_at     integer     NOT NULL,
+    started_at    integer,
+    finished_at   integer,
+    worker_id     text,
+    leased_until  integer,
+    attempt       integer     NOT NULL DEFAULT 0,
+    error         text,
+    actor         text,
+    request_key   text
+);
+
+-- A fire is all or nothing, so one entry a fire keeps it unique: that of its first run.
+CREATE UNIQUE INDEX hourbell_job_runs_fire ON hourbell_job_runs (namespace, schedule_id, scheduled_for)
+    WHERE trigger = 'CRON' AND ordinal = 0;
+CREATE UNIQUE INDEX hourbell_job_runs_request ON hourbell_job_runs (namespace, request_key, job)
+    WHERE request_key IS NOT NULL;
+-- What can be taken.
+CREATE INDEX hourbell_job_runs_open ON hourbell_job_runs (namespace, id)
+    WHERE status IN ('QUEUED', 'RUNNING');
+-- The history of a schedule, newest first.
+CREATE INDEX hourbell_job_runs_schedule ON hourbell_job_runs (namespace, schedule_id, id);
+-- What has outlived its keep.
+CREATE INDEX hourbell_job_runs_finished ON hourbell_job_runs (namespace, finished_at)
+    WHERE finished_at IS NOT NULL;
+
+CREATE TABLE hourbell_workers (
+    id               text PRIMARY KEY,
+    namespace        text        NOT NULL,
+    worker_type      text        NOT NULL,
+    hostname         text        NOT NULL,
+    pid              integer     NOT NULL,
+    version          text        NOT NULL DEFAULT '',
+    build_time       integer,
+    definitions_hash text        NOT NULL,
+    started_at       integer     NOT NULL,
+    heartbeat_at     integer     NOT NULL,
+    stopped_at       integer,
+    last_tick_at     integer,
+    clock_skew       integer     NOT NULL DEFAULT '0'
+);
+
+CREATE TABLE hourbell_events (
+    id          integer PRIMARY KEY AUTOINCREMENT,
+    namespace   text        NOT NULL,
+    schedule_id text,
+    kind        text        NOT NULL,
+    reason      text,
+    at          integer     NOT NULL,
+    actor       text,
+    note        text,
+    slot_from   integer,
+    slot_to     integer,
+    slot_count  integer,
+    detail      text
+);
+
+CREATE INDEX hourbell_events_namespace ON hourbell_events (namespace, id);
+CREATE INDEX hourbell_events_schedule ON hourbell_events (namespace, schedule_id, id);
+
+INSERT INTO hourbell_migrations (version) VALUES (1);

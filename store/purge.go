@@ -1,0 +1,56 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/hourbell/hourbell"
+)
+
+// Each deletes at most @limit rows, and passes by those that somebody is at.
+var purges = []struct {
+	statement *statement
+	needed    func(hourbell.Keep) bool
+}{
+	// By the index hourbell_job_runs_finished.
+	{statement: prepare(`
+DELETE FROM hourbell_job_runs WHERE id IN (
+	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND finished_at < {now} - {span @runs} ORDER BY finished_at LIMIT @limit {skip})
+RETURNING 1`)},
+	// Of the oldest open runs, by the index hourbell_job_runs_open: ids grow with time, so that the rest needs no look.
+	{statement: prepare(`
+DELETE FROM hourbell_job_runs WHERE queued_at < {now} - {span @runs} AND id IN (
+	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT @limit {skip})
+RETURNING 1`), needed: func(k hourbell.Keep) bool { return k.Unfinished }},
+	// Of the oldest events, by the index hourbell_events_namespace.
+	{statement: prepare(`
+DELETE FROM hourbell_events WHERE at < {now} - {span @events} AND id IN (
+	SELECT id FROM hourbell_events WHERE namespace = @namespace ORDER BY id LIMIT @limit {skip})
+RETURNING 1`)},
+	{statement: prepare(`
+DELETE FROM hourbell_schedules WHERE namespace = @namespace AND removed_at < {now} - {span @removed} AND id IN (
+	SELECT id FROM hourbell_schedules WHERE namespace = @namespace AND removed_at < {now} - {span @removed} ORDER BY id LIMIT @limit {skip})
+RETURNING 1`)},
+	{statement: prepare(`
+DELETE FROM hourbell_workers WHERE id IN (
+	SELECT id FROM hourbell_workers WHERE namespace = @namespace AND heartbeat_at < {now} - {span @workers} ORDER BY id LIMIT @limit {skip})
+RETURNING 1`)},
+}
+
+// Purge implements [hourbell.Store].
+func (s *Store) Purge(ctx context.Context, keep hourbell.Keep, limit int) (deleted int64, err error) {
+	v := values{
+		"runs": keep.Runs.Microseconds(), "events": keep.Events.Microseconds(), "removed": keep.Removed.Microseconds(),
+		"workers": keep.Workers.Microseconds(), "limit": limit,
+	}
+	for _, purge := range purges {
+		if purge.needed != nil && !purge.needed(keep) {
+			continue
+		}
+		err := s.write(ctx, purge.statement, v, func(*sql.Rows) error { deleted++; return nil })
+		if err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
+}
