@@ -57,7 +57,11 @@ func (s *Scheduler) giveBack(ctx context.Context, claims []Claim) error {
 	if len(claims) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
+	deadline := s.callDeadline()
+	if ctx.Err() != nil { // a last word before the process ends
+		ctx, deadline = context.WithoutCancel(ctx), min(deadline, 500*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	if err := s.store.GiveBack(ctx, s.worker.ID, claims); err != nil {
 		return fmt.Errorf("hourbell: give back %d claims: %w", len(claims), err)

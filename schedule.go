@@ -180,7 +180,7 @@ func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
 // shared says whether a failure is nobody's own: the database is away or a deadline has passed, so that the batch is
 // to be given back whole. A schedule that ran into a deadline all alone has only itself to blame.
 func (p *pass) shared(ctx context.Context, err error, batch []due) bool {
-	if errors.Is(err, errEnqueuerLate) {
+	if ctx.Err() == nil && errors.Is(err, errEnqueuerLate) {
 		return len(batch) > 1
 	}
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil

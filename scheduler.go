@@ -137,7 +137,7 @@ func (c Config) check() error {
 }
 
 // stopGrace is how long work under way may go on after the loop was told to stop.
-const stopGrace = 4 * time.Second
+const stopGrace = 3500 * time.Millisecond
 
 // fireDeadline bounds a transaction that fires, in the client and in the server.
 func (s *Scheduler) fireDeadline() time.Duration { return min(30*time.Second, s.cfg.LockTTL/2) }

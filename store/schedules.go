@@ -18,10 +18,11 @@ func (s *Store) Schedules(ctx context.Context, ids ...string) (list []hourbell.S
 	if len(ids) == 0 {
 		return list, s.query(ctx, selectSchedules, nil, collect(&list, scheduleFields))
 	}
-	for i := range ids {
-		ids[i] = clean(ids[i])
+	cleaned := make([]string, len(ids))
+	for i, id := range ids {
+		cleaned[i] = clean(id)
 	}
-	return list, s.query(ctx, selectSchedulesByID, values{"ids": ids}, collect(&list, scheduleFields))
+	return list, s.query(ctx, selectSchedulesByID, values{"ids": cleaned}, collect(&list, scheduleFields))
 }
 
 var insertSchedules = prepare(`
