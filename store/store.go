@@ -79,8 +79,13 @@ func (s *Store) transaction(ctx context.Context, fn func(*Store) error) error {
 	})
 }
 
+// longest bounds a statement that stands alone, where its caller has set no earlier deadline.
+const longest = 10 * time.Second
+
 // query runs a statement that only reads.
 func (s *Store) query(ctx context.Context, st *statement, v values, scan func(*sql.Rows) error) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	return s.retry(ctx, func() error { return s.run(ctx, st, v, scan) })
 }
 
@@ -93,6 +98,8 @@ func (s *Store) write(ctx context.Context, st *statement, v values, scan func(*s
 	if s.dialect == sqlite { // a statement is a transaction, and there is one level only
 		return s.query(ctx, st, v, scan)
 	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	return s.transaction(ctx, func(tx *Store) error { return tx.run(ctx, st, v, scan) })
 }
 
