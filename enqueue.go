@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -209,12 +210,7 @@ func repeated(ctx context.Context, st Store, key string, wanted []JobRun) ([]Job
 // run of each fire, then the others of those fires whose first was not there yet, then the Enqueuer. It returns the
 // runs inserted.
 func (s *Scheduler) enqueue(ctx context.Context, st Store, tx Tx, runs []JobRun) ([]JobRun, error) {
-	var heads, others []JobRun
-	for _, run := range runs {
-		if run.Ordinal == 0 {
-			heads = append(heads, run)
-		}
-	}
+	heads := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return run.Ordinal > 0 })
 	inserted, err := st.InsertRuns(ctx, heads)
 	if err != nil {
 		return nil, err
@@ -223,11 +219,7 @@ func (s *Scheduler) enqueue(ctx context.Context, st Store, tx Tx, runs []JobRun)
 	for _, run := range inserted {
 		fresh[run.ScheduleID] = true
 	}
-	for _, run := range runs {
-		if run.Ordinal > 0 && fresh[run.ScheduleID] {
-			others = append(others, run)
-		}
-	}
+	others := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return run.Ordinal == 0 || !fresh[run.ScheduleID] })
 	if len(others) > 0 {
 		more, err := st.InsertRuns(ctx, others)
 		if err != nil {

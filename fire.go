@@ -10,13 +10,13 @@ import (
 const maxRuns = 10_000
 
 // split makes batches of at most maxRuns runs. A schedule that failed before goes alone until it has succeeded.
-func split(ready []due) [][]due {
-	var batches [][]due
-	var batch []due
+func split(ready []*due) [][]*due {
+	var batches [][]*due
+	var batch []*due
 	runs := 0
 	for _, d := range ready {
 		if d.Failures > 0 {
-			batches = append(batches, []due{d})
+			batches = append(batches, []*due{d})
 			continue
 		}
 		if runs += len(d.jobs); runs > maxRuns && len(batch) > 0 {
@@ -27,14 +27,14 @@ func split(ready []due) [][]due {
 	}
 	if len(batch) > 0 {
 		// Before the ones that failed, which may take long.
-		batches = append([][]due{batch}, batches...)
+		batches = append([][]*due{batch}, batches...)
 	}
 	return batches
 }
 
 // fire settles a batch in one transaction: the fenced advance, then the runs and the skips of what was advanced. All
 // of it commits or none. It returns the claims that no longer held.
-func (p *pass) fire(ctx context.Context, batch []due) (lost []Claim, err error) {
+func (p *pass) fire(ctx context.Context, batch []*due) (lost []Claim, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.fireDeadline())
 	defer cancel()
 	settlements := make([]Settlement, len(batch))
@@ -44,7 +44,7 @@ func (p *pass) fire(ctx context.Context, batch []due) (lost []Claim, err error) 
 			settlements[i].Fired = d.slot
 		}
 	}
-	var kept []due
+	var kept []*due
 	var runs []JobRun
 	err = p.store.Transaction(ctx, p.fireDeadline(), func(st Store, tx Tx) error {
 		advanced, err := st.Advance(ctx, p.worker.ID, settlements)
@@ -68,7 +68,10 @@ func (p *pass) fire(ctx context.Context, batch []due) (lost []Claim, err error) 
 }
 
 // sortOut tells the schedules that were advanced from those whose claim no longer held.
-func sortOut(batch []due, advanced []string) (kept []due, lost []Claim) {
+func sortOut(batch []*due, advanced []string) (kept []*due, lost []Claim) {
+	if len(advanced) == len(batch) {
+		return batch, nil
+	}
 	still := make(map[string]bool, len(advanced))
 	for _, id := range advanced {
 		still[id] = true
@@ -84,8 +87,14 @@ func sortOut(batch []due, advanced []string) (kept []due, lost []Claim) {
 }
 
 // runs lists the runs of what fires.
-func (p *pass) runs(kept []due) []JobRun {
-	var runs []JobRun
+func (p *pass) runs(kept []*due) []JobRun {
+	count := 0
+	for _, d := range kept {
+		if d.fire {
+			count += len(d.jobs)
+		}
+	}
+	runs := make([]JobRun, 0, count)
 	for _, d := range kept {
 		if !d.fire {
 			continue
@@ -101,7 +110,7 @@ func (p *pass) runs(kept []due) []JobRun {
 }
 
 // skips lists the events of what does not fire.
-func (p *pass) skips(kept []due) []Event {
+func (p *pass) skips(kept []*due) []Event {
 	var events []Event
 	for _, d := range kept {
 		if d.skipped != nil {
@@ -112,7 +121,7 @@ func (p *pass) skips(kept []due) []Event {
 }
 
 // account reports and logs what a committed batch did.
-func (p *pass) account(ctx context.Context, kept []due, lost []Claim, runs []JobRun) {
+func (p *pass) account(ctx context.Context, kept []*due, lost []Claim, runs []JobRun) {
 	p.report.Enqueued += len(runs)
 	fired := make(map[string]bool, len(kept))
 	for _, run := range runs {

@@ -129,7 +129,7 @@ func (s *Scheduler) exceptions() []string {
 
 // failure is what an attempt that failed writes to its row: the next attempt comes after a back-off that doubles
 // from a second to the poll interval, and at the latest at the next slot (rule E4).
-func (s *Scheduler) failure(d due, err error) Failure {
+func (s *Scheduler) failure(d *due, err error) Failure {
 	wait := time.Second << min(d.Failures, 20)
 	return Failure{Claim: d.Claim, Error: err.Error(), For: min(wait, s.cfg.PollInterval), Until: d.next, Owed: d.owed}
 }

@@ -179,7 +179,7 @@ func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
 
 // shared says whether a failure is nobody's own: the database is away or a deadline has passed, so that the batch is
 // to be given back whole. A schedule that ran into a deadline all alone has only itself to blame.
-func (p *pass) shared(ctx context.Context, err error, batch []due) bool {
+func (p *pass) shared(ctx context.Context, err error, batch []*due) bool {
 	if ctx.Err() == nil && errors.Is(err, errEnqueuerLate) {
 		return len(batch) > 1
 	}
@@ -187,7 +187,7 @@ func (p *pass) shared(ctx context.Context, err error, batch []due) bool {
 }
 
 // decideAll decides every claim, and puts aside those that this process must not fire and those that cannot be decided.
-func (p *pass) decideAll(claims []Claim) (ready []due, foreign []Claim, failed []Failure) {
+func (p *pass) decideAll(claims []Claim) (ready []*due, foreign []Claim, failed []Failure) {
 	for _, c := range claims {
 		own := p.catalog.definitions[c.ID]
 		if own == nil || own.hash != c.DefinitionHash {
@@ -195,7 +195,7 @@ func (p *pass) decideAll(claims []Claim) (ready []due, foreign []Claim, failed [
 			foreign = append(foreign, c)
 			continue
 		}
-		d := due{Claim: c, jobs: own.jobs}
+		d := &due{Claim: c, jobs: own.jobs}
 		slots, err := calendarOf(p.calendars, c.Cron, c.TimeZone)
 		if err == nil {
 			d.decision, err = decide(c, slots)
