@@ -48,13 +48,17 @@ type TickReport struct {
 // Run syncs the definitions and then loops until ctx ends: it ticks, and sleeps until the next slot, PollInterval at
 // most. It returns nil after a clean stop, within about five seconds of ctx's end. It returns an error, and has
 // written nothing, when the database is away, is not migrated, or refuses the definitions at the start; later
-// faults of the database are logged and outlived.
+// faults of the database are logged and outlived. A Scheduler runs once: it is one Worker, which starts and stops.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if err := s.Sync(ctx); err != nil {
 		return err
 	}
+	if s.ran.Swap(true) {
+		return errors.New("hourbell: this Scheduler was run before; make another with New")
+	}
 	stop, err := s.startWorker(ctx)
 	if err != nil {
+		s.ran.Store(false)
 		return err
 	}
 	defer stop()

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +49,7 @@ type Scheduler struct {
 	catalog *catalog
 	worker  Worker
 	contact contact
+	ran     atomic.Bool
 
 	ticking sync.Mutex // held for a tick
 	limit   int        // how many schedules the next claim takes; guarded by ticking
