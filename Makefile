@@ -1,0 +1,106 @@
+# Everything a contributor runs. Each target works on all modules of the tree:
+# `go test ./...` alone stays in one and silently skips those nested in it.
+
+SHELL := /bin/sh
+GO ?= go
+
+# How long `make fuzz` spends on each target.
+FUZZTIME ?= 20s
+# What `make bench` measures.
+BENCH ?= .
+# More flags for go test, e.g. make test TESTFLAGS='-run TestSync -v'.
+TESTFLAGS ?=
+
+# Pinned, so that a new release cannot turn a check red overnight.
+GOFUMPT := $(GO) run mvdan.cc/gofumpt@v0.12.0
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+MODULES := $(shell find . -name go.mod -not -path '*/testdata/*' -not -path '*/node_modules/*' | xargs -n 1 dirname | sort)
+
+# each runs a command in every module, and fails at the end if one has failed.
+each = @failed=; for module in $(MODULES); do \
+	  [ "$(words $(MODULES))" -eq 1 ] || echo "-- module $$module"; \
+	  (cd $$module && $(1)) || failed="$$failed $$module"; \
+	done; [ -z "$$failed" ] || { echo "failed in:$$failed" >&2; exit 1; }
+
+# One server for all test processes of a run. Built rather than `go run`, which
+# would swallow the exit code and signals.
+WITHPG := .bin/withpg
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test race cover bench fuzz demo lint fmt tidy-check vuln $(WITHPG) \
+	.formatted .vet .staticcheck .golangci .test .race .cover .bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(WITHPG) ## install a Postgres server if there is none (not where TEST_DATABASE_URL names one)
+	@$(WITHPG) -check || { ./internal/dbtest/install.sh && $(WITHPG) -check; }
+
+test: setup ## run all tests of all modules, with Postgres
+	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
+
+race: setup ## the same under the race detector, -short (needs a C compiler)
+	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
+
+cover: setup ## run the tests and say what they cover; details in .bin/cover.html
+	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .cover
+
+bench: setup ## run the benchmarks on a server that really writes (BENCH=regexp)
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(MAKE) --no-print-directory .bench
+
+fuzz: ## fuzz each target for FUZZTIME
+	$(call each,for package in $$($(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+	    echo "-- $$target of $$package"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+	  done; \
+	done)
+
+demo: ## run the demo
+	$(GO) run ./examples/demo
+
+lint: .formatted .vet .staticcheck .golangci ## formatting, vet, staticcheck; golangci-lint too where it is installed
+
+fmt: ## format the code
+	$(GOFUMPT) -w .
+
+tidy-check: ## fail if a go.mod or go.sum is not tidy
+	$(call each,$(GO) mod tidy -diff)
+
+vuln: ## look for known vulnerabilities (asks vuln.go.dev)
+	$(call each,$(GOVULNCHECK) ./...)
+
+$(WITHPG):
+	@$(GO) build -o $@ ./internal/dbtest/withpg
+
+.formatted:
+	@unformatted=$$($(GOFUMPT) -l .) || exit 1; \
+	  [ -z "$$unformatted" ] || { echo "not formatted ('make fmt' does it):"; echo "$$unformatted"; exit 1; }
+
+.vet:
+	$(call each,$(GO) vet ./...)
+
+.staticcheck:
+	$(call each,$(STATICCHECK) ./...)
+
+# Not fetched by us: it takes minutes to build. Most of what it would say, the others have said.
+.golangci:
+	$(call each,! command -v golangci-lint >/dev/null || golangci-lint run ./...)
+
+.test:
+	$(call each,$(GO) test $(TESTFLAGS) ./...)
+
+# -short leaves out what is long and runs in one goroutine: there is no race to
+# find, and the detector makes it ten times longer. It never leaves out a database.
+.race:
+	$(call each,$(GO) test -race -short $(TESTFLAGS) ./...)
+
+.cover:
+	@$(GO) test -coverpkg=./... -coverprofile=.bin/cover.out ./...
+	@$(GO) tool cover -func=.bin/cover.out | tail -n 1
+	@$(GO) tool cover -html=.bin/cover.out -o .bin/cover.html
+
+.bench:
+	$(call each,$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...)
