@@ -51,7 +51,7 @@ func (f *field) parse(text string) (values, error) {
 		return values{set: span(f.lo, f.end, 1), any: true}, nil
 	}
 	var v values
-	for item := range strings.SplitSeq(strings.ToUpper(text), ",") {
+	for item := range strings.SplitSeq(text, ",") {
 		if item == "" {
 			return values{}, fmt.Errorf("%s %q has an empty item", f.name, text)
 		}
@@ -125,7 +125,7 @@ func (f *field) item(item string) (uint64, error) {
 
 // value reads one value: a name where the field has names, else a number.
 func (f *field) value(text string) (int, error) {
-	if i := slices.Index(f.names, text); i >= 0 {
+	if i := slices.Index(f.names, strings.ToUpper(text)); i >= 0 {
 		return f.lo + i, nil
 	}
 	if f.names != nil && !digits(text) {
@@ -155,12 +155,13 @@ func digits(text string) bool {
 
 // monthDay reads L and nW.
 func monthDay(f *field, item string) (string, bool, error) {
+	upper := strings.ToUpper(item)
 	switch {
-	case item == "L":
-		return item, true, nil
-	case item == "LW" || strings.HasPrefix(item, "L-"):
+	case upper == "L":
+		return upper, true, nil
+	case upper == "LW" || strings.HasPrefix(upper, "L-"):
 		return "", false, fmt.Errorf("%s %q is not supported; of this kind there are L and, for example, 15W", f.name, item)
-	case strings.HasSuffix(item, "W"):
+	case strings.HasSuffix(upper, "W"):
 		n, err := f.value(item[:len(item)-1])
 		return fmt.Sprintf("%dW", n), true, err
 	}
@@ -169,20 +170,21 @@ func monthDay(f *field, item string) (string, bool, error) {
 
 // weekday reads d#n and dL. Both spell Sunday as 0, the number gronx compares with.
 func weekday(f *field, item string) (string, bool, error) {
-	if day, week, ok := strings.Cut(item, "#"); ok {
-		d, err := f.value(day)
+	if name, week, ok := strings.Cut(item, "#"); ok {
+		d, err := f.value(name)
 		if err != nil {
 			return "", false, err
 		}
 		n, err := number(f.name+" week", week, 1, 5)
 		return fmt.Sprintf("%d#%d", d%7, n), true, err
 	}
-	if item == "L" {
-		return "", false, fmt.Errorf("%s L needs a day in front, such as 5L for the last Friday", f.name)
+	name, ok := strings.CutSuffix(strings.ToUpper(item), "L")
+	if !ok {
+		return "", false, nil
 	}
-	if day, ok := strings.CutSuffix(item, "L"); ok {
-		d, err := f.value(day)
-		return fmt.Sprintf("%dL", d%7), true, err
+	if name == "" {
+		return "", false, fmt.Errorf("%s %s needs a day in front, such as 5L for the last Friday", f.name, item)
 	}
-	return "", false, nil
+	d, err := f.value(item[:len(name)])
+	return fmt.Sprintf("%dL", d%7), true, err
 }

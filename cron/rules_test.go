@@ -1,6 +1,7 @@
 package cron_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -75,10 +76,250 @@ func TestClockChangeExamples(t *testing.T) {
 	})
 }
 
-// R1: also where the offset is no multiple of an hour, or of a minute.
+// R1: also where the offset is no multiple of an hour, or not even of a minute.
 func TestR1ReadingShownOnceIsDueAtThatInstant(t *testing.T) {
 	follow(t, "30 9 * * *", "Europe/Berlin", "2026-01-01T00:00Z", "2026-01-01T09:30+01:00", "2026-01-02T09:30+01:00")
-	follow(t, "30 9 * * *", "Asia/Kolkata", "2026-01-01T00:00Z", "2026-01-01T04:00Z", "2026-01-02T04:00Z")
+	follow(t, "30 9 * * *", "Asia/Kolkata", "2026-01-01T00:00Z", "2026-01-01T09:30+05:30", "2026-01-02T09:30+05:30")
 	follow(t, "30 9 * * *", "Asia/Kathmandu", "2026-01-01T00:00Z", "2026-01-01T09:30+05:45")
-	follow(t, "5 9 30 6 * *", "", "2026-01-01T00:00Z", "2026-01-06T00:00Z"[:0]+"2026-01-30T00:00Z"[:0]+"2026-01-30T09:05Z"[:0]+"2026-06-30T00:00Z"[:0]+"2026-01-06T30:09Z"[:0]+"2026-01-01T00:00Z")
+	// Liberia was 44 minutes and 30 seconds behind until 1972.
+	follow(t, "30 9 * * *", "Africa/Monrovia", "1971-01-01T00:00Z", "1971-01-01T10:14:30Z")
+}
+
+// R2: the second showing of a reading counts for every-hour schedules only, and what counts is the hours allowed.
+func TestR2RepeatedReadings(t *testing.T) {
+	for _, hours := range []string{"*", "?", "*/1", "0-23", "0/1", "0-11,12-23", "*,5"} {
+		follow(t, "30 "+hours+" * * *", "America/New_York", "2026-11-01T00:30-04:00",
+			"2026-11-01T01:30-04:00", "2026-11-01T01:30-05:00", "2026-11-01T02:30-05:00")
+	}
+	for _, hours := range []string{"0-22", "1-23", "*/2,1-22"} {
+		follow(t, "30 "+hours+" * * *", "America/New_York", "2026-11-01T01:00-04:00",
+			"2026-11-01T01:30-04:00", "2026-11-01T02:30-05:00")
+	}
+	// The clock goes back from midnight to 23:00, onto a day that was over, in a month that was over.
+	follow(t, "30 23 31 10 *", "Africa/Cairo", "2024-10-01T00:00Z", "2024-10-31T23:30+03:00", "2025-10-31T23:30+02:00")
+	follow(t, "30 * 31 10 *", "Africa/Cairo", "2024-10-31T22:45+03:00",
+		"2024-10-31T23:30+03:00", "2024-10-31T23:30+02:00", "2025-10-31T00:30+02:00")
+	// A search that starts within the second showing, also when that lasts for two hours.
+	follow(t, "30 2 * * *", "Antarctica/Troll", "2026-10-25T02:10Z", "2026-10-26T02:30Z")
+	follow(t, "30 1,2 * * *", "Antarctica/Troll", "2026-10-24T23:00Z", "2026-10-24T23:30Z", "2026-10-25T00:30Z", "2026-10-26T01:30Z")
+	follow(t, "*/20 1 * * *", "America/New_York", "2026-11-01T01:10-05:00", "2026-11-02T01:00-05:00")
+}
+
+// R3: what the clock passes over is due at once and as one slot for set-hours, and not at all for every-hour.
+func TestR3SkippedReadings(t *testing.T) {
+	// All readings that were passed over and the one that follows are one slot.
+	follow(t, "*/10 2,3 * * *", "America/New_York", "2026-03-08T01:59-05:00", "2026-03-08T03:00-04:00", "2026-03-08T03:10-04:00")
+	follow(t, "* * 2 * * *", "America/New_York", "2026-03-08T01:59-05:00", "2026-03-08T03:00-04:00", "2026-03-09T02:00-04:00")
+	// The first instant after the change is strictly after the instant before it, and not after itself.
+	follow(t, "30 2 * * *", "America/New_York", "2026-03-08T06:59:59.999999999Z", "2026-03-08T07:00Z")
+	follow(t, "30 2 * * *", "America/New_York", "2026-03-08T07:00Z", "2026-03-09T06:30Z")
+	// Neighbours of the gap are not in it.
+	follow(t, "59 1 * * *", "America/New_York", "2026-03-08T01:00-05:00", "2026-03-08T01:59-05:00", "2026-03-09T01:59-04:00")
+	follow(t, "1 3 * * *", "America/New_York", "2026-03-08T01:00-05:00", "2026-03-08T03:01-04:00")
+	for _, hours := range []string{"*", "0-23", "*/1"} {
+		follow(t, "30 "+hours+" * * *", "America/New_York", "2026-03-08T01:00-05:00", "2026-03-08T01:30-05:00", "2026-03-08T03:30-04:00")
+	}
+	// The day fields are those of the reading that was passed over: Sunday 4 November had no midnight.
+	follow(t, "0 0 * * SUN", "America/Sao_Paulo", "2018-11-01T00:00Z", "2018-11-04T01:00-02:00")
+	follow(t, "0 0 * * SAT", "America/Sao_Paulo", "2018-11-03T12:00Z", "2018-11-10T00:00-02:00")
+	// The first instant after a change need not be at a whole minute: Liberia, 1972.
+	follow(t, "20 0 * * *", "Africa/Monrovia", "1972-01-06T12:00Z", "1972-01-07T00:44:30Z", "1972-01-08T00:20Z")
+	// Two hours at once: Troll station.
+	follow(t, "15 1-2 * * *", "Antarctica/Troll", "2026-03-28T20:00Z", "2026-03-29T01:00Z", "2026-03-29T23:15Z")
+}
+
+// R4: a day that a zone leaves out takes its readings with it, and nothing is due in their place.
+func TestR4MissingDay(t *testing.T) {
+	follow(t, "0 9 30 12 *", "Pacific/Apia", "2011-12-01T00:00Z", "2012-12-30T09:00+14:00")
+	follow(t, "0 0 * * *", "Pacific/Apia", "2011-12-29T00:00-10:00", "2011-12-31T00:00+14:00", "2012-01-01T00:00+14:00")
+	follow(t, "0 12 * * FRI", "Pacific/Apia", "2011-12-25T00:00-10:00", "2012-01-06T12:00+14:00")
+	follow(t, "*/30 * * * *", "Pacific/Apia", "2011-12-29T23:10-10:00", "2011-12-29T23:30-10:00", "2011-12-31T00:00+14:00")
+	follow(t, "0 9 * * *", "Pacific/Kwajalein", "1993-08-20T00:00-12:00", "1993-08-20T09:00-12:00", "1993-08-22T09:00+12:00")
+}
+
+// R5: strict on both sides, whole seconds, and any start leads to the same slots.
+func TestR5StrictOrder(t *testing.T) {
+	s := parse(t, "0 12 * * *", "UTC")
+	noon := at(t, "2026-05-05T12:00Z")
+	for _, c := range []struct {
+		from       time.Time
+		next, prev string
+	}{
+		{noon, "2026-05-06T12:00Z", "2026-05-04T12:00Z"},
+		{noon.Add(-1), "2026-05-05T12:00Z", "2026-05-04T12:00Z"},
+		{noon.Add(1), "2026-05-06T12:00Z", "2026-05-05T12:00Z"},
+		{noon.Add(-time.Second), "2026-05-05T12:00Z", "2026-05-04T12:00Z"},
+		{noon.Add(time.Second), "2026-05-06T12:00Z", "2026-05-05T12:00Z"},
+		{noon.In(time.FixedZone("", 5*3600)), "2026-05-06T12:00Z", "2026-05-04T12:00Z"},
+	} {
+		next, err := s.Next(c.from)
+		require.NoError(t, err)
+		assert.Equal(t, at(t, c.next), next, "Next of %s", c.from)
+		prev, err := s.Prev(c.from)
+		require.NoError(t, err)
+		assert.Equal(t, at(t, c.prev), prev, "Prev of %s", c.from)
+	}
+}
+
+// R5: before 1970, where seconds count backwards.
+func TestR5HoldsBefore1970(t *testing.T) {
+	follow(t, "30 59 23 * * *", "UTC", "1969-12-31T12:00Z", "1969-12-31T23:59:30Z", "1970-01-01T23:59:30Z")
+	follow(t, "0 0 * * *", "Europe/Berlin", "1969-12-31T23:00:00.5Z", "1970-01-01T23:00Z")
+	follow(t, "0 0 29 2 *", "UTC", "1900-01-01T00:00Z", "1904-02-29T00:00Z")
+	s := parse(t, "* * * * * *", "UTC")
+	next, err := s.Next(time.Unix(-1, 500_000_000))
+	require.NoError(t, err)
+	assert.Equal(t, time.Unix(0, 0).UTC(), next)
+	prev, err := s.Prev(time.Unix(-1, 500_000_000))
+	require.NoError(t, err)
+	assert.Equal(t, time.Unix(-1, 0).UTC(), prev)
+}
+
+// R5: on the last day of a leap year that a zone knows by rule, where the time package takes the year to be over
+// (golang/go#81583), a search goes on and finds what it finds from elsewhere.
+func TestR5HoldsOnTheLastDayOfALeapYear(t *testing.T) {
+	for _, zone := range []string{"America/New_York", "Europe/Berlin", "Australia/Sydney"} {
+		for _, year := range []int{2036, 2040, 2044, 2096} {
+			for _, expr := range []string{"0 * * * *", "0 */6 * * *"} {
+				s := parse(t, expr, zone)
+				from := time.Date(year, 12, 30, 0, 0, 0, 0, s.Location())
+				want := 4 * 24
+				if expr != "0 * * * *" {
+					want /= 6
+				}
+				n, err := s.Count(from, from.AddDate(0, 0, 4).Add(-1), 1000)
+				require.NoError(t, err)
+				assert.Equal(t, want, n, "%q in %s, %d", expr, zone, year)
+			}
+			s := parse(t, "0 12 1 1 *", zone)
+			for hour := range 24 {
+				slot, err := s.Next(time.Date(year, 12, 31, hour, 0, 0, 0, time.UTC))
+				require.NoError(t, err)
+				assert.Equal(t, time.Date(year+1, 1, 1, 12, 0, 0, 0, s.Location()).UTC(), slot, zone)
+			}
+		}
+	}
+}
+
+// R6: two restricted day fields are OR; restricted is every field but a lone * or ?.
+func TestR6EitherDayField(t *testing.T) {
+	const after = "2026-06-01T12:00Z" // a Monday
+	for expr, days := range map[string][]string{
+		"0 0 10 * FRI":   {"2026-06-05", "2026-06-10", "2026-06-12"},
+		"0 0 */10 * FRI": {"2026-06-05", "2026-06-11", "2026-06-12"},
+		"0 0 10 * */4":   {"2026-06-04", "2026-06-07", "2026-06-10"},
+		"0 0 10 * *":     {"2026-06-10", "2026-07-10"},
+		"0 0 10 * ?":     {"2026-06-10", "2026-07-10"},
+		"0 0 * * FRI":    {"2026-06-05", "2026-06-12"},
+		"0 0 ? * FRI":    {"2026-06-05", "2026-06-12"},
+		"0 0 */1 * FRI":  {"2026-06-02", "2026-06-03"},
+		"0 0 *,10 * FRI": {"2026-06-02", "2026-06-03"},
+		"0 0 1-31 7 FRI": {"2026-07-01", "2026-07-02"},
+		"0 0 10 * 0-7":   {"2026-06-02", "2026-06-03"},
+		"0 0 L * TUE#2":  {"2026-06-09", "2026-06-30", "2026-07-14"},
+		"0 0 13W * 5L":   {"2026-06-12", "2026-06-26", "2026-07-13"},
+		"0 0 31 2 FRI":   {"2027-02-05", "2027-02-12"},
+		"0 0 ? * ?":      {"2026-06-02", "2026-06-03"},
+	} {
+		var slots []string
+		for _, day := range days {
+			slots = append(slots, day+"T00:00Z")
+		}
+		follow(t, expr, "UTC", after, slots...)
+	}
+}
+
+// R7: an expression that names no date is refused, whatever the date of today, and one that names a rare date is not.
+func TestR7NeverIsRefused(t *testing.T) {
+	longest := []int{1: 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+	for month := 1; month <= 12; month++ {
+		for day := 1; day <= 31; day++ {
+			for _, item := range []string{"%d", "%dW"} {
+				expr := "0 0 " + fmt.Sprintf(item, day) + fmt.Sprintf(" %d *", month)
+				s, err := cron.Parse(expr, "UTC")
+				if day > longest[month] {
+					assert.ErrorIs(t, err, cron.ErrNever, expr)
+					continue
+				}
+				require.NoError(t, err, expr)
+				// 2096 to 2104 is the longest time without a 29 February.
+				slot, err := s.Next(at(t, "2096-03-01T00:00Z"))
+				require.NoError(t, err, expr)
+				assert.True(t, slot.Before(at(t, "2104-03-01T00:00Z")), expr)
+				assert.EqualValues(t, month, slot.Month(), expr)
+			}
+		}
+	}
+	for _, expr := range []string{"0 0 30-31 2 *", "0 0 31 4,6,9,11 *", "0 0 31,30W FEB ?", "0 0 31/2 2,4 *"} {
+		_, err := cron.Parse(expr, "America/New_York")
+		assert.ErrorIs(t, err, cron.ErrNever, expr)
+	}
+	for _, expr := range []string{"0 0 31 2,3 *", "0 0 30,L 2 *", "0 0 30W,29W 2 *", "0 0 31 2 0", "0 0 * 2 MON#5"} {
+		_, err := cron.Parse(expr, "America/New_York")
+		assert.NoError(t, err, expr)
+	}
+}
+
+// R7: outside the years 1 to 9999 the answer is ErrNever, never a zero time with no error.
+func TestR7ErrNeverAtTheHorizon(t *testing.T) {
+	for _, zone := range []string{"UTC", "America/New_York", "Pacific/Kiritimati"} {
+		s := parse(t, "* * * * *", zone)
+		for _, after := range []time.Time{at(t, "9999-12-31T23:59:59Z"), time.Unix(1<<60, 0)} {
+			_, err := s.Next(after)
+			assert.ErrorIs(t, err, cron.ErrNever, "%s %s", zone, after)
+			prev, err := s.Prev(after)
+			assert.NoError(t, err)
+			assert.True(t, prev.Before(after) && prev.Year() == 9999, prev)
+		}
+		for _, before := range []time.Time{{}, time.Time{}.Add(time.Second), time.Unix(-1<<60, 0)} {
+			_, err := s.Prev(before)
+			assert.ErrorIs(t, err, cron.ErrNever, "%s %s", zone, before)
+			next, err := s.Next(before)
+			assert.NoError(t, err)
+			assert.True(t, next.After(time.Time{}) && next.Year() == 1, next)
+		}
+	}
+	s := parse(t, "0 0 29 2 *", "UTC")
+	_, err := s.Next(at(t, "9996-02-29T00:00Z"))
+	assert.ErrorIs(t, err, cron.ErrNever)
+	_, err = s.Prev(at(t, "0004-02-29T00:00Z"))
+	assert.ErrorIs(t, err, cron.ErrNever)
+}
+
+// R7: the longest waits there are, forty years for a February with five of a weekday, are within the horizon.
+func TestR7RareDatesAreFound(t *testing.T) {
+	for weekday := time.Sunday; weekday <= time.Saturday; weekday++ {
+		for _, dom := range []string{"*", "30", "31,30W"} { // the latter two add no day to February
+			s := parse(t, fmt.Sprintf("59 23 %s 2 %d#5", dom, weekday), "UTC")
+			want := at(t, "1896-01-01T23:59Z")
+			for want.Year() < 2140 {
+				from := want
+				for want = from.AddDate(0, 0, 1); want.Month() != 2 || want.Day() != 29 || want.Weekday() != weekday; {
+					want = want.AddDate(0, 0, 1)
+				}
+				slot, err := s.Next(from)
+				require.NoError(t, err)
+				require.Equal(t, want, slot)
+				if back, err := s.Prev(slot); assert.NoError(t, err) && from.Month() == 2 {
+					assert.Equal(t, from, back)
+				}
+			}
+		}
+	}
+}
+
+// R8: five or six fields, seconds first, no year, and seven macros in either case.
+func TestR8FieldsAndMacros(t *testing.T) {
+	const after = "2026-06-01T12:00Z"
+	follow(t, "10 3 4 5 *", "", after, "2027-05-04T03:10Z")
+	follow(t, "20 10 3 4 5 *", "", after, "2027-05-04T03:10:20Z")
+	follow(t, "0 0 1 1 * *", "", after, "2026-07-01T01:00Z") // and not a wildcard for the year
+	follow(t, "\t 10   3 4\t5 * ", "", after, "2027-05-04T03:10Z")
+	for macro, slot := range map[string]string{
+		"@yearly": "2027-01-01T00:00Z", "@annually": "2027-01-01T00:00Z", "@monthly": "2026-07-01T00:00Z",
+		"@weekly": "2026-06-07T00:00Z", "@daily": "2026-06-02T00:00Z", "@midnight": "2026-06-02T00:00Z",
+		"@hourly": "2026-06-01T13:00Z", "@DAILY": "2026-06-02T00:00Z", " @Weekly\t": "2026-06-07T00:00Z",
+	} {
+		follow(t, macro, "", after, slot)
+	}
 }
