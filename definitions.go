@@ -70,7 +70,7 @@ func (d Definition) Between(from, to time.Time) ([]time.Time, error) {
 // DefinitionError says which field of which definition is wrong.
 type DefinitionError struct {
 	ID    string
-	Field string // id, name, cron, time zone, target or grace
+	Field string // id, name, description, cron, time zone, target or grace
 	Err   error
 }
 

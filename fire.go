@@ -2,7 +2,6 @@ package hourbell
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -61,7 +60,7 @@ func (p *pass) fire(ctx context.Context, batch []*due) (lost []Claim, err error)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("fire %d schedules: %w", len(batch), err)
+		return nil, err
 	}
 	p.account(ctx, kept, lost, runs)
 	return lost, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,6 +88,39 @@ func tick(t testing.TB, s *hourbell.Scheduler) hourbell.TickReport {
 	return report
 }
 
+// bound is the store beneath the replicas, for a test that speaks to it as one of them.
+func bound(t testing.TB, db *gorm.DB, now func() time.Time) hourbell.Store {
+	t.Helper()
+	st, err := store.New(db).Bind("default", now)
+	require.NoError(t, err)
+	return st
+}
+
+// running runs the loop beside the test, as a host does. stop ends it and returns what Run returned; the end of the
+// test stops it too.
+func running(t testing.TB, s *hourbell.Scheduler) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() { require.NoError(t, stop()) })
+	return stop
+}
+
+// await waits until something has come about that others are at. It gives up long after it should have.
+func await(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %s", what)
+		}
+	}
+}
+
 // row reads a stored schedule.
 func row(t testing.TB, s *hourbell.Scheduler, id string) hourbell.Schedule {
 	t.Helper()
@@ -145,7 +179,7 @@ func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, ni
 // stepped is the real store with a place to stand between the steps of the loop. Before and after each verb it calls
 // at with "before <verb>" and "after <verb>", and an error of at takes the place of the verb's: before it, the verb
 // does not happen; after it, its answer is lost. Verbs: claim advance insert-runs insert-events give-back hold revise
-// insert commit (of a transaction, after fn) heartbeat.
+// insert begin (of a transaction; only before) commit (of a transaction, after fn) heartbeat.
 type stepped struct {
 	hourbell.Store
 	at func(step string) error
@@ -174,6 +208,9 @@ func (s *stepped) Bind(namespace string, now func() time.Time) (hourbell.Store, 
 func (s *stepped) Within(tx hourbell.Tx) hourbell.Store { return &stepped{s.Store.Within(tx), s.at} }
 
 func (s *stepped) Transaction(ctx context.Context, limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) error {
+	if err := s.at("before begin"); err != nil {
+		return err
+	}
 	err := s.Store.Transaction(ctx, limit, func(inner hourbell.Store, tx hourbell.Tx) error {
 		if err := fn(&stepped{inner, s.at}, tx); err != nil {
 			return err
@@ -216,12 +253,23 @@ func (s *stepped) Revise(ctx context.Context, list []hourbell.Revision) ([]strin
 	return step(s, "revise", func() ([]string, error) { return s.Store.Revise(ctx, list) })
 }
 
-func (s *stepped) Insert(ctx context.Context, rows []hourbell.Schedule) ([]string, error) {
+func (s *stepped) Insert(ctx context.Context, rows []hourbell.Revision) ([]string, error) {
 	return step(s, "insert", func() ([]string, error) { return s.Store.Insert(ctx, rows) })
 }
 
 func (s *stepped) Heartbeat(ctx context.Context, w hourbell.Worker) (time.Time, error) {
 	return step(s, "heartbeat", func() (time.Time, error) { return s.Store.Heartbeat(ctx, w) })
+}
+
+// firstAt is a hook for stepped that acts the first time a step is reached.
+func firstAt(step string, do func() error) func(string) error {
+	var done atomic.Bool
+	return func(reached string) error {
+		if reached != step || done.Swap(true) {
+			return nil
+		}
+		return do()
+	}
 }
 
 // enqueuer is an Enqueuer made of a function.

@@ -3,6 +3,7 @@ package hourbell
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -167,6 +168,7 @@ func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
 				p.limit = 1 // so that the one that takes so long is soon alone
 			}
 			fires = append(fires, batch)
+			err = fmt.Errorf("hourbell: fire %d schedules: %w", len(batch), err)
 		case len(batch) == 1:
 			failed, err = append(failed, p.failure(batch[0], err)), nil
 		default:

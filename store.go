@@ -46,8 +46,9 @@ type Store interface {
 
 	// Schedules reads the schedules with these ids, or all of them without ids, by id, removed ones included.
 	Schedules(ctx context.Context, ids ...string) ([]Schedule, error)
-	// Insert adds schedules and returns the ids of those that were not there yet.
-	Insert(ctx context.Context, rows []Schedule) ([]string, error)
+	// Insert adds schedules and returns the ids of those that were not there yet and whose Until the clock has not
+	// reached.
+	Insert(ctx context.Context, rows []Revision) ([]string, error)
 	// Revise writes schedules over and returns the ids of those that were still as they had been read.
 	Revise(ctx context.Context, revisions []Revision) ([]string, error)
 
@@ -94,8 +95,8 @@ type Store interface {
 	Health(ctx context.Context) (Health, error)
 }
 
-// Revision is a schedule to be written over what was read. It applies only where token and definition hash are
-// still those read, and, when Until is set, only while the clock has not reached Until: the first instant at which
+// Revision is a schedule to be added, or written over what was read. Over a row it applies only where token and
+// definition hash are still those read, and in either case, when Until is set, only while the clock has not reached Until: the first instant at which
 // what was computed from the reading would be stale.
 type Revision struct {
 	Schedule // the values to write; LockToken is the token read

@@ -43,7 +43,7 @@ func (s *Scheduler) Sync(ctx context.Context) error {
 // syncPlan is what a sync would write.
 type syncPlan struct {
 	now       time.Time
-	added     []Schedule
+	added     []Revision
 	revised   []Revision
 	events    map[string][]Event // by schedule, oldest first
 	calendars map[[2]string]*calendar
@@ -145,13 +145,11 @@ func (s *Scheduler) apply(ctx context.Context, plan *syncPlan) (bool, error) {
 }
 
 func (p *syncPlan) add(namespace string, d *definition) error {
-	row := d.onto(Schedule{Namespace: namespace, ID: d.ID, Enabled: d.EnabledByDefault})
+	row := Revision{Schedule: d.onto(Schedule{Namespace: namespace, ID: d.ID, Enabled: d.EnabledByDefault})}
 	if row.Enabled {
-		next, err := d.slots.Next(p.now)
-		if err != nil {
-			return &DefinitionError{ID: d.ID, Field: "cron", Err: err}
+		if err := row.resume(p.now, newCalendar(d.slots)); err != nil {
+			return err
 		}
-		row.NextRunAt = next
 	}
 	p.added = append(p.added, row)
 	p.events[d.ID] = []Event{{ScheduleID: d.ID, Kind: eventDefined, Detail: d.summary()}}

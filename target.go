@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Target says which jobs a schedule enqueues. Make one with [AllJobs], [Group] or [Jobs].
@@ -26,7 +27,7 @@ func AllJobs() Target { return Target{kind: targetAll} }
 func Group(name string) Target { return Target{kind: targetGroup, names: []string{name}} }
 
 // Jobs targets jobs by name, in the order given.
-func Jobs(names ...string) Target { return Target{kind: targetJobs, names: names} }
+func Jobs(names ...string) Target { return Target{kind: targetJobs, names: slices.Clone(names)} }
 
 // String says the target in words.
 func (t Target) String() string {

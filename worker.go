@@ -46,8 +46,11 @@ func newWorker(namespace, definitionsHash string) Worker {
 
 // startWorker makes the process known, keeps its heart beating and its tables swept, and returns what stops that.
 func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
+	// A stop that comes meanwhile does not leave a worker behind that seems to live.
+	registering, done := outlive(ctx, stopGrace)
+	defer done()
 	for range 2 { // the first measures the skew that the second writes
-		if err := s.beat(ctx); err != nil {
+		if err := s.beat(registering); err != nil {
 			return nil, fmt.Errorf("hourbell: register worker: %w", err)
 		}
 	}

@@ -56,7 +56,7 @@ var sqlite = &dialect{
 		"span":   func(x string) string { return x },
 		"time":   func(x string) string { return x },
 		"micros": func(x string) string { return x },
-		"json":   func(x string) string { return x },
+		"json":   func(x string) string { return "json(" + x + ")" }, // refuses what is none
 		"list":   func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
 		"skip":   func(string) string { return "" },
 		"own":    func(x string) string { return x }, // RETURNING knows no other table
@@ -68,7 +68,7 @@ var sqlite = &dialect{
 		case time.Time:
 			return microseconds(value)
 		case []string:
-			text, _ := json.Marshal(value) // strings always marshal
+			text, _ := json.Marshal(append([]string{}, value...)) // strings always marshal; none are [], not null
 			return string(text)
 		}
 		return value

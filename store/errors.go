@@ -114,7 +114,7 @@ func unavailable(err error) bool {
 			return true
 		}
 	}
-	if errors.As(err, &network) {
+	if errors.As(err, &network) || strings.Contains(err.Error(), "sql: database is closed") { // database/sql keeps that one to itself
 		return true
 	}
 	switch state := sqlState(err); state {

@@ -10,7 +10,7 @@ import (
 
 // alive are the workers neither stopped nor silent; overdue are the schedules out of grace, by the index of what is due.
 const (
-	alive   = `namespace = @namespace AND stopped_at IS NULL AND heartbeat_at > ` + t + ` - {span @dead}`
+	alive   = `namespace = @namespace AND stopped_at IS NULL AND heartbeat_at >= ` + t + ` - {span @dead} AND heartbeat_at <= ` + t + ` + {span @dead}`
 	overdue = `namespace = @namespace AND enabled AND removed_at IS NULL AND next_run_at + grace < ` + t + ` AND next_run_at < ` + t
 )
 

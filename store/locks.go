@@ -37,7 +37,7 @@ const (
 		SELECT min(CASE
 			WHEN ` + held + ` THEN s.held_until
 			WHEN NOT ` + locked + ` THEN ` + t + `
-			WHEN CAST(@dead AS bigint) > 0 AND w.heartbeat_at + {span @dead} < s.locked_at + {span @lock_ttl} THEN w.heartbeat_at + {span @dead}
+			WHEN CAST(@dead AS bigint) > 0 AND w.heartbeat_at + {span @dead} < s.locked_at + {span @lock_ttl} THEN w.heartbeat_at + {span @dead} + {span 1}
 			ELSE s.locked_at + {span @lock_ttl} END)
 		FROM hourbell_schedules s LEFT JOIN hourbell_workers w ON w.id = s.locked_by
 		WHERE ` + live + ` AND s.next_run_at <= ` + t + `) wakes)`
@@ -134,7 +134,6 @@ func (s *Store) claimSQLite(ctx context.Context, v values) (claims hourbell.Clai
 	for _, p := range seen {
 		before[p.id] = p
 	}
-	claims.Wake = claims.At // where another process was faster
 	err = s.write(ctx, claimSQLite, v, func(rows *sql.Rows) error {
 		var c hourbell.Claim
 		if err := rows.Scan(scheduleFields(&c.Schedule)...); err != nil {
@@ -145,6 +144,9 @@ func (s *Store) claimSQLite(ctx context.Context, v values) (claims hourbell.Clai
 		claims.Rows = append(claims.Rows, claimed(c, before[c.ID].owed))
 		return nil
 	})
+	if claims.Wake = (time.Time{}); len(claims.Rows) == 0 {
+		claims.Wake = claims.At // another process was faster
+	}
 	return claims, err
 }
 

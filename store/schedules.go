@@ -26,32 +26,33 @@ func (s *Store) Schedules(ctx context.Context, ids ...string) (list []hourbell.S
 }
 
 var insertSchedules = prepare(`
-{batch id:text name:text description:text cron:text time_zone:text target_kind:text target:text grace:bigint hash:text enabled:boolean next:timestamptz}
+{batch id:text name:text description:text cron:text time_zone:text target_kind:text target:text grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz}
 INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
 	enabled, next_run_at, created_at, updated_at)
 SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.target_kind, c.target, {span c.grace}, c.hash,
 	c.enabled, c.next, clock.now, clock.now
-FROM c CROSS JOIN clock WHERE true ORDER BY c.id
+FROM c CROSS JOIN clock WHERE c.until IS NULL OR c.until > clock.now ORDER BY c.id
 ON CONFLICT (namespace, id) DO NOTHING
 RETURNING id`)
 
 // Insert implements [hourbell.Store].
-func (s *Store) Insert(ctx context.Context, rows []hourbell.Schedule) (ids []string, err error) {
+func (s *Store) Insert(ctx context.Context, rows []hourbell.Revision) (ids []string, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
 	return ids, s.write(ctx, insertSchedules, values{"batch": batch{
-		col("id", rows, func(r *hourbell.Schedule) string { return r.ID }),
-		col("name", rows, func(r *hourbell.Schedule) string { return r.Name }),
-		col("description", rows, func(r *hourbell.Schedule) string { return r.Description }),
-		col("cron", rows, func(r *hourbell.Schedule) string { return r.Cron }),
-		col("time_zone", rows, func(r *hourbell.Schedule) string { return r.TimeZone }),
-		col("target_kind", rows, func(r *hourbell.Schedule) string { return r.TargetKind }),
-		col("target", rows, func(r *hourbell.Schedule) string { return r.Target }),
-		col("grace", rows, func(r *hourbell.Schedule) int64 { return r.Grace.Microseconds() }),
-		col("hash", rows, func(r *hourbell.Schedule) string { return r.DefinitionHash }),
-		col("enabled", rows, func(r *hourbell.Schedule) bool { return r.Enabled }),
-		times("next", rows, func(r *hourbell.Schedule) time.Time { return r.NextRunAt }),
+		col("id", rows, func(r *hourbell.Revision) string { return r.ID }),
+		col("name", rows, func(r *hourbell.Revision) string { return r.Name }),
+		col("description", rows, func(r *hourbell.Revision) string { return r.Description }),
+		col("cron", rows, func(r *hourbell.Revision) string { return r.Cron }),
+		col("time_zone", rows, func(r *hourbell.Revision) string { return r.TimeZone }),
+		col("target_kind", rows, func(r *hourbell.Revision) string { return r.TargetKind }),
+		col("target", rows, func(r *hourbell.Revision) string { return r.Target }),
+		col("grace", rows, func(r *hourbell.Revision) int64 { return r.Grace.Microseconds() }),
+		col("hash", rows, func(r *hourbell.Revision) string { return r.DefinitionHash }),
+		col("enabled", rows, func(r *hourbell.Revision) bool { return r.Enabled }),
+		times("next", rows, func(r *hourbell.Revision) time.Time { return r.NextRunAt }),
+		times("until", rows, func(r *hourbell.Revision) time.Time { return r.Until }),
 	}}, collectIDs(&ids))
 }
 

@@ -74,8 +74,13 @@ func (s *Store) transaction(ctx context.Context, fn func(*Store) error) error {
 	if s.dialect == postgres && !s.inside {
 		options = append(options, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	}
+	if _, open := s.db.Statement.ConnPool.(gorm.TxCommitter); s.inside && !open {
+		return errors.New("store: the Tx given is not an open transaction: what is written through it could not be rolled back")
+	}
 	return s.retry(ctx, func() error {
-		return s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error { return fn(s.within(tx)) }, options...)
+		db := s.db.WithContext(ctx)
+		db.DisableNestedTransaction = false // a call that fails must undo its part, though the host does without savepoints
+		return db.Transaction(func(tx *gorm.DB) error { return fn(s.within(tx)) }, options...)
 	})
 }
 

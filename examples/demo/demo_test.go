@@ -1,0 +1,89 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// What a newcomer sees: on SQLite something is executed within seconds, and a restart goes on where it was. O3: a
+// process that is told to stop ends with code 0, and its worker is marked stopped. D3: a restart writes no definition.
+func TestDemoOnSQLiteExecutesWithinSecondsAndSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+
+	demo := start(t, "demo", dir, "")
+	demo.prints(t, "msg=executed job=check-queues")
+	require.Equal(t, 0, demo.stop(t))
+	require.Contains(t, demo.stdout.String(), dir+"/"+sqliteFile)
+	require.Contains(t, demo.stdout.String(), `"hourbell: definitions synced" written=4`)
+	require.Empty(t, demo.stderr.String())
+
+	enable := start(t, "demo", dir, "", "-enable", "feed-refresh")
+	require.Equal(t, 0, enable.exit(t))
+
+	demo = start(t, "demo", dir, "")
+	demo.prints(t, "msg=executed job=check-queues")
+	require.Equal(t, 0, demo.stop(t))
+	require.NotContains(t, demo.stdout.String(), "definitions synced")
+	require.Regexp(t, `id=feed-refresh .* enabled=true`, demo.stdout.String())
+
+	db := (&dbtest.DB{Dialect: "sqlite", DSN: dir + "/" + sqliteFile + sqliteSettings}).Open(t, nil)
+	var workers, stopped int
+	require.NoError(t, db.Raw("SELECT count(*), count(stopped_at) FROM hourbell_workers").Row().Scan(&workers, &stopped))
+	require.Equal(t, []int{2, 2}, []int{workers, stopped})
+}
+
+// O3, and the demo's promise that two on one database share the work.
+func TestTwoDemosOnOnePostgresShareTheWork(t *testing.T) {
+	t.Parallel()
+	db := dbtest.Postgres(t)
+	dir := t.TempDir()
+	demos := []*process{start(t, "demo", dir, db.DSN), start(t, "demo", dir, db.DSN)}
+	for _, demo := range demos {
+		demo.prints(t, "hourbell: running")
+	}
+
+	now := start(t, "demo", dir, db.DSN, "-run", "daily-full-sync")
+	require.Equal(t, 0, now.exit(t))
+	require.Equal(t, len(jobs), strings.Count(now.stdout.String(), "enqueued "))
+
+	var done, workers int
+	await(t, "all runs to succeed", func() bool {
+		row := db.Raw("SELECT count(*), count(DISTINCT worker_id) FROM hourbell_job_runs WHERE trigger = 'MANUAL' AND status = 'SUCCEEDED'").Row()
+		require.NoError(t, row.Scan(&done, &workers))
+		return done == len(jobs)
+	})
+	require.Equal(t, 2, workers)
+
+	for _, demo := range demos {
+		require.Equal(t, 0, demo.stop(t))
+	}
+	var stopped int
+	require.NoError(t, db.Raw("SELECT count(stopped_at) FROM hourbell_workers").Row().Scan(&stopped))
+	require.Equal(t, 2, stopped)
+}
+
+// An error at the start is one line that says what to do, without the password, and exit code 1.
+func TestDemoSaysInOneLineWhyItCannotStart(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, url, args, says string }{
+		{"unreachable database", "postgres://demo:sesame@127.0.0.1:1/demo", "", "the database is unavailable"},
+		{"bad scheme", "mysql://demo:sesame@127.0.0.1/demo", "", "begins with mysql://"},
+		{"no URL", "host=127.0.0.1 password=sesame", "", "is no URL such as postgres://"},
+		{"broken URL", "postgres://demo:sesame%zz@127.0.0.1/demo", "", "cannot parse"},
+		{"unknown schedule", "", "-enable=sesam-street", `unknown schedule: "sesam-street"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			demo := start(t, "demo", t.TempDir(), c.url, strings.Fields(c.args)...)
+			require.Equal(t, 1, demo.exit(t))
+			require.Contains(t, demo.stderr.String(), c.says)
+			require.Equal(t, 1, strings.Count(demo.stderr.String(), "\n"), demo.stderr.String())
+			require.NotContains(t, demo.stdout.String()+demo.stderr.String(), "sesame")
+		})
+	}
+}

@@ -1,0 +1,21 @@
+package hourbell
+
+import (
+	"context"
+	"time"
+)
+
+// What black-box tests cannot reach otherwise.
+
+// SetWallClock replaces the process's own clock, as if the machine's were wrong, until restore.
+func SetWallClock(now func() time.Time) (restore func()) {
+	own := wallClock
+	wallClock = now
+	return func() { wallClock = own }
+}
+
+// Beat writes the heartbeat that is otherwise due every ten seconds.
+func (s *Scheduler) Beat(ctx context.Context) error { return s.beat(ctx) }
+
+// WorkerID names this process among the workers.
+func (s *Scheduler) WorkerID() string { return s.worker.ID }

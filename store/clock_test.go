@@ -1,0 +1,117 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// instants are all that the verbs write of the clock.
+func instants(t testing.TB, s hourbell.Store) map[string]time.Time {
+	t.Helper()
+	got := map[string]time.Time{}
+	insert(t, s, dueAt("fires", noon.AddDate(-1, 0, 0)), dueAt("fails", noon.AddDate(-1, 0, 0)), dueAt("kept", noon.AddDate(-1, 0, 0)))
+	claims := claim(t, s, "w1")
+	got["claim"] = claims.At
+	for _, c := range claims.Rows {
+		got["created_at"], got["locked_at"], got["owed_since"] = c.CreatedAt, c.LockedAt, c.OwedSince
+		switch c.ID {
+		case "fires":
+			require.True(t, advance(t, s, "w1", c))
+		case "fails":
+			require.NoError(t, second(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: c, For: time.Second}})))
+		}
+	}
+	got["last_run_at"], got["updated_at"] = row(t, s, "fires").LastRunAt, row(t, s, "fires").UpdatedAt
+	got["held_until"] = row(t, s, "fails").HeldUntil.Add(-time.Second)
+
+	got["queued_at"] = enqueue(t, s, asked("a", 0))[0].QueuedAt
+	run := take(t, s, "h")
+	got["started_at"], got["leased_until"] = run.StartedAt, run.LeasedUntil.Add(-time.Minute)
+	done, err := s.ExtendRun(t.Context(), run, time.Hour)
+	require.NoError(t, err)
+	require.True(t, done)
+	got["leased_until, extended"] = list(t, s, hourbell.RunQuery{})[0].LeasedUntil.Add(-time.Hour)
+	done, err = s.FinishRun(t.Context(), run, "SUCCEEDED", "")
+	require.NoError(t, err)
+	require.True(t, done)
+	got["finished_at"] = list(t, s, hourbell.RunQuery{})[0].FinishedAt
+
+	require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}}))
+	events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 1})
+	require.NoError(t, err)
+	got["at"] = events[0].At
+	beat(t, s, "w1")
+	require.NoError(t, s.StopWorker(t.Context(), "w1"))
+	w := workers(t, s)[0]
+	got["worker started_at"], got["heartbeat_at"], got["stopped_at"] = w.StartedAt, w.HeartbeatAt, w.StoppedAt
+	got["health"] = health(t, s).At
+	got["now"], err = s.Now(t.Context())
+	require.NoError(t, err)
+	return got
+}
+
+// T1: a clock of the host's replaces the database's everywhere.
+func TestAGivenClockReplacesTheDatabases(t *testing.T) {
+	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
+		at := noon.Add(123456 * time.Microsecond)
+		c.Set(at.Add(999 * time.Nanosecond)) // what the database cannot keep is cut off
+		for name, got := range instants(t, s) {
+			require.Equal(t, at, got, name)
+		}
+	})
+}
+
+// T1: without one, due, leases and heartbeats are judged by the database's clock.
+func TestWithoutAClockTheDatabasesJudges(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		read := func() time.Time {
+			var at time.Time
+			if db.Dialect == "postgres" {
+				require.NoError(t, db.Raw("SELECT clock_timestamp()").Scan(&at).Error)
+				return at
+			}
+			var milliseconds int64
+			require.NoError(t, db.Raw("SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER)").Scan(&milliseconds).Error)
+			return time.UnixMilli(milliseconds)
+		}
+		before := read()
+		got := instants(t, bind(t, db.DB, "test", nil))
+		after := read()
+		for name, at := range got {
+			require.False(t, at.Before(before) || at.After(after), "%s: %v is not in %v-%v", name, at, before, after)
+			require.Equal(t, time.UTC, at.Location())
+		}
+	})
+}
+
+// T1: within a transaction the clock goes on.
+func TestTheClockDoesNotStandInATransaction(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s := bind(t, db.DB, "test", nil)
+		require.NoError(t, s.Transaction(soon(t), dead, func(s hourbell.Store, _ hourbell.Tx) error {
+			first, err := s.Now(t.Context())
+			require.NoError(t, err)
+			require.Eventually(t, func() bool {
+				now, err := s.Now(t.Context())
+				return err == nil && now.After(first)
+			}, 5*time.Second, time.Millisecond)
+			return nil
+		}))
+	})
+}
+
+// T4: instants are UTC, whatever the session's zone is.
+func TestInstantsAreUTCWhateverTheSessionsZone(t *testing.T) {
+	db := dbtest.Postgres(t)
+	abroad := &dbtest.DB{DSN: db.DSN + "&TimeZone=Asia/Kolkata", Dialect: "postgres"}
+	s, _ := bound(t, abroad.Open(t, nil))
+	insert(t, s, schedule("a"))
+	for _, s := range []hourbell.Store{s, bind(t, db.DB, "test", nil)} {
+		require.Equal(t, noon, row(t, s, "a").NextRunAt)
+	}
+}

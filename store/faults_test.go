@@ -1,0 +1,140 @@
+package store_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// O2: writes asked for by people never hang: lock_timeout, then busy.
+func TestARowHeldForTooLongIsBusy(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := bound(t, db.DB)
+	insert(t, s, schedule("a"))
+	held := claimOne(t, s, "w1")
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules FOR UPDATE").Error)
+		for name, call := range map[string]func(s hourbell.Store) error{
+			"revise": func(s hourbell.Store) error {
+				return second(s.Revise(soon(t), []hourbell.Revision{{Schedule: held.Schedule, ReadHash: "h1"}}))
+			},
+			"unlock": func(s hourbell.Store) error { return second(s.Unlock(soon(t), "a")) },
+			"advance": func(s hourbell.Store) error {
+				return second(s.Advance(soon(t), "w1", []hourbell.Settlement{settled(held)}))
+			},
+		} {
+			err := s.Transaction(soon(t), 200*time.Millisecond, func(s hourbell.Store, _ hourbell.Tx) error { return call(s) })
+			require.ErrorIs(t, err, hourbell.ErrBusy, name)
+			require.NotErrorIs(t, err, hourbell.ErrUnavailable, name)
+		}
+		return nil
+	}))
+	require.Equal(t, held.Schedule, row(t, s, "a"))
+}
+
+// O1, O2: a statement that takes too long, in the server or in the client, says that the database is unavailable.
+func TestADeadlineIsUnavailable(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := bound(t, db.DB)
+	err := s.Transaction(soon(t), 50*time.Millisecond, func(_ hourbell.Store, tx hourbell.Tx) error {
+		return tx.Exec("SELECT pg_sleep(10)").Error
+	})
+	require.ErrorIs(t, err, hourbell.ErrUnavailable)
+	require.ErrorContains(t, err, "57014")
+
+	insert(t, s, schedule("a"))
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		require.NoError(t, tx.Exec("LOCK TABLE hourbell_schedules").Error)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		for _, call := range []func() error{
+			func() error { return second(s.Claim(ctx, request("w1"))) },
+			func() error { return second(s.Schedules(ctx)) },
+			func() error { return second(s.Unlock(ctx, "a")) },
+		} {
+			err := call()
+			require.ErrorIs(t, err, hourbell.ErrUnavailable)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		return nil
+	}))
+	require.NoError(t, every(t.Context(), s))
+}
+
+// O2: the server ends an idle transaction; whoever comes back to it learns so, and has written nothing.
+func TestATransactionThatStoodIdleIsUnavailable(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := bound(t, db.DB)
+	err := s.Transaction(soon(t), 50*time.Millisecond, func(in hourbell.Store, _ hourbell.Tx) error {
+		insert(t, in, schedule("a"))
+		require.Eventually(t, func() bool {
+			var n int
+			err := db.Raw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'").Scan(&n).Error
+			return err == nil && n == 0
+		}, 5*time.Second, 5*time.Millisecond)
+		return second(in.Insert(t.Context(), added(schedule("b"))))
+	})
+	require.ErrorIs(t, err, hourbell.ErrUnavailable)
+	require.NoError(t, every(t.Context(), s))
+	require.Empty(t, claim(t, s, "w1").Rows)
+}
+
+// O1: the loop outlives database restarts.
+func TestAServerThatEndsTheConnectionIsUnavailable(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := bound(t, db.DB)
+	err := s.Transaction(soon(t), dead, func(s hourbell.Store, tx hourbell.Tx) error {
+		var pid int
+		require.NoError(t, tx.Raw("SELECT pg_backend_pid()").Scan(&pid).Error)
+		require.NoError(t, db.Exec("SELECT pg_terminate_backend(?)", pid).Error)
+		return second(s.Schedules(t.Context()))
+	})
+	require.ErrorIs(t, err, hourbell.ErrUnavailable)
+	require.NoError(t, every(t.Context(), s), "the next call has a connection of its own")
+}
+
+func TestAClosedPoolIsUnavailable(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
+			handle := db.Open(t, cfg)
+			s, _ := bound(t, handle)
+			require.NoError(t, every(t.Context(), s))
+			require.NoError(t, openPool(t, handle).Close())
+			for _, v := range verbs {
+				require.ErrorIs(t, v.call(t.Context(), s), hourbell.ErrUnavailable, v.name)
+			}
+			err := s.Transaction(t.Context(), dead, func(hourbell.Store, hourbell.Tx) error { return nil })
+			require.ErrorIs(t, err, hourbell.ErrUnavailable)
+		}
+	})
+}
+
+func TestARefusedConnectionIsUnavailable(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := nobody.Addr().String()
+	require.NoError(t, nobody.Close())
+	db, err := gorm.Open(postgres.Open("postgres://user@"+address+"/db?sslmode=disable"), &gorm.Config{DisableAutomaticPing: true, Logger: logger.Discard})
+	require.NoError(t, err)
+	s, _ := bound(t, db)
+	for _, v := range verbs {
+		require.ErrorIs(t, v.call(soon(t), s), hourbell.ErrUnavailable, v.name)
+	}
+}
+
+func TestAReadOnlyDatabaseIsUnavailable(t *testing.T) {
+	db := dbtest.Postgres(t)
+	standby := &dbtest.DB{DSN: db.DSN + "&default_transaction_read_only=on", Dialect: "postgres"}
+	s, _ := bound(t, standby.Open(t, nil))
+	require.ErrorIs(t, second(s.Claim(t.Context(), request("w1"))), hourbell.ErrUnavailable)
+	require.NoError(t, s.Ready(t.Context()))
+}

@@ -1,0 +1,350 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/glebarez/sqlite"
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/store"
+)
+
+// What the tests of the store share. The databases are real; time alone is the tests' own, and only where it says so.
+
+// noon is where the tests' clock begins.
+var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+// The lengths that the tests' claims use.
+const (
+	grace   = 2 * time.Minute
+	lockTTL = 5 * time.Minute
+	maxHold = time.Minute
+	dead    = 30 * time.Second
+)
+
+// clock is a clock that tests set.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
+}
+
+func (c *clock) Advance(d time.Duration) { c.Set(c.Now().Add(d)) }
+
+// bound is the store of a database, for the namespace "test", on a clock that stands at noon.
+func bound(t testing.TB, db *gorm.DB) (hourbell.Store, *clock) {
+	t.Helper()
+	c := &clock{now: noon}
+	return bind(t, db, "test", c.Now), c
+}
+
+func bind(t testing.TB, db *gorm.DB, namespace string, now func() time.Time) hourbell.Store {
+	t.Helper()
+	s, err := store.New(db).Bind(namespace, now)
+	require.NoError(t, err)
+	return s
+}
+
+// each runs a test on a migrated database of each kind, with a store on a clock that stands at noon.
+func each(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *clock)) {
+	t.Helper()
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s, c := bound(t, db.DB)
+		test(t, db, s, c)
+	})
+}
+
+// soon is the test's context with an end, so that a wait that never ends fails the test.
+func soon(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// schedule is an enabled schedule that is due at noon.
+func schedule(id string) hourbell.Schedule { return dueAt(id, noon) }
+
+func dueAt(id string, next time.Time) hourbell.Schedule {
+	return hourbell.Schedule{
+		Namespace: "test", ID: id, Name: "name of " + id, Description: "description of " + id, Cron: "0 * * * *", TimeZone: "Europe/Berlin",
+		TargetKind: "JOBS", Target: `["import"]`, Grace: grace, DefinitionHash: "h1", Enabled: true, NextRunAt: next,
+	}
+}
+
+// insert adds schedules that were not there yet.
+func insert(t testing.TB, s hourbell.Store, rows ...hourbell.Schedule) {
+	t.Helper()
+	ids, err := s.Insert(t.Context(), added(rows...))
+	require.NoError(t, err)
+	require.Len(t, ids, len(rows))
+}
+
+// added are schedules as Insert takes them.
+func added(rows ...hourbell.Schedule) []hourbell.Revision {
+	list := make([]hourbell.Revision, len(rows))
+	for i, row := range rows {
+		list[i].Schedule = row
+	}
+	return list
+}
+
+// row reads a schedule.
+func row(t testing.TB, s hourbell.Store, id string) hourbell.Schedule {
+	t.Helper()
+	list, err := s.Schedules(t.Context(), id)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	return list[0]
+}
+
+// set writes a column past the store. An instant goes in as the database has it.
+func set(t testing.TB, db *dbtest.DB, id, column string, value any) {
+	t.Helper()
+	if at, ok := value.(time.Time); ok && db.Dialect == "sqlite" {
+		value = at.UnixMicro()
+	}
+	done := db.Exec("UPDATE hourbell_schedules SET "+column+" = ? WHERE id = ?", value, id)
+	require.NoError(t, done.Error)
+	require.EqualValues(t, 1, done.RowsAffected)
+}
+
+// request is what a worker of the loop asks for.
+func request(worker string) hourbell.ClaimRequest {
+	return hourbell.ClaimRequest{Worker: worker, Limit: 1000, LockTTL: lockTTL, MaxHold: maxHold, Dead: dead, Except: []string{}}
+}
+
+// claim claims all that is due.
+func claim(t testing.TB, s hourbell.Store, worker string) hourbell.Claims {
+	t.Helper()
+	claims, err := s.Claim(t.Context(), request(worker))
+	require.NoError(t, err)
+	return claims
+}
+
+// claimOne claims the one schedule that is due.
+func claimOne(t testing.TB, s hourbell.Store, worker string) hourbell.Claim {
+	t.Helper()
+	claims := claim(t, s, worker)
+	require.Len(t, claims.Rows, 1)
+	return claims.Rows[0]
+}
+
+// claimIDs are the ids of claims, in their order.
+func claimIDs(claims hourbell.Claims) []string {
+	ids := []string{}
+	for _, c := range claims.Rows {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
+
+// settled is a settlement that fires the slot of a claim; the next is an hour later.
+func settled(c hourbell.Claim) hourbell.Settlement {
+	return hourbell.Settlement{Claim: c, Fired: c.NextRunAt, Through: c.NextRunAt, Next: c.NextRunAt.Add(time.Hour)}
+}
+
+// advance settles a claim and says whether it still held.
+func advance(t testing.TB, s hourbell.Store, worker string, c hourbell.Claim) bool {
+	t.Helper()
+	ids, err := s.Advance(t.Context(), worker, []hourbell.Settlement{settled(c)})
+	require.NoError(t, err)
+	return len(ids) == 1
+}
+
+// revise writes a schedule over and says whether it was still as read.
+func revise(t testing.TB, s hourbell.Store, r hourbell.Revision) bool {
+	t.Helper()
+	ids, err := s.Revise(t.Context(), []hourbell.Revision{r})
+	require.NoError(t, err)
+	return len(ids) == 1
+}
+
+// beat writes the heartbeat of a worker.
+func beat(t testing.TB, s hourbell.Store, id string) {
+	t.Helper()
+	_, err := s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 1})
+	require.NoError(t, err)
+}
+
+// fire is a run of a schedule's slot.
+func fire(id string, slot time.Time, ordinal int) hourbell.JobRun {
+	return hourbell.JobRun{
+		Namespace: "test", Job: fmt.Sprintf("job-%d", ordinal), Group: "feed", Trigger: "CRON", ScheduleID: id, ScheduledFor: slot,
+		Ordinal: ordinal, Status: "QUEUED",
+	}
+}
+
+// asked is a run that somebody asked for.
+func asked(job string, ordinal int) hourbell.JobRun {
+	return hourbell.JobRun{Namespace: "test", Job: job, Trigger: "API", Ordinal: ordinal, Status: "QUEUED"}
+}
+
+// enqueue inserts runs, all of which must be new.
+func enqueue(t testing.TB, s hourbell.Store, runs ...hourbell.JobRun) []hourbell.JobRun {
+	t.Helper()
+	list, err := s.InsertRuns(t.Context(), runs)
+	require.NoError(t, err)
+	require.Len(t, list, len(runs))
+	return list
+}
+
+// together calls fn n times at once and returns the errors.
+func together(n int, fn func(i int) error) []error {
+	errs := make([]error, n)
+	var start, all sync.WaitGroup
+	start.Add(1)
+	for i := range n {
+		all.Go(func() {
+			start.Wait()
+			errs[i] = fn(i)
+		})
+	}
+	start.Done()
+	all.Wait()
+	return errs
+}
+
+// watched is a connection pool as a host's own: it sees every statement, and can refuse it.
+type watched struct {
+	*sql.DB
+	mu   sync.Mutex
+	sent []sent
+	on   func(statement string) error // may be nil
+}
+
+// sent is a statement with its values; BEGIN, COMMIT and ROLLBACK too.
+type sent struct {
+	text string
+	args []any
+}
+
+func (w *watched) see(text string, args []any) error {
+	w.mu.Lock()
+	w.sent = append(w.sent, sent{text, args})
+	on := w.on
+	w.mu.Unlock()
+	if on != nil {
+		return on(text)
+	}
+	return nil
+}
+
+// during returns what is sent while fn runs.
+func (w *watched) during(fn func()) []sent {
+	w.mu.Lock()
+	w.sent = nil
+	w.mu.Unlock()
+	fn()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent
+}
+
+func (w *watched) GetDBConn() (*sql.DB, error) { return w.DB, nil }
+
+func (w *watched) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := w.see(text, args); err != nil {
+		return nil, err
+	}
+	return w.DB.QueryContext(ctx, text, args...)
+}
+
+func (w *watched) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if err := w.see(text, args); err != nil {
+		return nil, err
+	}
+	return w.DB.ExecContext(ctx, text, args...)
+}
+
+func (w *watched) BeginTx(ctx context.Context, options *sql.TxOptions) (gorm.ConnPool, error) {
+	if err := w.see("BEGIN", nil); err != nil {
+		return nil, err
+	}
+	tx, err := w.DB.BeginTx(ctx, options)
+	return &watchedTx{tx, w}, err
+}
+
+type watchedTx struct {
+	*sql.Tx
+	pool *watched
+}
+
+func (w *watchedTx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := w.pool.see(text, args); err != nil {
+		return nil, err
+	}
+	return w.Tx.QueryContext(ctx, text, args...)
+}
+
+func (w *watchedTx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if err := w.pool.see(text, args); err != nil {
+		return nil, err
+	}
+	return w.Tx.ExecContext(ctx, text, args...)
+}
+
+func (w *watchedTx) Commit() error {
+	if err := w.pool.see("COMMIT", nil); err != nil {
+		_ = w.Tx.Rollback()
+		return err
+	}
+	return w.Tx.Commit()
+}
+
+func (w *watchedTx) Rollback() error {
+	_ = w.pool.see("ROLLBACK", nil)
+	return w.Tx.Rollback()
+}
+
+// watch opens a handle on a database that goes through a watched pool.
+func watch(t testing.TB, db *dbtest.DB, cfg gorm.Config) (*gorm.DB, *watched) {
+	t.Helper()
+	w := &watched{DB: openPool(t, db.Open(t, nil))}
+	var dialector gorm.Dialector = &sqlite.Dialector{Conn: w}
+	if db.Dialect == "postgres" {
+		dialector = postgres.New(postgres.Config{Conn: w})
+	}
+	cfg.Logger = logger.Discard
+	handle, err := gorm.Open(dialector, &cfg)
+	require.NoError(t, err)
+	return handle, w
+}
+
+func openPool(t testing.TB, db *gorm.DB) *sql.DB {
+	t.Helper()
+	pool, err := db.DB()
+	require.NoError(t, err)
+	return pool
+}
+
+// awaitLockWait waits until a session of this Postgres database waits for a lock.
+func awaitLockWait(t testing.TB, db *dbtest.DB) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var n int
+		err := db.Raw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n).Error
+		return err == nil && n > 0
+	}, 10*time.Second, 2*time.Millisecond)
+}

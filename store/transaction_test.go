@@ -1,0 +1,220 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+var errHost = errors.New("the host changed its mind")
+
+// E3: rolled back means never enqueued.
+func TestARollbackLeavesNothing(t *testing.T) {
+	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
+		insert(t, s, schedule("a"))
+		held := claimOne(t, s, "w1")
+		err := s.Transaction(t.Context(), dead, func(s hourbell.Store, _ hourbell.Tx) error {
+			require.True(t, advance(t, s, "w1", held))
+			enqueue(t, s, fire("a", noon, 0))
+			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "SKIPPED"}}))
+			insert(t, s, schedule("b"))
+			return errHost
+		})
+		require.ErrorIs(t, err, errHost)
+		require.Equal(t, held.Schedule, row(t, s, "a"))
+		require.Equal(t, "0 runs, 0 events, 1 schedules, 0 workers", left(t, s))
+	})
+}
+
+func TestAPanicLeavesNothingAndGoesOn(t *testing.T) {
+	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
+		require.PanicsWithError(t, errHost.Error(), func() {
+			_ = s.Transaction(t.Context(), dead, func(s hourbell.Store, _ hourbell.Tx) error {
+				insert(t, s, schedule("a"))
+				panic(errHost)
+			})
+		})
+		insert(t, s, schedule("a"))
+	})
+}
+
+// E4: one transaction holds advance, runs and what the Enqueuer writes through tx.
+func TestWhatIsWrittenThroughTxIsInTheTransaction(t *testing.T) {
+	each(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *clock) {
+		require.NoError(t, db.Exec("CREATE TABLE host_jobs (n int)").Error)
+		count := func() (n int) {
+			require.NoError(t, db.Raw("SELECT count(*) FROM host_jobs").Scan(&n).Error)
+			return n
+		}
+		for i, end := range []error{errHost, nil} {
+			err := s.Transaction(t.Context(), dead, func(s hourbell.Store, tx hourbell.Tx) error {
+				insert(t, s, schedule(id(i)))
+				require.NoError(t, tx.Exec("INSERT INTO host_jobs VALUES (1)").Error)
+				return end
+			})
+			require.ErrorIs(t, err, end)
+			require.Equal(t, i, count())
+		}
+	})
+}
+
+// E3: host calls join the host's own transaction.
+func TestWithinTheHostsTransactionItsEndDecides(t *testing.T) {
+	each(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *clock) {
+		for i, end := range []error{errHost, nil} {
+			err := db.Transaction(func(tx *gorm.DB) error {
+				within := s.Within(tx)
+				require.NoError(t, within.Transaction(t.Context(), dead, func(s hourbell.Store, _ hourbell.Tx) error {
+					enqueue(t, s, fire("a", noon, 0))
+					return nil
+				}))
+				require.Len(t, list(t, within, hourbell.RunQuery{}), 1)
+				return end
+			})
+			require.ErrorIs(t, err, end)
+			require.Len(t, list(t, s, hourbell.RunQuery{}), i)
+		}
+	})
+}
+
+// E3: what fails inside leaves the host's transaction usable, and its own writes in it.
+func TestAFailureWithinTheHostsTransactionIsUndoneAlone(t *testing.T) {
+	failures := map[string]func(ctx context.Context, cancel func(), s hourbell.Store) error{
+		"of the caller": func(context.Context, func(), hourbell.Store) error { return errHost },
+		"of a statement": func(ctx context.Context, _ func(), s hourbell.Store) error {
+			return second(s.InsertRuns(ctx, []hourbell.JobRun{{Trigger: "NO SUCH"}}))
+		},
+		"by its deadline": func(ctx context.Context, cancel func(), _ hourbell.Store) error { cancel(); return ctx.Err() },
+		"twice, and outside": func(ctx context.Context, _ func(), s hourbell.Store) error {
+			return s.Transaction(ctx, dead, func(hourbell.Store, hourbell.Tx) error { return errHost })
+		},
+	}
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		require.NoError(t, db.Exec("CREATE TABLE host_rows (n int)").Error)
+		for name, fail := range failures {
+			for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
+				t.Run(name, func(t *testing.T) {
+					require.NoError(t, db.Exec("DELETE FROM host_rows").Error)
+					require.NoError(t, db.Exec("DELETE FROM hourbell_job_runs").Error)
+					handle := db.Open(t, cfg)
+					s, _ := bound(t, handle)
+					require.NoError(t, handle.Transaction(func(tx *gorm.DB) error {
+						require.NoError(t, tx.Exec("INSERT INTO host_rows VALUES (1)").Error)
+						ctx, cancel := context.WithCancel(t.Context())
+						defer cancel()
+						err := s.Within(tx).Transaction(ctx, dead, func(s hourbell.Store, _ hourbell.Tx) error {
+							enqueue(t, s, fire("a", noon, 0))
+							return fail(ctx, cancel, s)
+						})
+						require.Error(t, err)
+						require.NoError(t, tx.Exec("INSERT INTO host_rows VALUES (2)").Error)
+						return nil
+					}))
+					var n int
+					require.NoError(t, db.Raw("SELECT count(*) FROM host_rows").Scan(&n).Error)
+					require.Equal(t, 2, n)
+					require.Empty(t, list(t, s, hourbell.RunQuery{}))
+				})
+			}
+		}
+	})
+}
+
+// O2: the server ends what the client can no longer, and only for that transaction.
+func TestTheServerLimitsTheTransactionToo(t *testing.T) {
+	db := dbtest.Postgres(t)
+	db.SQL().SetMaxOpenConns(1) // so that the same session is seen after it
+	s, _ := bound(t, db.DB)
+	show := func(tx *gorm.DB, name string) (value string) {
+		require.NoError(t, tx.Raw("SHOW "+name).Scan(&value).Error)
+		return value
+	}
+	limits := []string{"idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"}
+	before := map[string]string{}
+	for _, name := range limits {
+		before[name] = show(db.DB, name)
+	}
+	require.NoError(t, s.Transaction(t.Context(), 1500*time.Millisecond, func(_ hourbell.Store, tx hourbell.Tx) error {
+		require.Equal(t, "1500ms", show(tx, limits[0]))
+		require.Equal(t, "1500ms", show(tx, limits[1]))
+		limit, err := time.ParseDuration(show(tx, limits[2]))
+		require.NoError(t, err)
+		require.Less(t, limit, 1500*time.Millisecond, "else the statement's would always come first, and a held row would look like a slow database")
+		require.Greater(t, limit, time.Second)
+		return nil
+	}))
+	for _, name := range limits {
+		require.Equal(t, before[name], show(db.DB, name), name)
+	}
+
+	// The host's transaction has the host's limits.
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		return s.Within(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+			for _, name := range limits {
+				require.Equal(t, before[name], show(tx, name), name)
+			}
+			return nil
+		})
+	}))
+}
+
+// O2: a process stopped between a claim and its commit cannot keep the row.
+func TestTheServerEndsAClaimThatNeverCommits(t *testing.T) {
+	db := dbtest.Postgres(t)
+	handle, pool := watch(t, db, gorm.Config{})
+	insert(t, bind(t, db.DB, "test", nil), dueAt("a", time.Now().Add(-time.Minute)))
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	pool.on = func(statement string) error {
+		if statement == "COMMIT" {
+			once.Do(func() {
+				close(stopped)
+				<-ended
+			})
+		}
+		return nil
+	}
+	failed := make(chan error, 1)
+	go func() {
+		// As a process that is stopped, its own deadline does not pass: the server's has to.
+		ctx := frozen{t.Context(), time.Now().Add(300 * time.Millisecond)}
+		failed <- second(bind(t, handle, "test", nil).Claim(ctx, request("w1")))
+	}()
+	<-stopped
+	require.Eventually(t, func() bool {
+		claims, err := bind(t, db.DB, "test", nil).Claim(t.Context(), request("w2"))
+		return err == nil && len(claims.Rows) == 1
+	}, 5*time.Second, 10*time.Millisecond)
+	close(ended)
+	require.ErrorIs(t, <-failed, hourbell.ErrUnavailable)
+}
+
+// frozen is a context whose deadline is known and never passes.
+type frozen struct {
+	context.Context
+	deadline time.Time
+}
+
+func (f frozen) Deadline() (time.Time, bool) { return f.deadline, true }
+
+// O6: the library's own transactions ask for READ COMMITTED.
+func TestTransactionsAreReadCommitted(t *testing.T) {
+	db := dbtest.Postgres(t)
+	require.NoError(t, db.Exec("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").Error)
+	db.SQL().SetMaxOpenConns(1)
+	s, _ := bound(t, db.DB)
+	require.NoError(t, s.Transaction(t.Context(), dead, func(_ hourbell.Store, tx hourbell.Tx) error {
+		var level string
+		require.NoError(t, tx.Raw("SHOW transaction_isolation").Scan(&level).Error)
+		require.Equal(t, "read committed", level)
+		return nil
+	}))
+}

@@ -1,0 +1,84 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hourbell/hourbell"
+)
+
+// verb is one call of a store that needs its tables.
+type verb struct {
+	name string
+	call func(ctx context.Context, s hourbell.Store) error
+}
+
+// verbs are all of them. On an empty store each works and finds nothing.
+var verbs = []verb{
+	{"Ready", func(ctx context.Context, s hourbell.Store) error { return s.Ready(ctx) }},
+	{"Schedules", func(ctx context.Context, s hourbell.Store) error { return second(s.Schedules(ctx)) }},
+	{"Schedules by id", func(ctx context.Context, s hourbell.Store) error { return second(s.Schedules(ctx, "a")) }},
+	{"Insert", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Insert(ctx, added(dueAt("verb", noon.AddDate(1000, 0, 0)))))
+	}},
+	{"Revise", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Revise(ctx, []hourbell.Revision{{Schedule: schedule("a"), ReadHash: "none"}}))
+	}},
+	{"Claim", func(ctx context.Context, s hourbell.Store) error { return second(s.Claim(ctx, request("verb"))) }},
+	{"Advance", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Advance(ctx, "verb", []hourbell.Settlement{settled(hourbell.Claim{Schedule: schedule("a")})}))
+	}},
+	{"GiveBack", func(ctx context.Context, s hourbell.Store) error {
+		return s.GiveBack(ctx, "verb", []hourbell.Claim{{Schedule: schedule("a")}})
+	}},
+	{"Hold", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Hold(ctx, "verb", []hourbell.Failure{{Claim: hourbell.Claim{Schedule: schedule("a")}}}))
+	}},
+	{"Unlock", func(ctx context.Context, s hourbell.Store) error { return second(s.Unlock(ctx, "a")) }},
+	{"InsertRuns", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.InsertRuns(ctx, []hourbell.JobRun{fire("verb", noon, 0)}))
+	}},
+	{"RunsByKey", func(ctx context.Context, s hourbell.Store) error { return second(s.RunsByKey(ctx, "key")) }},
+	{"Runs", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Runs(ctx, hourbell.RunQuery{Limit: 1}))
+	}},
+	{"TakeRuns", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.TakeRuns(ctx, hourbell.TakeRequest{Worker: "verb", Limit: 1, Lease: time.Minute}))
+	}},
+	{"ExtendRun", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.ExtendRun(ctx, hourbell.JobRun{}, time.Minute))
+	}},
+	{"FinishRun", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.FinishRun(ctx, hourbell.JobRun{}, "SUCCEEDED", ""))
+	}},
+	{"InsertEvents", func(ctx context.Context, s hourbell.Store) error {
+		return s.InsertEvents(ctx, []hourbell.Event{{Kind: "ENABLED"}})
+	}},
+	{"Events", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Events(ctx, hourbell.EventQuery{Limit: 1}))
+	}},
+	{"Heartbeat", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Heartbeat(ctx, hourbell.Worker{ID: "verb", WorkerType: "schedule_daemon"}))
+	}},
+	{"StopWorker", func(ctx context.Context, s hourbell.Store) error { return s.StopWorker(ctx, "verb") }},
+	{"Workers", func(ctx context.Context, s hourbell.Store) error { return second(s.Workers(ctx)) }},
+	{"Purge", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Purge(ctx, hourbell.Keep{Unfinished: true}, 1))
+	}},
+	{"Health", func(ctx context.Context, s hourbell.Store) error { return second(s.Health(ctx)) }},
+}
+
+// second is the error of a call that answers something too.
+func second[V any](_ V, err error) error { return err }
+
+// every calls all verbs and joins their errors, each with the verb's name.
+func every(ctx context.Context, s hourbell.Store) error {
+	var errs []error
+	for _, v := range verbs {
+		if err := v.call(ctx, s); err != nil {
+			errs = append(errs, errors.Join(errors.New(v.name), err))
+		}
+	}
+	return errors.Join(errs...)
+}

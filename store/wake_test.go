@@ -1,0 +1,89 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// T3: a claim that finds nothing says when another can find something: not earlier, not later.
+func TestAnEmptyClaimSaysWhenToComeBack(t *testing.T) {
+	cases := []struct {
+		name    string
+		prepare func(t *testing.T, db *dbtest.DB, s hourbell.Store)
+		dead    time.Duration
+		after   time.Duration // zero: never
+	}{
+		{"nothing at all", func(*testing.T, *dbtest.DB, hourbell.Store) {}, dead, 0},
+		{"the next slot", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insert(t, s, dueAt("a", noon.Add(time.Hour)), dueAt("b", noon.Add(time.Minute)))
+		}, dead, time.Minute},
+		{"no slot of a disabled, a removed or an excepted schedule", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			disabled := dueAt("disabled", noon.Add(time.Minute))
+			disabled.Enabled = false
+			insert(t, s, disabled, dueAt("removed", noon.Add(time.Minute)), dueAt("excepted", noon.Add(time.Minute)), dueAt("excepted too", noon))
+			set(t, db, "removed", "removed_at", noon)
+		}, dead, 0},
+		{"the end of a back-off", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("a"), dueAt("b", noon.Add(time.Hour)))
+			set(t, db, "a", "held_until", noon.Add(30*time.Second))
+		}, dead, 30 * time.Second},
+		{"the end of a lease", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("a"), dueAt("b", noon.Add(time.Hour)))
+			claimOne(t, s, "w1")
+		}, dead, lockTTL},
+		{"the holder's death", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("a"), dueAt("b", noon.Add(time.Hour)))
+			beat(t, s, "w1")
+			claimOne(t, s, "w1")
+		}, dead, dead + time.Microsecond}, // at dead itself it still lives
+		{"the end of a lease where nobody is judged dead", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("a"))
+			beat(t, s, "w1")
+			claimOne(t, s, "w1")
+		}, 0, lockTTL},
+		{"the earliest of all", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("a"))
+			claimOne(t, s, "w1")
+			insert(t, s, schedule("b"), dueAt("c", noon.Add(20*time.Second)))
+			set(t, db, "b", "held_until", noon.Add(15*time.Second))
+		}, dead, 15 * time.Second},
+	}
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for _, tc := range cases {
+			t.Run(tc.name, func(t *testing.T) {
+				for _, table := range []string{"hourbell_schedules", "hourbell_workers"} {
+					require.NoError(t, db.Exec("DELETE FROM "+table).Error)
+				}
+				s, c := bound(t, db.DB)
+				tc.prepare(t, db, s)
+				r := request("w2")
+				r.Dead = tc.dead
+				r.Except = []string{"excepted h1", "excepted too h1"}
+				claims, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				require.Empty(t, claims.Rows)
+				require.Equal(t, noon, claims.At)
+				if tc.after == 0 {
+					require.Zero(t, claims.Wake)
+					return
+				}
+				require.Equal(t, noon.Add(tc.after), claims.Wake)
+
+				c.Set(claims.Wake.Add(-time.Microsecond))
+				early, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				require.Empty(t, early.Rows)
+				c.Set(claims.Wake)
+				due, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				require.NotEmpty(t, due.Rows)
+				require.Zero(t, due.Wake)
+			})
+		}
+	})
+}
