@@ -19,3 +19,6 @@ func (s *Scheduler) Beat(ctx context.Context) error { return s.beat(ctx) }
 
 // WorkerID names this process among the workers.
 func (s *Scheduler) WorkerID() string { return s.worker.ID }
+
+// Sweep deletes what has outlived its keep, as is otherwise done every hour.
+func (s *Scheduler) Sweep(ctx context.Context) (int64, error) { return s.sweep(ctx) }

@@ -68,6 +68,7 @@ func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun
 }
 
 // ExtendRun makes the lease of a run that [Scheduler.TakeRuns] returned end a lease from now, or returns [ErrLeaseLost].
+// A lease of a millisecond gives the run back.
 func (s *Scheduler) ExtendRun(ctx context.Context, run JobRun, lease time.Duration) error {
 	if lease <= 0 {
 		return fmt.Errorf("hourbell: extend run %d: lease %v is not positive", run.ID, lease)
