@@ -99,26 +99,28 @@ func TestEnableOnEnabledAndDisableOnDisabledDoNothing(t *testing.T) {
 	})
 }
 
-// stops are the ways to stop a schedule, or to move its next slot, with the reason recorded for what is passed over
-// and the next slot after 15:30.
-var stops = []struct {
-	name, reason string
-	next         time.Time
-	stop         func(context.Context, *clock, hourbell.Store) error
-}{
-	{"disable", "DISABLED", time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
+// stop is a way to stop a schedule, or to move its next slot: the reason recorded for what is passed over, the next
+// slot after 15:30, and how it is done.
+type stop struct {
+	reason string
+	next   time.Time
+	stop   func(context.Context, *clock, hourbell.Store) error
+}
+
+var stops = map[string]stop{
+	"disable": {"DISABLED", time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
 		s, err := hourbell.New(st, declared(c, hourly("a"), hourly("other")))
 		if err != nil {
 			return err
 		}
 		return s.Disable(ctx, "a", ann)
 	}},
-	{"change", "CHANGED", noon.Add(3*time.Hour + 40*time.Minute), func(ctx context.Context, c *clock, st hourbell.Store) error {
+	"change": {"CHANGED", noon.Add(3*time.Hour + 40*time.Minute), func(ctx context.Context, c *clock, st hourbell.Store) error {
 		d := hourly("a")
 		d.Cron = "*/20 * * * *"
 		return syncAs(ctx, st, declared(c, d, hourly("other")))
 	}},
-	{"remove", "REMOVED", time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
+	"remove": {"REMOVED", time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
 		return syncAs(ctx, st, declared(c, hourly("other")))
 	}},
 }
@@ -139,134 +141,116 @@ func syncAs(ctx context.Context, st hourbell.Store, cfg hourbell.Config) error {
 
 // M5: what stops or moves a schedule records the slots due as skipped, with its reason.
 func TestStoppingRecordsTheSlotsDue(t *testing.T) {
-	for _, way := range stops {
-		t.Run(way.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
-				c.Set(noon.Add(3*time.Hour + 30*time.Minute))
-				require.NoError(t, way.stop(t.Context(), c, store.New(db.DB)))
+	eachCase(t, stops, func(t *testing.T, db *dbtest.DB, way stop) {
+		c := newClock(noon)
+		s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
+		c.Set(noon.Add(3*time.Hour + 30*time.Minute))
+		require.NoError(t, way.stop(t.Context(), c, store.New(db.DB)))
 
-				require.Equal(t, []string{way.reason + " 13:00:00-15:00:00 3"}, skipped(t, s, "a"))
-				require.Equal(t, noon.Add(3*time.Hour), row(t, s, "a").SettledUntil)
-				require.Equal(t, way.next, row(t, s, "a").NextRunAt)
-				require.Zero(t, runsOf(t, s, "a"))
-			})
-		})
-	}
+		require.Equal(t, []string{way.reason + " 13:00:00-15:00:00 3"}, skipped(t, s, "a"))
+		require.Equal(t, noon.Add(3*time.Hour), row(t, s, "a").SettledUntil)
+		require.Equal(t, way.next, row(t, s, "a").NextRunAt)
+		require.Zero(t, runsOf(t, s, "a"))
+	})
 }
 
 // M5: lock, debt and back-off are cleared, and the token grows.
 func TestStoppingClearsLockDebtAndBackOff(t *testing.T) {
 	errLost := errors.New("the answer was lost")
-	for _, way := range stops {
-		t.Run(way.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				cfg := definitions(c, hourly("a"), hourly("other"))
-				cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errors.New("engine away") })
-				s := synced(t, db.DB, cfg)
-				c.Set(noon.Add(time.Hour))
-				tick(t, s)
-				require.NotZero(t, row(t, s, "a").HeldUntil)
-				c.Advance(time.Second)
-				holder := replicaOn(t, &stepped{store.New(db.DB), firstAt("after claim", func() error { return errLost })}, definitions(c, hourly("a"), hourly("other")))
-				_, err := holder.Tick(t.Context())
-				require.ErrorIs(t, err, errLost)
-				before := row(t, s, "a")
-				require.NotEmpty(t, before.LockedBy)
-				require.NotZero(t, before.OwedSince)
-				require.Equal(t, 1, before.Failures)
+	eachCase(t, stops, func(t *testing.T, db *dbtest.DB, way stop) {
+		c := newClock(noon)
+		cfg := definitions(c, hourly("a"), hourly("other"))
+		cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errors.New("engine away") })
+		s := synced(t, db.DB, cfg)
+		c.Set(noon.Add(time.Hour))
+		tick(t, s)
+		require.NotZero(t, row(t, s, "a").HeldUntil)
+		c.Advance(time.Second)
+		holder := replicaOn(t, &stepped{store.New(db.DB), firstAt("after claim", func() error { return errLost })}, definitions(c, hourly("a"), hourly("other")))
+		_, err := holder.Tick(t.Context())
+		require.ErrorIs(t, err, errLost)
+		before := row(t, s, "a")
+		require.NotEmpty(t, before.LockedBy)
+		require.NotZero(t, before.OwedSince)
+		require.Equal(t, 1, before.Failures)
 
-				require.NoError(t, way.stop(t.Context(), c, store.New(db.DB)))
-				a := row(t, s, "a")
-				require.Empty(t, a.LockedBy)
-				require.Empty(t, a.LastError)
-				require.Zero(t, a.LockedAt)
-				require.Zero(t, a.OwedSince)
-				require.Zero(t, a.HeldUntil)
-				require.Zero(t, a.Failures)
-				require.Greater(t, a.LockToken, before.LockToken)
-				require.Equal(t, []string{way.reason + " 13:00:00-13:00:00 1"}, skipped(t, s, "a"))
-			})
-		})
-	}
+		require.NoError(t, way.stop(t.Context(), c, store.New(db.DB)))
+		a := row(t, s, "a")
+		require.Empty(t, a.LockedBy)
+		require.Empty(t, a.LastError)
+		require.Zero(t, a.LockedAt)
+		require.Zero(t, a.OwedSince)
+		require.Zero(t, a.HeldUntil)
+		require.Zero(t, a.Failures)
+		require.Greater(t, a.LockToken, before.LockToken)
+		require.Equal(t, []string{way.reason + " 13:00:00-13:00:00 1"}, skipped(t, s, "a"))
+	})
 }
 
 // M5: the record of what is passed over and the change itself are one transaction.
 func TestStoppingIsAllOrNothing(t *testing.T) {
-	errFull := errors.New("no room for events")
-	for _, way := range stops {
-		t.Run(way.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
-				c.Set(noon.Add(time.Hour))
-				before := dump(t, db, "default")
-				err := way.stop(t.Context(), c, &stepped{store.New(db.DB), firstAt("before insert-events", func() error { return errFull })})
-				require.ErrorIs(t, err, errFull)
-				require.Equal(t, before, dump(t, db, "default"))
-				require.Equal(t, 2, tick(t, s).Fired)
-			})
-		})
-	}
+	errFull := errors.New("no room")
+	eachCase(t, stops, func(t *testing.T, db *dbtest.DB, way stop) {
+		c := newClock(noon)
+		s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
+		c.Set(noon.Add(time.Hour))
+		before := dump(t, db, "default")
+		for _, step := range []string{"before insert-events", "before commit"} {
+			err := way.stop(t.Context(), c, &stepped{store.New(db.DB), firstAt(step, func() error { return errFull })})
+			require.ErrorIs(t, err, errFull)
+			require.Equal(t, before, dump(t, db, "default"), step)
+		}
+		require.Equal(t, 2, tick(t, s).Fired)
+	})
 }
 
 // M5: a fire under way is refused once the schedule was stopped or moved, and nothing of the old state fires later.
 func TestAFireUnderWayIsRefusedOnceStopped(t *testing.T) {
-	for _, way := range stops {
-		t.Run(way.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				cfg := definitions(c, hourly("a"))
-				cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
-					t.Error("nothing may be handed over")
-					return nil
-				})
-				s := replicaOn(t, &stepped{store.New(db.DB), firstAt("after claim", func() error {
-					return way.stop(t.Context(), c, store.New(db.DB))
-				})}, cfg)
-				require.NoError(t, s.Sync(t.Context()))
-				c.Set(noon.Add(time.Hour))
-
-				report := tick(t, s)
-				require.Equal(t, []int{1, 0, 0, 1}, []int{report.Claimed, report.Fired, report.Enqueued, report.LockLost})
-				for range 5 {
-					c.Advance(time.Minute)
-					tick(t, s)
-				}
-				require.Empty(t, runsOf(t, s, "a"))
-				require.Equal(t, []string{way.reason + " 13:00:00-13:00:00 1"}, skipped(t, s, "a"))
-			})
+	eachCase(t, stops, func(t *testing.T, db *dbtest.DB, way stop) {
+		c := newClock(noon)
+		cfg := definitions(c, hourly("a"))
+		cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+			t.Error("nothing may be handed over")
+			return nil
 		})
-	}
+		s := replicaOn(t, &stepped{store.New(db.DB), firstAt("after claim", func() error {
+			return way.stop(t.Context(), c, store.New(db.DB))
+		})}, cfg)
+		require.NoError(t, s.Sync(t.Context()))
+		c.Set(noon.Add(time.Hour))
+
+		report := tick(t, s)
+		require.Equal(t, []int{1, 0, 0, 1}, []int{report.Claimed, report.Fired, report.Enqueued, report.LockLost})
+		for range 5 {
+			c.Advance(time.Minute)
+			tick(t, s)
+		}
+		require.Empty(t, runsOf(t, s, "a"))
+		require.Equal(t, []string{way.reason + " 13:00:00-13:00:00 1"}, skipped(t, s, "a"))
+	})
 }
 
 // L6: a change computed from a reading that is stale by the time of the write reads again and repeats. Here another
 // replica fires the slot that was due at the reading: it must not be recorded as skipped too.
 func TestAChangeReadsAgainWhenTheRowHasFired(t *testing.T) {
-	for _, way := range stops {
-		t.Run(way.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				other := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
-				c.Set(noon.Add(time.Hour))
-				raced := false
-				err := way.stop(t.Context(), c, &stepped{store.New(db.DB), firstAt("before begin", func() error {
-					raced = true
-					report, err := other.Tick(t.Context())
-					require.Equal(t, 2, report.Fired)
-					return err
-				})})
-				require.NoError(t, err)
-				require.True(t, raced)
-				require.Len(t, runsOf(t, other, "a"), 1)
-				require.Empty(t, skipped(t, other, "a"))
-				require.Equal(t, noon.Add(time.Hour), row(t, other, "a").SettledUntil)
-				require.Equal(t, noon.Add(time.Hour), row(t, other, "a").LastScheduledFor)
-			})
-		})
-	}
+	eachCase(t, stops, func(t *testing.T, db *dbtest.DB, way stop) {
+		c := newClock(noon)
+		other := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
+		c.Set(noon.Add(time.Hour))
+		raced := false
+		err := way.stop(t.Context(), c, &stepped{store.New(db.DB), firstAt("before begin", func() error {
+			raced = true
+			report, err := other.Tick(t.Context())
+			require.Equal(t, 2, report.Fired)
+			return err
+		})})
+		require.NoError(t, err)
+		require.True(t, raced)
+		require.Len(t, runsOf(t, other, "a"), 1)
+		require.Empty(t, skipped(t, other, "a"))
+		require.Equal(t, noon.Add(time.Hour), row(t, other, "a").SettledUntil)
+		require.Equal(t, noon.Add(time.Hour), row(t, other, "a").LastScheduledFor)
+	})
 }
 
 // L6: enabling takes the expression that is stored when it writes, not the one it read.
@@ -323,24 +307,20 @@ func TestSyncReadsAgainWhenTheRowWasClaimed(t *testing.T) {
 
 // L6: a slot that comes due between the reading and the write is not lost: it is recorded, or it still fires.
 func TestASlotThatComesDueDuringAChangeIsNotLost(t *testing.T) {
-	for _, way := range stops {
-		t.Run(way.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
-				c.Set(noon.Add(time.Hour - time.Microsecond))
-				err := way.stop(t.Context(), c, &stepped{store.New(db.DB), firstAt("before revise", func() error {
-					c.Set(noon.Add(time.Hour))
-					return nil
-				})})
-				require.NoError(t, err)
-				require.Equal(t, []string{way.reason + " 13:00:00-13:00:00 1"}, skipped(t, s, "a"))
-				require.Equal(t, noon.Add(time.Hour), row(t, s, "a").SettledUntil)
-				tick(t, s)
-				require.Empty(t, runsOf(t, s, "a"))
-			})
-		})
-	}
+	eachCase(t, stops, func(t *testing.T, db *dbtest.DB, way stop) {
+		c := newClock(noon)
+		s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
+		c.Set(noon.Add(time.Hour - time.Microsecond))
+		err := way.stop(t.Context(), c, &stepped{store.New(db.DB), firstAt("before revise", func() error {
+			c.Set(noon.Add(time.Hour))
+			return nil
+		})})
+		require.NoError(t, err)
+		require.Equal(t, []string{way.reason + " 13:00:00-13:00:00 1"}, skipped(t, s, "a"))
+		require.Equal(t, noon.Add(time.Hour), row(t, s, "a").SettledUntil)
+		tick(t, s)
+		require.Empty(t, runsOf(t, s, "a"))
+	})
 }
 
 // L6, M4: where a whole slot passes while a schedule is being enabled, the next one is still after now.
@@ -385,18 +365,14 @@ func TestAChangeGivesUpOnARowThatNeverHoldsStill(t *testing.T) {
 			return db.Exec("UPDATE hourbell_schedules SET lock_token = lock_token + 1").Error
 		}}
 	}
-	for _, way := range stops {
-		t.Run(way.name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
-				require.ErrorIs(t, way.stop(t.Context(), c, restless(db)), hourbell.ErrBusy)
-				require.True(t, row(t, s, "a").Enabled)
-				require.Equal(t, noon.Add(time.Hour), row(t, s, "a").NextRunAt)
-				require.Equal(t, []string{"DEFINED"}, kinds(t, s, "a"))
-			})
-		})
-	}
+	eachCase(t, stops, func(t *testing.T, db *dbtest.DB, way stop) {
+		c := newClock(noon)
+		s := synced(t, db.DB, definitions(c, hourly("a"), hourly("other")))
+		require.ErrorIs(t, way.stop(t.Context(), c, restless(db)), hourbell.ErrBusy)
+		require.True(t, row(t, s, "a").Enabled)
+		require.Equal(t, noon.Add(time.Hour), row(t, s, "a").NextRunAt)
+		require.Equal(t, []string{"DEFINED"}, kinds(t, s, "a"))
+	})
 }
 
 // O5: everything a person does leaves an event with actor and note.

@@ -239,13 +239,14 @@ var errEnqueuerLate = errors.New("the Enqueuer has not returned by its deadline 
 // hand calls the Enqueuer. A panic is a failure, and so is a call that outlives its deadline.
 func (s *Scheduler) hand(ctx context.Context, tx Tx, runs []JobRun) error {
 	done := make(chan error, 1)
+	own := tx.WithContext(ctx) // not shared with who rolls back while an abandoned call goes on
 	go func() {
 		defer func() {
 			if reason := recover(); reason != nil {
 				done <- fmt.Errorf("the Enqueuer panicked: %v", reason)
 			}
 		}()
-		done <- s.cfg.Enqueuer.Enqueue(ctx, tx.WithContext(ctx), runs)
+		done <- s.cfg.Enqueuer.Enqueue(ctx, own, runs)
 	}()
 	select {
 	case err := <-done:

@@ -394,34 +394,31 @@ func TestAnOwedSlotFiresThoughOutOfGrace(t *testing.T) {
 func TestBackOffDoublesToThePollIntervalAndEndsAtTheNextSlot(t *testing.T) {
 	often := hourly("a")
 	often.Cron = "*/5 * * * * *"
-	for name, test := range map[string]struct {
+	type course struct {
 		definition hourbell.Definition
 		waits      []time.Duration
-	}{
+	}
+	eachCase(t, map[string]course{
 		"a rare schedule":     {hourly("a"), []time.Duration{1, 2, 4, 8, 10, 10}},
 		"a frequent schedule": {often, []time.Duration{1, 2, 2, 5, 5}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				cfg := definitions(c, test.definition)
-				cfg.PollInterval = 10 * time.Second
-				cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errEngine })
-				s := synced(t, db.DB, cfg)
-				c.Set(row(t, s, "a").NextRunAt)
-				var waits []time.Duration
-				for range test.waits {
-					require.Equal(t, 1, tick(t, s).Failed)
-					until := row(t, s, "a").HeldUntil
-					waits = append(waits, until.Sub(c.Now())/time.Second)
-					c.Set(until.Add(-time.Millisecond))
-					require.Zero(t, tick(t, s).Claimed)
-					c.Set(until)
-				}
-				require.Equal(t, test.waits, waits)
-			})
-		})
-	}
+	}, func(t *testing.T, db *dbtest.DB, test course) {
+		c := newClock(noon)
+		cfg := definitions(c, test.definition)
+		cfg.PollInterval = 10 * time.Second
+		cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errEngine })
+		s := synced(t, db.DB, cfg)
+		c.Set(row(t, s, "a").NextRunAt)
+		var waits []time.Duration
+		for range test.waits {
+			require.Equal(t, 1, tick(t, s).Failed)
+			until := row(t, s, "a").HeldUntil
+			waits = append(waits, until.Sub(c.Now())/time.Second)
+			c.Set(until.Add(-time.Millisecond))
+			require.Zero(t, tick(t, s).Claimed)
+			c.Set(until)
+		}
+		require.Equal(t, test.waits, waits)
+	})
 }
 
 // E4: one bad schedule does not keep the others of its batch from firing, and goes alone until it has succeeded.

@@ -3,6 +3,7 @@ package hourbell
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -62,6 +63,12 @@ type EventQuery struct {
 func (s *Scheduler) Events(ctx context.Context, query EventQuery) ([]Event, error) {
 	if err := checkLimit(&query.Limit); err != nil {
 		return nil, err
+	}
+	kinds := []string{
+		"", eventSkipped, eventEnabled, eventDisabled, eventRunNow, eventUnlocked, eventLockExpired, eventDefined, eventChanged, eventRemoved, eventEnqueueFailed,
+	}
+	if !slices.Contains(kinds, query.Kind) {
+		return nil, fmt.Errorf("hourbell: kind %q is none of %q", query.Kind, kinds[1:])
 	}
 	return s.store.Events(ctx, query)
 }

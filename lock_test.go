@@ -121,18 +121,17 @@ func TestOnlyTheNewestClaimIsValid(t *testing.T) {
 		synced(t, db.DB, definitions(now, hourly("a")))
 		now.Set(noon)
 		st := bound(t, db.DB, now.Now)
-		first := claimAs(t, st, "w1", 1)[0]
-		second := claimAs(t, st, "w1", 1)[0]
-		now.Advance(6 * time.Minute)
-		third := claimAs(t, st, "w2", 1)[0]
 		settled := func(worker string, claim hourbell.Claim) int {
 			ids, err := st.Advance(t.Context(), worker, []hourbell.Settlement{{Claim: claim, Through: noon, Next: noon.Add(time.Hour)}})
 			require.NoError(t, err)
 			return len(ids)
 		}
-		require.Zero(t, settled("w1", first))
+		first := claimAs(t, st, "w1", 1)[0]
+		second := claimAs(t, st, "w1", 1)[0]
+		require.Zero(t, settled("w1", first), "the holder alone is not enough")
+		now.Advance(6 * time.Minute)
+		third := claimAs(t, st, "w2", 1)[0]
 		require.Zero(t, settled("w1", second))
-		third.LockedBy = "w2"
 		require.Zero(t, settled("w1", third), "the token alone is not enough")
 		require.Equal(t, 1, settled("w2", third))
 		require.Zero(t, settled("w2", third))

@@ -18,15 +18,15 @@ import (
 
 // fleet is some replicas on one database, each with a pool of its own, and one clock.
 type fleet struct {
-	t        *testing.T
-	db       *dbtest.DB
-	cfg      hourbell.Config
-	start    time.Time
-	clock    *clock
-	random   *rand.Rand
-	members  []*member
-	mishaps  bool // replicas fail and die, answers are lost, the clock is stepped back
-	heir     *hourbell.Scheduler // ticks while a member is paused
+	t       *testing.T
+	db      *dbtest.DB
+	cfg     hourbell.Config
+	start   time.Time
+	clock   *clock
+	random  *rand.Rand
+	members []*member
+	mishaps bool                // replicas fail and die, answers are lost, the clock is stepped back
+	heir    *hourbell.Scheduler // ticks while a member is paused
 
 	mu    sync.Mutex // guards what follows
 	total hourbell.TickReport
@@ -134,7 +134,9 @@ func (f *fleet) tick() {
 
 // jump moves the clock: mostly a little, at times past grace or past a lock's life.
 func (f *fleet) jump() {
-	between := func(least, most time.Duration) { f.clock.Advance(least + time.Duration(f.random.Int64N(int64(most-least)))) }
+	between := func(least, most time.Duration) {
+		f.clock.Advance(least + time.Duration(f.random.Int64N(int64(most-least))))
+	}
 	switch n := f.random.IntN(100); {
 	case n < 75:
 		between(20*time.Second, time.Minute)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -143,13 +144,13 @@ func TestTakersNeverShareARun(t *testing.T) {
 			_, err := s.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
 			require.NoError(t, err)
 		}
-		taken := make([][]int64, 4)
+		taken := make([][]int64, 8)
 		failures := make([]error, len(taken))
 		var done sync.WaitGroup
 		for i := range taken {
 			done.Go(func() {
 				for {
-					runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: fmt.Sprintf("w%d", i), Limit: 7})
+					runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: fmt.Sprintf("w%d", i), Limit: 1})
 					if err != nil || len(runs) == 0 {
 						failures[i] = err
 						return
@@ -171,6 +172,20 @@ func TestTakersNeverShareARun(t *testing.T) {
 			require.Equal(t, 1, run.Attempt)
 		}
 	})
+}
+
+// E7: takers do not wait for each other. What one is just taking, the others pass by.
+func TestTakersPassByWhatAnotherIsTaking(t *testing.T) {
+	db := dbtest.Postgres(t) // SQLite has one writer at a time
+	s := queued(t, db, newClock(noon))
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		require.NoError(t, tx.Exec("SELECT id FROM hourbell_job_runs WHERE job = 'import' FOR UPDATE").Error)
+		runs, err := s.TakeRuns(bounded(t), hourbell.TakeRequest{Worker: "w", Limit: 2})
+		require.NoError(t, err)
+		require.Equal(t, []string{"publish", "report"}, jobsOf(runs))
+		return nil
+	}))
+	require.Equal(t, []string{"import"}, jobsOf(take(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10})))
 }
 
 // E7: a bad request is refused with an error that says what is wrong, and takes nothing.
@@ -261,6 +276,8 @@ func TestABadQueryIsRefused(t *testing.T) {
 				_, err := s.Events(ctx, hourbell.EventQuery{Limit: limit})
 				require.ErrorContains(t, err, fmt.Sprintf("limit %d", limit))
 			}
+			_, err := s.Events(ctx, hourbell.EventQuery{Kind: "FIRED"})
+			require.ErrorContains(t, err, `kind "FIRED"`)
 			for _, n := range []int{-1, 0, 1001} {
 				_, err := s.Upcoming(ctx, "a", n)
 				require.ErrorContains(t, err, fmt.Sprintf("%d is not in 1-1000", n))

@@ -52,7 +52,7 @@ type TickReport struct {
 // faults of the database are logged and outlived. A Scheduler runs once: it is one Worker, which starts and stops.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if err := s.Sync(ctx); err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	if s.ran.Swap(true) {
 		return errors.New("hourbell: this Scheduler was run before; make another with New")
@@ -60,7 +60,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	stop, err := s.startWorker(ctx)
 	if err != nil {
 		s.ran.Store(false)
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer stop()
 	s.log.InfoContext(ctx, "hourbell: running", "worker", s.worker.ID, "namespace", s.cfg.Namespace,
@@ -68,6 +68,14 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.loop(ctx)
 	s.log.InfoContext(ctx, "hourbell: stopped", "worker", s.worker.ID)
 	return nil
+}
+
+// unlessStopped is an error of the start, unless it is that of being told to stop.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // whoever ended ctx knows why
+	}
+	return err
 }
 
 // loop ticks until ctx ends.

@@ -52,6 +52,21 @@ func dump(t *testing.T, db *dbtest.DB, namespace string) map[string][]map[string
 	return all
 }
 
+// eachCase runs a subtest for each case on each kind of database. The cases share a database, emptied before each.
+func eachCase[Case any](t *testing.T, cases map[string]Case, test func(t *testing.T, db *dbtest.DB, c Case)) {
+	t.Helper()
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for name, c := range cases {
+			t.Run(name, func(t *testing.T) {
+				for _, table := range tables[:4] {
+					require.NoError(t, db.Exec("DELETE FROM "+table).Error)
+				}
+				test(t, db, c)
+			})
+		}
+	})
+}
+
 // definitions is a Config of definitions alone, on a clock.
 func definitions(clock *clock, list ...hourbell.Definition) hourbell.Config {
 	return hourbell.Config{Definitions: list, Now: clock.Now}
@@ -195,78 +210,71 @@ func TestSyncNeverWritesWhatPeopleOwn(t *testing.T) {
 // lock that is held at that moment.
 func TestOtherChangedFieldsMoveNothing(t *testing.T) {
 	errLost := errors.New("the answer was lost")
-	for name, change := range map[string]func(*hourbell.Definition){
+	eachCase(t, map[string]func(*hourbell.Definition){
 		"name":        func(d *hourbell.Definition) { d.Name = "other" },
 		"description": func(d *hourbell.Definition) { d.Description = "other" },
 		"target":      func(d *hourbell.Definition) { d.Target = hourbell.AllJobs() },
 		"grace":       func(d *hourbell.Definition) { d.Grace = time.Hour },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				synced(t, db.DB, definitions(c, hourly("a")))
-				c.Advance(time.Hour)
-				cfg := definitions(c, hourly("a"))
-				cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errors.New("no") })
-				tick(t, replica(t, db.DB, cfg)) // failures, an error, a back-off
-				c.Advance(2 * time.Second)
-				holder := replicaOn(t, &stepped{store.New(db.DB), firstAt("after claim", func() error { return errLost })}, definitions(c, hourly("a")))
-				_, err := holder.Tick(t.Context())
-				require.ErrorIs(t, err, errLost)
-				before := row(t, holder, "a")
-				require.NotEmpty(t, before.LockedBy)
-				require.NotZero(t, before.OwedSince)
-				require.Equal(t, 1, before.Failures)
+	}, func(t *testing.T, db *dbtest.DB, change func(*hourbell.Definition)) {
+		c := newClock(noon)
+		synced(t, db.DB, definitions(c, hourly("a")))
+		c.Advance(time.Hour)
+		cfg := definitions(c, hourly("a"))
+		cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errors.New("no") })
+		tick(t, replica(t, db.DB, cfg)) // failures, an error, a back-off
+		c.Advance(2 * time.Second)
+		holder := replicaOn(t, &stepped{store.New(db.DB), firstAt("after claim", func() error { return errLost })}, definitions(c, hourly("a")))
+		_, err := holder.Tick(t.Context())
+		require.ErrorIs(t, err, errLost)
+		before := row(t, holder, "a")
+		require.NotEmpty(t, before.LockedBy)
+		require.NotZero(t, before.OwedSince)
+		require.Equal(t, 1, before.Failures)
 
-				c.Advance(time.Second)
-				d := hourly("a")
-				change(&d)
-				s := synced(t, db.DB, definitions(c, d))
-				after := row(t, s, "a")
-				require.NotEqual(t, before.DefinitionHash, after.DefinitionHash)
-				owned := before
-				owned.Name, owned.Description, owned.Target, owned.TargetKind = after.Name, after.Description, after.Target, after.TargetKind
-				owned.Grace, owned.DefinitionHash = after.Grace, after.DefinitionHash
-				require.Equal(t, owned, after)
-				require.Equal(t, []string{"DEFINED", "ENQUEUE_FAILED", "CHANGED"}, kinds(t, s, "a"))
+		c.Advance(time.Second)
+		d := hourly("a")
+		change(&d)
+		s := synced(t, db.DB, definitions(c, d))
+		after := row(t, s, "a")
+		require.NotEqual(t, before.DefinitionHash, after.DefinitionHash)
+		owned := before
+		owned.Name, owned.Description, owned.Target, owned.TargetKind = after.Name, after.Description, after.Target, after.TargetKind
+		owned.Grace, owned.DefinitionHash = after.Grace, after.DefinitionHash
+		require.Equal(t, owned, after)
+		require.Equal(t, []string{"DEFINED", "ENQUEUE_FAILED", "CHANGED"}, kinds(t, s, "a"))
 
-				c.Advance(6 * time.Minute) // past the lock's life
-				require.Equal(t, 1, tick(t, s).Fired, "the debt was kept too")
-			})
-		})
-	}
+		c.Advance(6 * time.Minute) // past the lock's life
+		require.Equal(t, 1, tick(t, s).Fired, "the debt was kept too")
+	})
 }
 
 // D4: a changed expression or zone settles the schedule, and the next slot is the first of the new one after now.
 func TestAChangedExpressionOrZoneGoesOnAfterNow(t *testing.T) {
-	for name, test := range map[string]struct {
+	type change struct {
 		change func(*hourbell.Definition)
 		next   string
-	}{
+	}
+	eachCase(t, map[string]change{
 		"expression": {func(d *hourbell.Definition) { d.Cron = "*/20 * * * *" }, "15:40"},
 		"zone":       {func(d *hourbell.Definition) { d.TimeZone = "Asia/Kathmandu" }, "16:15"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				synced(t, db.DB, definitions(c, hourly("a")))
-				c.Set(noon.Add(3*time.Hour + 30*time.Minute))
-				d := hourly("a")
-				test.change(&d)
-				s := synced(t, db.DB, definitions(c, d))
+	}, func(t *testing.T, db *dbtest.DB, test change) {
+		c := newClock(noon)
+		synced(t, db.DB, definitions(c, hourly("a")))
+		c.Set(noon.Add(3*time.Hour + 30*time.Minute))
+		d := hourly("a")
+		test.change(&d)
+		s := synced(t, db.DB, definitions(c, d))
 
-				a := row(t, s, "a")
-				require.Equal(t, test.next, a.NextRunAt.Format("15:04"))
-				require.Equal(t, noon.Add(3*time.Hour), a.SettledUntil)
-				require.Equal(t, []string{"CHANGED 13:00:00-15:00:00 3"}, skipped(t, s, "a"))
-				require.Equal(t, []string{"DEFINED", "SKIPPED", "CHANGED"}, kinds(t, s, "a"))
-				require.Zero(t, tick(t, s).Claimed)
-				c.Set(a.NextRunAt)
-				require.Equal(t, 1, tick(t, s).Fired)
-				require.Equal(t, []time.Time{a.NextRunAt}, slots(runsOf(t, s, "a")))
-			})
-		})
-	}
+		a := row(t, s, "a")
+		require.Equal(t, test.next, a.NextRunAt.Format("15:04"))
+		require.Equal(t, noon.Add(3*time.Hour), a.SettledUntil)
+		require.Equal(t, []string{"CHANGED 13:00:00-15:00:00 3"}, skipped(t, s, "a"))
+		require.Equal(t, []string{"DEFINED", "SKIPPED", "CHANGED"}, kinds(t, s, "a"))
+		require.Zero(t, tick(t, s).Claimed)
+		c.Set(a.NextRunAt)
+		require.Equal(t, 1, tick(t, s).Fired)
+		require.Equal(t, []time.Time{a.NextRunAt}, slots(runsOf(t, s, "a")))
+	})
 }
 
 // D4: a change before anything is due skips nothing.
@@ -497,40 +505,37 @@ func TestAReplicaFiresOnlyRowsOfItsOwnDefinition(t *testing.T) {
 	renamed.Name = "other"
 	withArgs := append([]hourbell.Job{}, jobs...)
 	withArgs[0].Args = map[string]int{"depth": 2}
-	for name, newer := range map[string]struct {
+	type build struct {
 		definition hourbell.Definition
 		jobs       []hourbell.Job
 		runs       int
-	}{
+	}
+	eachCase(t, map[string]build{
 		"another target":           {wider, jobs, 3},
 		"another name":             {renamed, jobs, 2},
 		"another job in the group": {grouped, more, 3},
 		"other arguments":          {grouped, withArgs, 2},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-				c := newClock(noon)
-				old := synced(t, db.DB, definitions(c, grouped))
-				cfg := definitions(c, newer.definition)
-				cfg.Jobs = newer.jobs
-				current := synced(t, db.DB, cfg)
-				c.Set(noon.Add(time.Hour))
+	}, func(t *testing.T, db *dbtest.DB, newer build) {
+		c := newClock(noon)
+		old := synced(t, db.DB, definitions(c, grouped))
+		cfg := definitions(c, newer.definition)
+		cfg.Jobs = newer.jobs
+		current := synced(t, db.DB, cfg)
+		c.Set(noon.Add(time.Hour))
 
-				report := tick(t, old)
-				require.Equal(t, []int{1, 0, 0, 0}, []int{report.Claimed, report.Fired, report.Skipped, report.Failed})
-				require.Empty(t, row(t, old, "a").LockedBy, "it is given back at once")
-				require.Zero(t, tick(t, old).Claimed, "and left out of further claims")
-				require.Equal(t, 1, tick(t, current).Fired)
-				require.Len(t, runsOf(t, current, "a"), newer.runs)
+		report := tick(t, old)
+		require.Equal(t, []int{1, 0, 0, 0}, []int{report.Claimed, report.Fired, report.Skipped, report.Failed})
+		require.Empty(t, row(t, old, "a").LockedBy, "it is given back at once")
+		require.Zero(t, tick(t, old).Claimed, "and left out of further claims")
+		require.Equal(t, 1, tick(t, current).Fired)
+		require.Len(t, runsOf(t, current, "a"), newer.runs)
 
-				require.NoError(t, old.Sync(t.Context())) // as after a rollback
-				c.Set(noon.Add(2 * time.Hour))
-				require.Zero(t, tick(t, current).Fired)
-				require.Equal(t, 1, tick(t, old).Fired)
-				require.Len(t, runsOf(t, current, "a"), newer.runs+2)
-			})
-		})
-	}
+		require.NoError(t, old.Sync(t.Context())) // as after a rollback
+		c.Set(noon.Add(2 * time.Hour))
+		require.Zero(t, tick(t, current).Fired)
+		require.Equal(t, 1, tick(t, old).Fired)
+		require.Len(t, runsOf(t, current, "a"), newer.runs+2)
+	})
 }
 
 // D8: rows that a replica may not fire do not fill its batches.

@@ -35,7 +35,8 @@ var postgres = &dialect{
 		"json":   func(x string) string { return "CAST(" + x + " AS jsonb)" },
 		"list":   func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
 		"skip":   func(string) string { return "FOR UPDATE SKIP LOCKED" },
-		"own":    func(x string) string { return "s." + x }, // c has columns of the same name
+		"among":  func(x string) string { return "= ANY (ARRAY(" + x + "))" }, // looks each up by its key; IN may join, and read the whole table
+		"own":    func(x string) string { return "s." + x },                   // c has columns of the same name
 		"batch":  postgresBatch,
 		"locked": postgresLocked,
 	},
@@ -59,6 +60,7 @@ var sqlite = &dialect{
 		"json":   func(x string) string { return "json(" + x + ")" }, // refuses what is none
 		"list":   func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
 		"skip":   func(string) string { return "" },
+		"among":  func(x string) string { return "IN (" + x + ")" },
 		"own":    func(x string) string { return x }, // RETURNING knows no other table
 		"batch":  sqliteBatch,
 		"locked": sqliteBatch, // there is one writer at a time

@@ -22,12 +22,22 @@ const tries = 12
 // is that remains.
 func (s *Store) retry(ctx context.Context, fn func() error) error {
 	err := fn()
-	for i := 1; err != nil && !s.inside && transient(err) && i < tries && ctx.Err() == nil; i++ {
+	for i := 1; err != nil && !s.inside && transient(err) && !errors.As(err, new(answered)) && i < tries && ctx.Err() == nil; i++ {
 		pause(ctx, time.Duration(i*i)*time.Millisecond)
-		err = fn()
+		again := fn()
+		if again != nil && ctx.Err() != nil && s.dialect == sqlite {
+			break // the time went on waiting for the file's lock
+		}
+		err = again
 	}
 	return classify(err)
 }
+
+// answered is a failure after rows had been answered, which another try would answer again: where SQLite keeps no
+// write-ahead log, a reader can stand in the way of the commit of a statement that is done.
+type answered struct{ error }
+
+func (a answered) Unwrap() error { return a.error }
 
 // pause waits for about as long as it is told to.
 func pause(ctx context.Context, d time.Duration) {

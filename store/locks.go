@@ -44,17 +44,18 @@ const (
 )
 
 // claimPostgres is the claim in one statement: rows that others are at are passed by, so that replicas do not wait
-// for each other, and the planner cannot take more than the limit, for what is due is materialized first.
+// for each other, and the planner cannot take more than the limit, for what is due is materialized first. It hands the
+// ids over as an array: for a join it would rather read the whole table than look up as many rows as the limit allows.
 var claimPostgres = prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 due AS MATERIALIZED (
-	SELECT s.namespace, s.id, s.locked_by, s.owed_since FROM hourbell_schedules s WHERE ` + due + ` {skip}),
+	SELECT s.id AS due_id, s.locked_by AS held_by, s.owed_since AS owed_before FROM hourbell_schedules s WHERE ` + due + ` {skip}),
 claimed AS (
 	UPDATE hourbell_schedules s SET locked_at = ` + t + `, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = ` + t + `
-	FROM due WHERE s.namespace = due.namespace AND s.id = due.id
-	RETURNING s.*, due.locked_by AS held_by, due.owed_since AS owed_before)
+	WHERE s.namespace = @namespace AND s.id {among SELECT due_id FROM due}
+	RETURNING s.*)
 SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END, held_by, owed_before, ` + scheduleColumns + `
-FROM clock LEFT JOIN claimed ON true`)
+FROM clock LEFT JOIN claimed ON true LEFT JOIN due ON due_id = claimed.id`)
 
 // On SQLite RETURNING has only the new values. So what is due is read first, and the claim is one UPDATE that applies
 // where the token is still the one read.

@@ -90,12 +90,14 @@ func migrate(ctx context.Context, db *gorm.DB) error {
 	if err := d.begin(ctx, conn); err != nil {
 		return err
 	}
-	if err := d.migrateIn(ctx, conn); err != nil {
+	if err = d.migrateIn(ctx, conn); err == nil {
+		_, err = conn.ExecContext(ctx, "COMMIT")
+	}
+	if err != nil { // the pool must not get a connection back that is in a transaction
 		_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return errors.Join(err, undone)
 	}
-	_, err = conn.ExecContext(ctx, "COMMIT")
-	return err
+	return nil
 }
 
 // begin opens a transaction that no other migration is beside.

@@ -176,3 +176,38 @@ func TestManyWritersOnSQLiteWaitTheirTurn(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// In the journal mode that SQLite begins with, a reader stands in the way of a commit, after the rows were answered.
+func TestACommitThatWaitsForAReaderAnswersOnce(t *testing.T) {
+	db := dbtest.SQLite(t)
+	require.NoError(t, db.Exec("PRAGMA journal_mode = DELETE").Error)
+	require.NoError(t, openPool(t, db.DB).Close())
+	dsn := strings.Replace(db.DSN, "journal_mode(WAL)", "journal_mode(DELETE)", 1)
+	dsn = strings.Replace(dsn, "busy_timeout(30000)", "busy_timeout(0)", 1)
+	db = &dbtest.DB{DSN: dsn, Dialect: "sqlite"}
+	reader := openPool(t, db.Open(t, nil))
+	handle, pool := watch(t, db, gorm.Config{})
+	s, _ := bound(t, handle)
+	insert(t, s, schedule("a"))
+
+	rows, err := reader.QueryContext(t.Context(), "SELECT id FROM hourbell_schedules")
+	require.NoError(t, err)
+	require.True(t, rows.Next())
+	updates := 0
+	pool.on = func(statement string) error {
+		if strings.Contains(statement, "UPDATE") {
+			if updates++; updates == 3 {
+				return rows.Close()
+			}
+		}
+		return nil
+	}
+	claims, err := s.Claim(soon(t), request("w1"))
+	require.NoError(t, rows.Close())
+	if err != nil {
+		require.ErrorIs(t, err, hourbell.ErrBusy)
+		claims = claim(t, s, "w1")
+	}
+	require.Len(t, claims.Rows, 1)
+	require.EqualValues(t, 1, row(t, s, "a").LockToken)
+}

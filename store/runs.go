@@ -95,7 +95,7 @@ var takeRuns = prepare(`
 WITH taken AS MATERIALIZED (SELECT id FROM hourbell_job_runs WHERE ` + takeable + ` ORDER BY id LIMIT @limit {skip})
 UPDATE hourbell_job_runs SET status = 'RUNNING', worker_id = @worker, attempt = attempt + 1, leased_until = {now} + {span @lease},
 	started_at = {now}, error = NULL
-WHERE id IN (SELECT id FROM taken) AND ` + takeable + `
+WHERE id {among SELECT id FROM taken} AND ` + takeable + `
 RETURNING ` + runColumns)
 
 // TakeRuns implements [hourbell.Store].

@@ -119,7 +119,9 @@ RETURNING locked_by`)
 
 // Unlock implements [hourbell.Store].
 func (s *Store) Unlock(ctx context.Context, id string) (holder string, err error) {
-	err = s.transaction(ctx, func(tx *Store) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	err = s.transaction(ctx, remaining(ctx), func(tx *Store) error {
 		holders := []string{}
 		if err := tx.write(ctx, loosen, values{"id": id}, collectIDs(&holders)); err != nil || len(holders) == 0 {
 			return err

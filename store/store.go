@@ -1,8 +1,8 @@
 // Package store keeps hourbell's state in a Postgres or SQLite database. It holds all of hourbell's SQL.
 //
 // Hosts call [New] with their gorm handle and pass the result to hourbell.New, and create the tables with [Migrate]
-// or, with a tool of their own, from [Migrations]. Statements go straight to the handle's connection pool, or to its
-// prepared statements: gorm's naming strategy, callbacks and logger have no part in them.
+// or, with a tool of their own, from [Migrations]. Statements go straight to the handle's connection pool: gorm's naming
+// strategy, callbacks, logger and prepared statements have no part in them.
 package store
 
 import (
@@ -48,39 +48,64 @@ func (s *Store) within(tx *gorm.DB) *Store {
 }
 
 // limits makes the server end what the client can no longer: a transaction whose process was stopped would keep its
-// rows for ever.
+// rows for ever. A wait for a lock ends a little earlier than its statement, so that it can be told from a slow one.
 var limits = prepare(`
 SELECT set_config('idle_in_transaction_session_timeout', @limit, true),
        set_config('statement_timeout', @limit, true),
-       set_config('lock_timeout', @limit, true)`)
+       set_config('lock_timeout', @lock_limit, true)`)
+
+func (s *Store) limit(ctx context.Context, limit time.Duration) error {
+	milliseconds := func(d time.Duration) string { return fmt.Sprintf("%dms", max(d.Milliseconds(), 1)) }
+	return s.exec(ctx, limits, values{"limit": milliseconds(limit), "lock_limit": milliseconds(limit * 9 / 10)})
+}
 
 // Transaction implements [hourbell.Store].
 func (s *Store) Transaction(ctx context.Context, limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) error {
-	return s.transaction(ctx, func(tx *Store) error {
-		if !s.inside && s.dialect == postgres {
-			milliseconds := fmt.Sprintf("%dms", max(limit.Milliseconds(), 1))
-			if err := tx.exec(ctx, limits, values{"limit": milliseconds}); err != nil {
-				return err
-			}
-		}
-		return fn(tx, tx.db)
-	})
+	return s.transaction(ctx, limit, func(tx *Store) error { return fn(tx, tx.db) })
 }
 
 // transaction runs fn in a READ COMMITTED transaction, or in a savepoint of the one that is open, and again after a
 // failure that another try may mend.
-func (s *Store) transaction(ctx context.Context, fn func(*Store) error) error {
+func (s *Store) transaction(ctx context.Context, limit time.Duration, fn func(*Store) error) error {
+	if s.inside {
+		return s.savepoint(ctx, fn)
+	}
 	var options []*sql.TxOptions
-	if s.dialect == postgres && !s.inside {
+	if s.dialect == postgres {
 		options = append(options, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	}
-	if _, open := s.db.Statement.ConnPool.(gorm.TxCommitter); s.inside && !open {
+	return s.retry(ctx, func() error {
+		return s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+			tx := s.within(db)
+			if s.dialect == postgres {
+				if err := tx.limit(ctx, limit); err != nil {
+					return err
+				}
+			}
+			return fn(tx)
+		}, options...)
+	})
+}
+
+// lastWord is how long a savepoint may take to be undone after its context has ended.
+const lastWord = time.Second
+
+// savepoint runs fn in a savepoint of the host's transaction. What fails in it is undone even where it fails because
+// ctx has ended: the host may commit the rest.
+func (s *Store) savepoint(ctx context.Context, fn func(*Store) error) error {
+	if _, open := s.db.Statement.ConnPool.(gorm.TxCommitter); !open {
 		return errors.New("store: the Tx given is not an open transaction: what is written through it could not be rolled back")
 	}
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		pause(lasting, lastWord)
+		cancel()
+	})()
+	db := s.db.WithContext(lasting)
+	db.DisableNestedTransaction = false // a call that fails must undo its part, though the host does without savepoints
 	return s.retry(ctx, func() error {
-		db := s.db.WithContext(ctx)
-		db.DisableNestedTransaction = false // a call that fails must undo its part, though the host does without savepoints
-		return db.Transaction(func(tx *gorm.DB) error { return fn(s.within(tx)) }, options...)
+		return db.Transaction(func(tx *gorm.DB) error { return fn(s.within(tx.WithContext(ctx))) })
 	})
 }
 
@@ -91,7 +116,14 @@ const longest = 10 * time.Second
 func (s *Store) query(ctx context.Context, st *statement, v values, scan func(*sql.Rows) error) error {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	return s.retry(ctx, func() error { return s.run(ctx, st, v, scan) })
+	return s.retry(ctx, func() error {
+		rows := 0
+		err := s.run(ctx, st, v, func(row *sql.Rows) error { rows++; return scan(row) })
+		if err != nil && rows > 0 && !s.inside {
+			return answered{err}
+		}
+		return err
+	})
 }
 
 // write runs a statement that writes, and asks for READ COMMITTED whatever the host's default is: a claim fails most
@@ -105,17 +137,37 @@ func (s *Store) write(ctx context.Context, st *statement, v values, scan func(*s
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	return s.transaction(ctx, func(tx *Store) error { return tx.run(ctx, st, v, scan) })
+	return s.transaction(ctx, remaining(ctx), func(tx *Store) error { return tx.run(ctx, st, v, scan) })
+}
+
+// remaining is how long a context has to its deadline.
+func remaining(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	return time.Until(deadline)
 }
 
 func (s *Store) exec(ctx context.Context, st *statement, v values) error {
 	return s.write(ctx, st, v, func(*sql.Rows) error { return nil })
 }
 
+// pool is where statements go: beneath gorm's cache of prepared statements (PrepareStmt), in which a call that waits for
+// a connection to prepare a statement on holds up every other call with that statement, those that have a connection
+// included. The drivers keep prepared statements of their own.
+func (s *Store) pool() gorm.ConnPool {
+	switch pool := s.db.Statement.ConnPool.(type) {
+	case *gorm.PreparedStmtDB:
+		return pool.ConnPool
+	case *gorm.PreparedStmtTX:
+		return pool.Tx
+	default:
+		return pool
+	}
+}
+
 // run sends a statement and scans its rows.
 func (s *Store) run(ctx context.Context, st *statement, v values, scan func(*sql.Rows) error) (err error) {
 	text, args := st.bind(s.dialect, v, s.namespace, s.clock)
-	rows, err := s.db.Statement.ConnPool.QueryContext(ctx, text, args...)
+	rows, err := s.pool().QueryContext(ctx, text, args...)
 	if err != nil {
 		return err
 	}

@@ -28,8 +28,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)                         // a second signal ends the process at once
-	if err := run(ctx); err != nil && ctx.Err() == nil { // what breaks off because it was told to is no failure
+	defer stop()
+	// What breaks off because it was told to stop is no failure.
+	if err := run(ctx); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "demo:", strings.Join(strings.Fields(err.Error()), " ")) // drivers use several lines
 		os.Exit(1)
 	}

@@ -67,7 +67,7 @@ func (w *worker) do(ctx context.Context, run hourbell.JobRun) {
 			w.finish(ctx, run, failure)
 			return
 		case <-extend.C:
-			if err := w.extend(ctx, run, w.lease); errors.Is(err, hourbell.ErrLeaseLost) {
+			if errors.Is(w.extend(ctx, run), hourbell.ErrLeaseLost) {
 				cancel() // another worker has it
 			}
 		}
@@ -76,24 +76,29 @@ func (w *worker) do(ctx context.Context, run hourbell.JobRun) {
 
 // finish records what became of a run. One that was broken off is given back, by a lease that ends at once.
 func (w *worker) finish(ctx context.Context, run hourbell.JobRun, failure error) {
-	if failure != nil && ctx.Err() != nil {
-		err := w.extend(ctx, run, time.Millisecond)
-		w.log.Warn("run given back", "job", run.Job, "error", err)
-		return
-	}
-	call, cancel := brief(ctx)
-	defer cancel()
-	if err := w.scheduler.FinishRun(call, run, failure); err != nil {
-		w.log.Error("run could not be finished", "job", run.Job, "error", err)
-		return
-	}
-	w.log.Info("executed", report(run, failure)...)
-}
-
-func (w *worker) extend(ctx context.Context, run hourbell.JobRun, lease time.Duration) error {
+	brokenOff := failure != nil && ctx.Err() != nil
 	ctx, cancel := brief(ctx)
 	defer cancel()
-	return w.scheduler.ExtendRun(ctx, run, lease)
+	var err error
+	if brokenOff {
+		err = w.scheduler.ExtendRun(ctx, run, time.Millisecond)
+	} else {
+		err = w.scheduler.FinishRun(ctx, run, failure)
+	}
+	switch {
+	case err != nil:
+		w.log.Error("run is lost to another worker, or will be", "job", run.Job, "error", err)
+	case brokenOff:
+		w.log.Info("given back", "job", run.Job)
+	default:
+		w.log.Info("executed", report(run, failure)...)
+	}
+}
+
+func (w *worker) extend(ctx context.Context, run hourbell.JobRun) error {
+	ctx, cancel := brief(ctx)
+	defer cancel()
+	return w.scheduler.ExtendRun(ctx, run, w.lease)
 }
 
 // brief is the context of one call to the database. It does not end with the worker's, so that no answer is lost.

@@ -21,7 +21,7 @@ import (
 )
 
 // FsyncEnv, set to 1, starts the server with fsync on. It is off otherwise:
-// no test here cuts the power, and tests are about twice as fast without it.
+// no test here cuts the power, and a database is made three times as fast.
 // Benchmarks want it on.
 const FsyncEnv = "HOURBELL_TEST_FSYNC"
 

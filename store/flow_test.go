@@ -1,0 +1,277 @@
+package store_test
+
+import (
+	"bytes"
+	"log"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+	"gorm.io/gorm/schema"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/store"
+)
+
+// flow takes a store through all that the core asks of it, twice, so that prepared statements are used again.
+func flow(t *testing.T, handle *gorm.DB) {
+	t.Helper()
+	require.NoError(t, store.Migrate(soon(t), handle))
+	s, c := bound(t, handle)
+	require.NoError(t, s.Ready(soon(t)))
+	for i := range 2 {
+		a, b := id(2*i), id(2*i+1)
+		insert(t, s, dueAt(a, c.Now()), dueAt(b, c.Now()))
+		beat(t, s, "w1")
+		claims := claim(t, s, "w1")
+		require.Len(t, claims.Rows, 2)
+		require.NoError(t, s.Transaction(soon(t), dead, func(s hourbell.Store, tx hourbell.Tx) error {
+			require.True(t, advance(t, s, "w1", claims.Rows[0]))
+			enqueue(t, s, fire(a, c.Now(), 0), fire(a, c.Now(), 1))
+			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: a, Kind: "ENABLED", SlotFrom: c.Now()}}))
+			return tx.Exec("SELECT count(*) FROM hourbell_job_runs WHERE namespace = ?", "test").Error
+		}))
+		require.NoError(t, second(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: claims.Rows[1], Error: "e", For: time.Second}})))
+		c.Advance(time.Second)
+		held := claimOne(t, s, "w1")
+		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{held}))
+		claimOne(t, s, "w1")
+		holder, err := s.Unlock(t.Context(), b)
+		require.NoError(t, err)
+		require.Equal(t, "w1", holder)
+		off := hourbell.Revision{Schedule: row(t, s, b), ReadHash: "h1", Settles: true}
+		off.Enabled, off.NextRunAt = false, time.Time{}
+		require.True(t, revise(t, s, off))
+		run := take(t, s, "h")
+		require.NoError(t, second(s.ExtendRun(t.Context(), run, time.Minute)))
+		done, err := s.FinishRun(t.Context(), run, "SUCCEEDED", "")
+		require.NoError(t, err)
+		require.True(t, done)
+		require.NoError(t, handle.Transaction(func(tx *gorm.DB) error {
+			within := s.Within(tx)
+			return within.Transaction(soon(t), dead, func(s hourbell.Store, _ hourbell.Tx) error {
+				runs, err := s.RunsByKey(t.Context(), a)
+				require.Empty(t, runs)
+				return err
+			})
+		}))
+		require.Equal(t, 1, health(t, s).Workers)
+		require.NoError(t, s.StopWorker(t.Context(), "w1"))
+		require.NoError(t, handle.Exec("DELETE FROM hourbell_workers").Error)
+		purge(t, s, keep, 10)
+		require.Len(t, list(t, s, hourbell.RunQuery{}), 2*(i+1))
+		c.Advance(time.Minute)
+	}
+}
+
+// Hosts have settings of their own.
+func TestTheStoreWorksUnderTheHostsSettings(t *testing.T) {
+	settings := map[string]func() *gorm.Config{
+		"gorm's own":               func() *gorm.Config { return nil },
+		"PrepareStmt":              func() *gorm.Config { return &gorm.Config{PrepareStmt: true} },
+		"PrepareStmt, few":         func() *gorm.Config { return &gorm.Config{PrepareStmt: true, PrepareStmtMaxSize: 1} },
+		"SkipDefaultTransaction":   func() *gorm.Config { return &gorm.Config{SkipDefaultTransaction: true} },
+		"DisableNestedTransaction": func() *gorm.Config { return &gorm.Config{DisableNestedTransaction: true} },
+		"TranslateError":           func() *gorm.Config { return &gorm.Config{TranslateError: true} },
+		"NamingStrategy": func() *gorm.Config {
+			return &gorm.Config{NamingStrategy: schema.NamingStrategy{TablePrefix: "host_", SingularTable: true, NoLowerCase: true}}
+		},
+		"the rest": func() *gorm.Config {
+			return &gorm.Config{
+				AllowGlobalUpdate: true, QueryFields: true, FullSaveAssociations: true, CreateBatchSize: 3, PropagateUnscoped: true,
+				DefaultTransactionTimeout: time.Minute, DefaultContextTimeout: time.Minute, NowFunc: func() time.Time { return noon.AddDate(-9, 0, 0) },
+			}
+		},
+	}
+	eachEmpty(t, func(t *testing.T, db *dbtest.DB) {
+		for name, cfg := range settings {
+			t.Run(name, func(t *testing.T) {
+				wipe(t, db)
+				flow(t, db.Open(t, cfg()))
+			})
+		}
+	})
+}
+
+// wipe takes all tables away.
+func wipe(t testing.TB, db *dbtest.DB) {
+	t.Helper()
+	for table := range columns {
+		require.NoError(t, db.Exec("DROP TABLE IF EXISTS "+table).Error)
+	}
+}
+
+func TestTheStoreWorksInEveryQueryModeOfPgx(t *testing.T) {
+	db := dbtest.EmptyPostgres(t)
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			wipe(t, db)
+			flow(t, (&dbtest.DB{DSN: db.DSN + "&default_query_exec_mode=" + mode, Dialect: "postgres"}).Open(t, nil))
+		})
+	}
+	t.Run("PreferSimpleProtocol", func(t *testing.T) {
+		wipe(t, db)
+		handle, err := gorm.Open(postgres.New(postgres.Config{DSN: db.DSN, PreferSimpleProtocol: true}), &gorm.Config{Logger: logger.Discard})
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = openPool(t, handle).Close() })
+		flow(t, handle)
+	})
+}
+
+// A host that logs its SQL reads its own.
+func TestNothingOfOursIsLogged(t *testing.T) {
+	eachEmpty(t, func(t *testing.T, db *dbtest.DB) {
+		var lines bytes.Buffer
+		handle := db.Open(t, &gorm.Config{Logger: logger.New(log.New(&lines, "", 0), logger.Config{LogLevel: logger.Info, SlowThreshold: time.Nanosecond})})
+		flow(t, handle)
+		for line := range strings.Lines(lines.String()) {
+			require.NotContains(t, line, "ERROR")
+			if strings.Contains(line, "hourbell_") {
+				require.True(t, strings.Contains(line, "count(*)") || strings.Contains(line, "DELETE FROM hourbell_workers"), "not the host's: %s", line)
+			}
+		}
+		require.NotEmpty(t, lines.String())
+	})
+}
+
+// Section 4: a Postgres host isolates with search_path.
+func TestTablesLandInTheSchemaOfTheSearchPath(t *testing.T) {
+	db := dbtest.EmptyPostgres(t)
+	stores := map[string]hourbell.Store{}
+	for _, name := range []string{"one", "two"} {
+		require.NoError(t, db.Exec("CREATE SCHEMA "+name).Error)
+		handle := (&dbtest.DB{DSN: db.DSN + "&search_path=" + name, Dialect: "postgres"}).Open(t, nil)
+		s, _ := bound(t, handle)
+		require.ErrorIs(t, s.Ready(t.Context()), hourbell.ErrNotMigrated, "the other schema's tables are not its own")
+		flow(t, handle)
+		stores[name] = s
+		var schemas []string
+		require.NoError(t, db.Raw("SELECT DISTINCT table_schema FROM information_schema.tables WHERE table_name LIKE 'hourbell%' ORDER BY 1").Scan(&schemas).Error)
+		require.Equal(t, []string{"one", "two"}[:len(stores)], schemas)
+	}
+	insert(t, stores["one"], schedule("only in one"))
+	rows, err := stores["two"].Schedules(t.Context(), "only in one")
+	require.NoError(t, err)
+	require.Empty(t, rows)
+}
+
+// E3: a pool of one connection is enough, also for many callers at once.
+func TestAPoolOfOneConnectionDoesNotWaitForItself(t *testing.T) {
+	eachEmpty(t, func(t *testing.T, db *dbtest.DB) {
+		for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
+			wipe(t, db)
+			handle := db.Open(t, cfg)
+			openPool(t, handle).SetMaxOpenConns(1)
+			openPool(t, handle).SetMaxIdleConns(2)
+			flow(t, handle)
+			s := bind(t, handle, "many", nil)
+			for _, err := range together(8, func(i int) error {
+				if i%2 == 0 {
+					return s.Transaction(soon(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error { return everyAgain(t, s) })
+				}
+				return everyAgain(t, s)
+			}) {
+				require.NoError(t, err)
+			}
+		}
+	})
+}
+
+// everyAgain is every without what only one of many can do.
+func everyAgain(t testing.TB, s hourbell.Store) error {
+	for _, v := range verbs {
+		if err := v.call(soon(t), s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PrepareStmt: gorm prepares a statement once for all, and whoever needs it meanwhile waits. In a pool that is all in use, the one that
+// prepares waits for the one that waits.
+func TestPreparedStatementsDoNotDeadlockASmallPool(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		handle := db.Open(t, &gorm.Config{PrepareStmt: true})
+		pool := openPool(t, handle)
+		pool.SetMaxOpenConns(1)
+		s, _ := bound(t, handle)
+		var outside sync.WaitGroup
+		require.NoError(t, s.Transaction(soon(t), 15*time.Second, func(in hourbell.Store, _ hourbell.Tx) error {
+			waiting := pool.Stats().WaitCount
+			outside.Go(func() { _, _ = s.Workers(soon(t)) })
+			require.Eventually(t, func() bool { return pool.Stats().WaitCount > waiting }, 5*time.Second, time.Millisecond)
+			return second(in.Workers(soon(t)))
+		}))
+		outside.Wait()
+	})
+}
+
+// O6: claims do not fail under the host's default isolation, and no row is claimed twice.
+func TestClaimsDoNotFailUnderTheHostsIsolation(t *testing.T) {
+	for _, level := range []string{"serializable", "repeatable read", "read uncommitted"} {
+		t.Run(level, func(t *testing.T) {
+			db := dbtest.Postgres(t)
+			var name string
+			require.NoError(t, db.Raw("SELECT current_database()").Scan(&name).Error)
+			require.NoError(t, db.Exec("ALTER DATABASE "+name+" SET default_transaction_isolation = '"+level+"'").Error)
+			handle, pool := watch(t, db, gorm.Config{})
+			var now string
+			require.NoError(t, handle.Raw("SHOW default_transaction_isolation").Scan(&now).Error)
+			require.Equal(t, level, now)
+
+			var rows []hourbell.Schedule
+			for i := range 200 {
+				rows = append(rows, dueAt(id(i), time.Now().Add(-time.Hour)))
+			}
+			s := bind(t, handle, "test", nil)
+			insert(t, s, rows...)
+			claimed := make([][]hourbell.Claim, 4)
+			sent := pool.during(func() {
+				for _, err := range together(4, func(i int) (err error) {
+					claimed[i], err = drain(t, s, 5, string(rune('a'+i)))
+					return err
+				}) {
+					require.NoError(t, err)
+				}
+			})
+			requireEachClaimedOnce(t, claimed, 200)
+			for _, statement := range sent {
+				require.NotEqual(t, "ROLLBACK", statement.text, "not even once and tried again")
+			}
+
+			fired := make([]int, 4)
+			for _, err := range together(4, func(i int) error {
+				for batch := range slices.Chunk(claimed[i], 10) {
+					err := s.Transaction(soon(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
+						for _, c := range batch {
+							ids, err := s.Advance(soon(t), c.LockedBy, []hourbell.Settlement{settled(c)})
+							if err != nil || len(ids) == 0 {
+								return err
+							}
+							runs, err := s.InsertRuns(soon(t), []hourbell.JobRun{fire(c.ID, c.NextRunAt, 0)})
+							if err != nil {
+								return err
+							}
+							fired[i] += len(runs)
+						}
+						return nil
+					})
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			}) {
+				require.NoError(t, err)
+			}
+			require.Equal(t, 200, fired[0]+fired[1]+fired[2]+fired[3])
+		})
+	}
+}

@@ -1,0 +1,164 @@
+package store_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// many adds n schedules at once, of which the first are due.
+func many(t testing.TB, db *dbtest.DB, n, due int) {
+	t.Helper()
+	require.NoError(t, db.Exec(`INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace,
+			definition_hash, enabled, next_run_at, created_at, updated_at)
+		SELECT 'test', 'schedule-' || i, 'a name', 'a description', '0 * * * *', 'UTC', 'JOBS', '["import"]', interval '2 minutes',
+			'h1', true, clock_timestamp() + CASE WHEN i <= ? THEN interval '-1 hour' ELSE make_interval(mins => 5 + i % 600) END,
+			clock_timestamp(), clock_timestamp()
+		FROM generate_series(1, ?) i`, due, n).Error)
+	require.NoError(t, db.Exec("ANALYZE").Error)
+}
+
+// only is the one statement of a verb that does its work.
+func only(t testing.TB, statements []sent, part string) sent {
+	t.Helper()
+	var found []sent
+	for _, s := range statements {
+		if strings.Contains(s.text, part) {
+			found = append(found, s)
+		}
+	}
+	require.Len(t, found, 1)
+	return found[0]
+}
+
+// plans are the plan for these very values, and the one for any.
+func plans(t testing.TB, db *dbtest.DB, s sent) map[string]string {
+	t.Helper()
+	read := func(tx *gorm.DB, query string, args ...any) string {
+		rows, err := tx.Statement.ConnPool.QueryContext(t.Context(), query, args...)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, rows.Close()) }()
+		var lines []string
+		for rows.Next() {
+			var line string
+			require.NoError(t, rows.Scan(&line))
+			lines = append(lines, line)
+		}
+		require.NoError(t, rows.Err())
+		return strings.Join(lines, "\n")
+	}
+	got := map[string]string{}
+	require.ErrorIs(t, db.Transaction(func(tx *gorm.DB) error {
+		got["for these values"] = read(tx, "EXPLAIN "+s.text, s.args...)
+		require.NoError(t, tx.Exec("SET LOCAL plan_cache_mode = force_generic_plan").Error)
+		read(tx, "PREPARE probe AS "+s.text)
+		literals := make([]string, len(s.args))
+		for i, arg := range s.args {
+			literals[i] = literal(arg)
+		}
+		defer tx.Exec("DEALLOCATE probe")
+		got["for any values"] = read(tx, "EXPLAIN EXECUTE probe("+strings.Join(literals, ", ")+")")
+		return errHost
+	}), errHost)
+	return got
+}
+
+func literal(value any) string {
+	switch value := value.(type) {
+	case nil:
+		return "NULL"
+	case *time.Time:
+		if value == nil {
+			return "NULL"
+		}
+		return "'" + value.Format(time.RFC3339Nano) + "'"
+	case []string:
+		return "'{" + strings.Join(value, ",") + "}'"
+	case []int64:
+		return strings.NewReplacer(" ", ",", "[", "'{", "]", "}'").Replace(fmt.Sprint(value))
+	case []*time.Time:
+		list := make([]string, len(value))
+		for i, at := range value {
+			list[i] = strings.Trim(literal(at), "'")
+		}
+		return "'{" + strings.Join(list, ",") + "}'"
+	default:
+		return fmt.Sprintf("'%v'", value)
+	}
+}
+
+// O4: a poll does not cost more where there are more schedules.
+func TestAClaimWalksTheIndexOfWhatIsDue(t *testing.T) {
+	db := dbtest.Postgres(t)
+	many(t, db, 20_000, 20)
+	handle, pool := watch(t, db, gorm.Config{})
+	s := bind(t, handle, "test", nil)
+	for _, limit := range []int{20, 2000} {
+		r := request("w1")
+		r.Limit = limit
+		statement := only(t, pool.during(func() { require.NoError(t, second(s.Claim(soon(t), r))) }), "UPDATE hourbell_schedules")
+		for name, plan := range plans(t, db, statement) {
+			require.Contains(t, plan, "Index Scan using hourbell_schedules_due", "%s, limit %d:\n%s", name, limit, plan)
+			require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s, limit %d:\n%s", name, limit, plan)
+		}
+	}
+}
+
+func TestABatchFindsItsRowsByTheirKey(t *testing.T) {
+	db := dbtest.Postgres(t)
+	many(t, db, 20_000, 20)
+	handle, pool := watch(t, db, gorm.Config{})
+	s := bind(t, handle, "test", nil)
+	claims := claim(t, s, "w1").Rows
+	require.Len(t, claims, 20)
+	for name, call := range map[string]func() error{
+		"give back": func() error { return s.GiveBack(soon(t), "w1", claims[:5]) },
+		"hold":      func() error { return second(s.Hold(soon(t), "w1", []hourbell.Failure{{Claim: claims[5]}})) },
+	} {
+		statement := only(t, pool.during(func() { require.NoError(t, call()) }), "UPDATE hourbell_schedules")
+		for values, plan := range plans(t, db, statement) {
+			require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s, %s:\n%s", name, values, plan)
+		}
+	}
+}
+
+// One page costs what is on it.
+func TestPagesWalkTheirIndex(t *testing.T) {
+	db := dbtest.Postgres(t)
+	require.NoError(t, db.Exec(`INSERT INTO hourbell_job_runs (namespace, job, trigger, schedule_id, ordinal, status, queued_at, finished_at)
+		SELECT 'test', 'job', 'MANUAL', 'schedule-' || i % 500, 0, 'SUCCEEDED', clock_timestamp(), clock_timestamp() FROM generate_series(1, 20000) i`).Error)
+	require.NoError(t, db.Exec(`INSERT INTO hourbell_events (namespace, kind, schedule_id, at)
+		SELECT 'test', 'ENABLED', 'schedule-' || i % 500, clock_timestamp() FROM generate_series(1, 20000) i`).Error)
+	require.NoError(t, db.Exec("ANALYZE").Error)
+	handle, pool := watch(t, db, gorm.Config{})
+	s := bind(t, handle, "test", nil)
+	for name, call := range map[string]func() error{
+		"runs":            func() error { return second(s.Runs(soon(t), hourbell.RunQuery{Limit: 100})) },
+		"runs, next page": func() error { return second(s.Runs(soon(t), hourbell.RunQuery{Limit: 100, Before: 10_000})) },
+		"of a schedule":   func() error { return second(s.Runs(soon(t), hourbell.RunQuery{Limit: 100, ScheduleID: "schedule-7"})) },
+		"take": func() error {
+			return second(s.TakeRuns(soon(t), hourbell.TakeRequest{Worker: "h", Limit: 9, Lease: time.Minute}))
+		},
+		"events": func() error { return second(s.Events(soon(t), hourbell.EventQuery{Limit: 100})) },
+		"events of one": func() error {
+			return second(s.Events(soon(t), hourbell.EventQuery{Limit: 100, ScheduleID: "schedule-7"}))
+		},
+		"purge of finished": func() error { return second(s.Purge(soon(t), keep, 100)) },
+	} {
+		for _, statement := range pool.during(func() { require.NoError(t, call()) }) {
+			if !strings.Contains(statement.text, "hourbell_job_runs") && !strings.Contains(statement.text, "hourbell_events") {
+				continue
+			}
+			plan := plans(t, db, statement)["for these values"]
+			require.NotContains(t, plan, "Seq Scan on hourbell_", "%s:\n%s\n%s", name, statement.text, plan)
+			require.Less(t, strings.Count(plan, "Sort"), 2, "%s:\n%s", name, plan)
+		}
+	}
+}
