@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
-	"github.com/stretchr/testify/require"
 )
 
 // E4: a failed fire is recorded as failed and not as fired: on the row, in the history, the report and the log. The
