@@ -171,6 +171,30 @@ func TestRequestsWithOneKeyWaitForEachOther(t *testing.T) {
 	})
 }
 
+// E6: whoever reads a request's runs makes others with that key wait, and only those.
+func TestARequestWaitsForTheOneWithItsKey(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := bound(t, db.DB)
+	found := make(chan []string, 1)
+	require.NoError(t, s.Transaction(soon(t), dead, func(in hourbell.Store, _ hourbell.Tx) error {
+		require.NoError(t, second(in.RunsByKey(soon(t), "key")))
+		for _, other := range []hourbell.Store{bind(t, db.DB, "other", nil), s} {
+			require.NoError(t, second(other.RunsByKey(soon(t), "key of another")))
+		}
+		require.NoError(t, second(bind(t, db.DB, "other", nil).RunsByKey(soon(t), "key")))
+		go func() {
+			runs, err := s.RunsByKey(soon(t), "key")
+			found <- append(jobsOf(runs), errText(err)...)
+		}()
+		awaitLockWait(t, db)
+		run := asked("a", 0)
+		run.RequestKey = "key"
+		enqueue(t, in, run)
+		return nil
+	}))
+	require.Equal(t, []string{"a"}, <-found)
+}
+
 func TestRunsAreFilteredByEveryField(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
 		manual := fire("a", time.Time{}, 0)

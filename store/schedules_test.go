@@ -76,6 +76,17 @@ func TestInsertReturnsOnlyWhatWasNotThere(t *testing.T) {
 	})
 }
 
+// M4, L6: a first slot that has passed meanwhile is not stored as the next one.
+func TestAScheduleIsNotAddedOnceItsTimeIsUp(t *testing.T) {
+	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
+		rows := added(schedule("passed"), schedule("coming"), schedule("any time"))
+		rows[0].Until, rows[1].Until = noon, noon.Add(time.Microsecond)
+		ids, err := s.Insert(t.Context(), rows)
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"coming", "any time"}, ids)
+	})
+}
+
 func TestOfEightReplicasOneInsertsASchedule(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
 		var rows []hourbell.Schedule

@@ -30,8 +30,10 @@ func TestALockIsTakenOverFrom(t *testing.T) {
 		}, nil, false},
 		{"a stopped worker", func(t *testing.T, s hourbell.Store, _ *clock) { require.NoError(t, s.StopWorker(t.Context(), "w1")) }, long, true},
 		{"a worker that has missed three heartbeats", func(_ *testing.T, _ hourbell.Store, c *clock) { c.Advance(dead + time.Microsecond) }, long, true},
-		{"no silent worker by a process that was itself away", func(_ *testing.T, _ hourbell.Store, c *clock) { c.Advance(time.Hour) },
-			func(r *hourbell.ClaimRequest) { long(r); r.Dead = 0 }, false},
+		{
+			"no silent worker by a process that was itself away", func(_ *testing.T, _ hourbell.Store, c *clock) { c.Advance(time.Hour) },
+			func(r *hourbell.ClaimRequest) { long(r); r.Dead = 0 }, false,
+		},
 		{"no living worker", func(t *testing.T, s hourbell.Store, c *clock) {
 			c.Advance(time.Hour)
 			beat(t, s, "w1")
