@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -131,7 +132,16 @@ func (s *Scheduler) exceptions() []string {
 // from a second to the poll interval, and at the latest at the next slot (rule E4).
 func (s *Scheduler) failure(d *due, err error) Failure {
 	wait := time.Second << min(d.Failures, 20)
-	return Failure{Claim: d.Claim, Error: err.Error(), For: min(wait, s.cfg.PollInterval), Until: d.next, Owed: d.owed}
+	return Failure{Claim: d.Claim, Error: shortened(err.Error()), For: min(wait, s.cfg.PollInterval), Until: d.next, Owed: d.owed}
+}
+
+// shortened keeps what people read of an error within bounds: an engine's may hold a whole request.
+func shortened(text string) string {
+	const most = 2000
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // hold records failures on their rows and in the history.

@@ -18,9 +18,12 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// impatient is a replica's config for tests on the database's own clock: its deadlines are of a second.
+// impatient is a replica's config for tests on the database's own clock: its deadlines and pauses are of a second.
 func impatient(log *logs) hourbell.Config {
-	return hourbell.Config{Definitions: []hourbell.Definition{everySecond("s")}, LockTTL: 2 * time.Second, Logger: log.logger()}
+	return hourbell.Config{
+		Definitions: []hourbell.Definition{everySecond("s")}, LockTTL: 2 * time.Second,
+		PollInterval: time.Second, Logger: log.logger(),
+	}
 }
 
 // goesOn waits until the schedule has fired another slot.
@@ -39,6 +42,7 @@ func closed(t testing.TB, s *hourbell.Scheduler) {
 
 // O1: the loop outlives the end of its connections, whenever it comes; no slot fires twice or is lost.
 func TestRunOutlivesTheEndOfItsConnections(t *testing.T) {
+	t.Parallel()
 	db := dbtest.Postgres(t)
 	own := dbtest.DB{DSN: db.DSN + "&application_name=replica", Dialect: db.Dialect}
 	var log logs
@@ -46,8 +50,8 @@ func TestRunOutlivesTheEndOfItsConnections(t *testing.T) {
 	watcher := replica(t, db.DB, impatient(&log))
 	stop := running(t, s)
 	await(t, "the first fire", func() bool { return len(runsOf(t, watcher, "s")) > 0 })
-	for range 4 {
-		for range 20 { // in whatever it is at
+	for range 3 {
+		for range 10 { // in whatever it is at
 			require.NoError(t, db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'replica' AND datname = current_database()").Error)
 		}
 		goesOn(t, watcher)
@@ -58,6 +62,7 @@ func TestRunOutlivesTheEndOfItsConnections(t *testing.T) {
 
 // O1: the loop outlives a database that lets nobody in for a while.
 func TestRunOutlivesADatabaseThatRefusesConnections(t *testing.T) {
+	t.Parallel()
 	db, elsewhere := dbtest.Postgres(t), dbtest.EmptyPostgres(t)
 	own := dbtest.DB{DSN: db.DSN + "&application_name=replica", Dialect: db.Dialect}
 	var name string
@@ -79,6 +84,7 @@ func TestRunOutlivesADatabaseThatRefusesConnections(t *testing.T) {
 // O1, O2: the loop outlives a network that is cut, and one that swallows everything in silence: every call has a
 // deadline.
 func TestRunOutlivesANetworkThatIsCutOrSilent(t *testing.T) {
+	t.Parallel()
 	db := dbtest.Postgres(t)
 	w := newWire(t, db)
 	var log logs
@@ -99,6 +105,7 @@ func TestRunOutlivesANetworkThatIsCutOrSilent(t *testing.T) {
 
 // O1: the loop outlives a SQLite file that another process keeps locked for longer than a call may take.
 func TestRunOutlivesALockedFile(t *testing.T) {
+	t.Parallel()
 	db := dbtest.SQLite(t)
 	var log logs
 	stop := running(t, replica(t, brief(t, db), impatient(&log)))
@@ -142,6 +149,7 @@ func TestWhoWasCutOffJudgesNobodyDead(t *testing.T) {
 // O2: a process that is stopped in the transaction that fires (here: its network is, so that the server hears nothing
 // of it any more) does not keep its rows. The server ends the transaction, and another replica fires.
 func TestAProcessStoppedInMidTransactionDoesNotKeepItsRows(t *testing.T) {
+	t.Parallel()
 	db := dbtest.Postgres(t)
 	w := newWire(t, db)
 	var log logs

@@ -77,12 +77,12 @@ func (s *Scheduler) ExtendRun(ctx context.Context, run JobRun, lease time.Durati
 	return leaseError("extend", run, held, err)
 }
 
-// FinishRun ends a run that [Scheduler.TakeRuns] returned, as SUCCEEDED, or as FAILED with the message of failure,
-// or returns [ErrLeaseLost].
+// FinishRun ends a run that [Scheduler.TakeRuns] returned, as SUCCEEDED, or as FAILED with the first 2,000 bytes of
+// what failure says, or returns [ErrLeaseLost].
 func (s *Scheduler) FinishRun(ctx context.Context, run JobRun, failure error) error {
 	status, message := statusSucceeded, ""
 	if failure != nil {
-		status, message = statusFailed, failure.Error()
+		status, message = statusFailed, shortened(failure.Error())
 	}
 	held, err := s.store.FinishRun(ctx, run, status, message)
 	return leaseError("finish", run, held, err)

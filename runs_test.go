@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,20 @@ func TestAFailedRunSaysWhy(t *testing.T) {
 		}
 		c.Advance(24 * time.Hour)
 		require.Empty(t, take(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10}), "what is finished is not taken again")
+	})
+}
+
+// An error may hold a whole request; what is kept of it is bounded.
+func TestAFailedRunKeepsTheBeginningOfALongError(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s := queued(t, db, newClock(noon))
+		run := take(t, s, hourbell.TakeRequest{Worker: "w"})[0]
+		require.NoError(t, s.FinishRun(t.Context(), run, errors.New(strings.Repeat("é", 5000))))
+		for _, stored := range allRuns(t, s) {
+			if stored.ID == run.ID {
+				require.Equal(t, strings.Repeat("é", 1000)+"…", stored.Error)
+			}
+		}
 	})
 }
 

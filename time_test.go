@@ -95,7 +95,9 @@ func TestNoSlotFiresEarly(t *testing.T) {
 
 // T2, T3: by the database's own clock, Run enqueues every slot of a second after it has begun and before it is over.
 func TestRunFiresEverySecondInThatSecond(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		t.Parallel()
 		s := replica(t, db.DB, hourbell.Config{Definitions: []hourbell.Definition{everySecond("s")}})
 		running(t, s)
 		await(t, "four fires", func() bool { return len(runsOf(t, s, "s")) >= 4 })
@@ -143,6 +145,18 @@ func TestAPassKnowsWhenTheNextCanFindSomething(t *testing.T) {
 	})
 }
 
+// pass waits for the loop's next pass.
+func pass(t testing.TB, passes <-chan hourbell.TickReport) hourbell.TickReport {
+	t.Helper()
+	select {
+	case report := <-passes:
+		return report
+	case <-time.After(30 * time.Second):
+		t.Fatal("the loop makes no pass")
+		return hourbell.TickReport{}
+	}
+}
+
 // T3: however far the next slot is, the loop looks again after PollInterval: somebody may have enabled a schedule.
 func TestRunSleepsNoLongerThanPollInterval(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -159,7 +173,7 @@ func TestRunSleepsNoLongerThanPollInterval(t *testing.T) {
 			},
 		}))
 		for range 5 {
-			require.Zero(t, (<-passes).Claimed)
+			require.Zero(t, pass(t, passes).Claimed)
 		}
 	})
 }
@@ -185,7 +199,7 @@ func TestRunDoesNotSpinOnARowThatSomebodyElseIsAt(t *testing.T) {
 	began := time.Now()
 	running(t, s)
 	for range 6 {
-		require.Zero(t, (<-passes).Claimed)
+		require.Zero(t, pass(t, passes).Claimed)
 	}
 	// Between six passes lie five pauses of 10, 20, 40, 80 and 160 ms, each shortened by a quarter at most.
 	require.GreaterOrEqual(t, time.Since(began), 310*time.Millisecond*3/4)
@@ -204,7 +218,7 @@ func TestRunDoesNotPollForTheEndOfALease(t *testing.T) {
 		passes := make(chan hourbell.TickReport, 100)
 		cfg.OnTick = func(r hourbell.TickReport) { passes <- r }
 		stop := running(t, replica(t, db.DB, cfg))
-		report := <-passes
+		report := pass(t, passes)
 		require.Zero(t, report.Claimed)
 		require.Equal(t, noon.Add(5*time.Minute), report.Wake)
 		require.NoError(t, stop())
