@@ -54,6 +54,7 @@ func (c *countedTx) Commit() error {
 	c.statements.Add(1)
 	return c.ConnPool.(gorm.TxCommitter).Commit()
 }
+
 func (c *countedTx) Rollback() error {
 	c.statements.Add(1)
 	return c.ConnPool.(gorm.TxCommitter).Rollback()
