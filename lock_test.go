@@ -449,8 +449,7 @@ func TestAPersonUnlocksASchedule(t *testing.T) {
 		now := newClock(noon.Add(-time.Minute))
 		cfg := definitions(now, hourly("a"))
 		other := synced(t, db.DB, cfg)
-		var holder *hourbell.Scheduler
-		holder = pausedAt(t, db.DB, cfg, "after claim", func() {
+		holder := pausedAt(t, db.DB, cfg, "after claim", func() {
 			require.Zero(t, tick(t, other).Claimed)
 			require.NoError(t, other.Unlock(t.Context(), "a", hourbell.By{Actor: "ann", Note: "stuck"}))
 			require.Empty(t, row(t, other, "a").LockedBy)
