@@ -25,8 +25,29 @@ func (s *Store) Schedules(ctx context.Context, ids ...string) (list []hourbell.S
 	return list, s.query(ctx, selectSchedulesByID, values{"ids": cleaned}, collect(&list, scheduleFields))
 }
 
+// declared are the columns of a schedule that is added or written over.
+const declared = `id:text name:text description:text cron:text time_zone:text target_kind:text target:text
+	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz`
+
+func declaredOf(rows []hourbell.Revision) batch {
+	return batch{
+		col("id", rows, func(r *hourbell.Revision) string { return r.ID }),
+		col("name", rows, func(r *hourbell.Revision) string { return r.Name }),
+		col("description", rows, func(r *hourbell.Revision) string { return r.Description }),
+		col("cron", rows, func(r *hourbell.Revision) string { return r.Cron }),
+		col("time_zone", rows, func(r *hourbell.Revision) string { return r.TimeZone }),
+		col("target_kind", rows, func(r *hourbell.Revision) string { return r.TargetKind }),
+		col("target", rows, func(r *hourbell.Revision) string { return r.Target }),
+		col("grace", rows, func(r *hourbell.Revision) int64 { return r.Grace.Microseconds() }),
+		col("hash", rows, func(r *hourbell.Revision) string { return r.DefinitionHash }),
+		col("enabled", rows, func(r *hourbell.Revision) bool { return r.Enabled }),
+		times("next", rows, func(r *hourbell.Revision) time.Time { return r.NextRunAt }),
+		times("until", rows, func(r *hourbell.Revision) time.Time { return r.Until }),
+	}
+}
+
 var insertSchedules = prepare(`
-{batch id:text name:text description:text cron:text time_zone:text target_kind:text target:text grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz}
+{batch ` + declared + `}
 INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
 	enabled, next_run_at, created_at, updated_at)
 SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.target_kind, c.target, {span c.grace}, c.hash,
@@ -40,26 +61,13 @@ func (s *Store) Insert(ctx context.Context, rows []hourbell.Revision) (ids []str
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	return ids, s.write(ctx, insertSchedules, values{"batch": batch{
-		col("id", rows, func(r *hourbell.Revision) string { return r.ID }),
-		col("name", rows, func(r *hourbell.Revision) string { return r.Name }),
-		col("description", rows, func(r *hourbell.Revision) string { return r.Description }),
-		col("cron", rows, func(r *hourbell.Revision) string { return r.Cron }),
-		col("time_zone", rows, func(r *hourbell.Revision) string { return r.TimeZone }),
-		col("target_kind", rows, func(r *hourbell.Revision) string { return r.TargetKind }),
-		col("target", rows, func(r *hourbell.Revision) string { return r.Target }),
-		col("grace", rows, func(r *hourbell.Revision) int64 { return r.Grace.Microseconds() }),
-		col("hash", rows, func(r *hourbell.Revision) string { return r.DefinitionHash }),
-		col("enabled", rows, func(r *hourbell.Revision) bool { return r.Enabled }),
-		times("next", rows, func(r *hourbell.Revision) time.Time { return r.NextRunAt }),
-		times("until", rows, func(r *hourbell.Revision) time.Time { return r.Until }),
-	}}, collectIDs(&ids))
+	return ids, s.write(ctx, insertSchedules, values{"batch": declaredOf(rows)}, collectIDs(&ids))
 }
 
 // What code owns is written in any case; what people and the loop own only where the row is settled. The conditions
 // are the compare-and-set of rule L6.
 var reviseSchedules = prepare(`
-{locked id:text token:bigint read_hash:text name:text description:text cron:text time_zone:text target_kind:text target:text grace:bigint hash:text settles:boolean enabled:boolean note:text next:timestamptz settled:timestamptz removed:timestamptz until:timestamptz}
+{locked ` + declared + ` token:bigint read_hash:text settles:boolean note:text settled:timestamptz removed:timestamptz}
 UPDATE hourbell_schedules AS s SET
 	name = c.name, description = c.description, cron = c.cron, time_zone = c.time_zone, target_kind = c.target_kind,
 	target = c.target, grace = {span c.grace}, definition_hash = c.hash,
@@ -86,26 +94,14 @@ func (s *Store) Revise(ctx context.Context, rows []hourbell.Revision) (ids []str
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	return ids, s.write(ctx, reviseSchedules, values{"batch": batch{
-		col("id", rows, func(r *hourbell.Revision) string { return r.ID }),
+	return ids, s.write(ctx, reviseSchedules, values{"batch": append(declaredOf(rows),
 		col("token", rows, func(r *hourbell.Revision) int64 { return r.LockToken }),
 		col("read_hash", rows, func(r *hourbell.Revision) string { return r.ReadHash }),
-		col("name", rows, func(r *hourbell.Revision) string { return r.Name }),
-		col("description", rows, func(r *hourbell.Revision) string { return r.Description }),
-		col("cron", rows, func(r *hourbell.Revision) string { return r.Cron }),
-		col("time_zone", rows, func(r *hourbell.Revision) string { return r.TimeZone }),
-		col("target_kind", rows, func(r *hourbell.Revision) string { return r.TargetKind }),
-		col("target", rows, func(r *hourbell.Revision) string { return r.Target }),
-		col("grace", rows, func(r *hourbell.Revision) int64 { return r.Grace.Microseconds() }),
-		col("hash", rows, func(r *hourbell.Revision) string { return r.DefinitionHash }),
 		col("settles", rows, func(r *hourbell.Revision) bool { return r.Settles }),
-		col("enabled", rows, func(r *hourbell.Revision) bool { return r.Enabled }),
 		col("note", rows, func(r *hourbell.Revision) string { return r.EnabledNote }),
-		times("next", rows, func(r *hourbell.Revision) time.Time { return r.NextRunAt }),
 		times("settled", rows, func(r *hourbell.Revision) time.Time { return r.SettledUntil }),
 		times("removed", rows, func(r *hourbell.Revision) time.Time { return r.RemovedAt }),
-		times("until", rows, func(r *hourbell.Revision) time.Time { return r.Until }),
-	}}, collectIDs(&ids))
+	)}, collectIDs(&ids))
 }
 
 // Two steps, since RETURNING has only the new values: the first makes whoever holds the lock lose it.
