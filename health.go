@@ -8,7 +8,7 @@ import (
 // Health says at a glance whether slots fire: of this process, and of all replicas of its namespace.
 type Health struct {
 	At         time.Time     // when it was read, by the database's clock
-	LastTickAt time.Time     // when this process's loop last finished a pass
+	LastTickAt time.Time     // when this process's loop last claimed, be there anything due or not
 	Workers    int           // the workers alive
 	MaxSkew    time.Duration // the largest clock skew among them, without sign
 	Overdue    int           // enabled schedules whose next slot is out of grace and still not settled

@@ -403,6 +403,25 @@ func TestAHeartbeatIsNotALoop(t *testing.T) {
 	})
 }
 
+// O4: a loop that is busy for long is not taken for one that stands still.
+func TestABusyLoopShowsThatItTicks(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		now := newClock(noon.Add(-time.Minute))
+		cfg := definitions(now, hourly("a"))
+		var s *hourbell.Scheduler
+		var seen time.Time
+		cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+			health, err := s.Health(context.Background())
+			seen = health.LastTickAt
+			return err
+		})
+		s = synced(t, db.DB, cfg)
+		now.Set(noon)
+		require.Equal(t, 1, tick(t, s).Fired)
+		require.Equal(t, noon, seen)
+	})
+}
+
 // O6: whatever isolation the host has set as its default, replicas at once do not fail.
 func TestReplicasDoNotFailUnderTheHostsIsolation(t *testing.T) {
 	for _, level := range []string{"serializable", `repeatable%20read`} {

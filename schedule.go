@@ -84,6 +84,9 @@ func (s *Scheduler) loop(ctx context.Context) {
 	faults := backoff{least: time.Second, most: s.cfg.PollInterval}
 	for ctx.Err() == nil {
 		report, err := s.Tick(ctx)
+		if err == nil {
+			faults.reset()
+		}
 		var pause time.Duration
 		switch {
 		case ctx.Err() != nil:
@@ -92,11 +95,9 @@ func (s *Scheduler) loop(ctx context.Context) {
 			pause = jitter(faults.next())
 			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)
 		case report.Wake.After(report.at):
-			faults.reset()
 			idle.reset()
 			pause = max(report.Wake.Sub(report.at), idle.least)
 		case report.Wake.IsZero():
-			faults.reset()
 			pause = s.cfg.PollInterval
 		default: // due, but somebody else is at it
 			pause = jitter(idle.next())
@@ -126,9 +127,9 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 		if err != nil {
 			return pass.report, err
 		}
+		s.ticked(claims.At)
 		pass.report.at, pass.report.Wake = claims.At, claims.Wake
 		if len(claims.Rows) == 0 {
-			s.ticked(claims.At)
 			return pass.report, nil
 		}
 		pass.report.Claimed += len(claims.Rows)

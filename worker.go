@@ -22,7 +22,7 @@ type Worker struct {
 	DefinitionsHash string
 	StartedAt       time.Time
 	HeartbeatAt     time.Time     // says that the process lives
-	LastTickAt      time.Time     // says that its loop does
+	LastTickAt      time.Time     // its last claim: says that its loop does
 	StoppedAt       time.Time     // set by a clean stop
 	ClockSkew       time.Duration // how far the process's clock is ahead of the database's
 }
@@ -115,7 +115,7 @@ func (s *Scheduler) beat(ctx context.Context) error {
 
 const skewWarning = 2 * time.Second
 
-// ticked notes that the loop has finished a pass.
+// ticked notes that the loop has claimed, be there anything due or not.
 func (s *Scheduler) ticked(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
