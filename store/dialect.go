@@ -28,17 +28,18 @@ const (
 var postgres = &dialect{
 	name: "postgres",
 	expand: map[string]func(string) string{
-		"now":    func(string) string { return postgresNow },
-		"span":   func(x string) string { return "(CAST(" + x + " AS bigint) * interval '1 microsecond')" },
-		"time":   func(x string) string { return "CAST(" + x + " AS timestamptz)" },
-		"micros": func(x string) string { return "CAST(EXTRACT(EPOCH FROM " + x + ") * 1000000 AS bigint)" },
-		"json":   func(x string) string { return "CAST(" + x + " AS jsonb)" },
-		"list":   func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
-		"skip":   func(string) string { return "FOR UPDATE SKIP LOCKED" },
-		"among":  func(x string) string { return "= ANY (ARRAY(" + x + "))" }, // looks each up by its key; IN may join, and read the whole table
-		"own":    func(x string) string { return "s." + x },                   // c has columns of the same name
-		"batch":  postgresBatch,
-		"locked": postgresLocked,
+		"now":     func(string) string { return postgresNow },
+		"instant": func(string) string { return "(SELECT now FROM clock)" },
+		"span":    func(x string) string { return "(CAST(" + x + " AS bigint) * interval '1 microsecond')" },
+		"time":    func(x string) string { return "CAST(" + x + " AS timestamptz)" },
+		"micros":  func(x string) string { return "CAST(EXTRACT(EPOCH FROM " + x + ") * 1000000 AS bigint)" },
+		"json":    func(x string) string { return "CAST(" + x + " AS jsonb)" },
+		"list":    func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
+		"skip":    func(string) string { return "FOR UPDATE SKIP LOCKED" },
+		"among":   func(x string) string { return "= ANY (ARRAY(" + x + "))" }, // looks each up by its key; IN may join, and read the whole table
+		"own":     func(x string) string { return "s." + x },                   // c has columns of the same name
+		"batch":   postgresBatch,
+		"locked":  postgresLocked,
 	},
 	encode: func(value any) any {
 		if t, ok := value.(time.Time); ok {
@@ -51,19 +52,18 @@ var postgres = &dialect{
 var sqlite = &dialect{
 	name: "sqlite",
 	expand: map[string]func(string) string{
-		"now": func(string) string {
-			return sqliteNow
-		},
-		"span":   func(x string) string { return x },
-		"time":   func(x string) string { return x },
-		"micros": func(x string) string { return x },
-		"json":   func(x string) string { return "json(" + x + ")" }, // refuses what is none
-		"list":   func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
-		"skip":   func(string) string { return "" },
-		"among":  func(x string) string { return "IN (" + x + ")" },
-		"own":    func(x string) string { return x }, // RETURNING knows no other table
-		"batch":  sqliteBatch,
-		"locked": sqliteBatch, // there is one writer at a time
+		"now":     func(string) string { return sqliteNow },
+		"instant": func(string) string { return sqliteNow }, // the same throughout a statement, and half the price of looking it up
+		"span":    func(x string) string { return x },
+		"time":    func(x string) string { return x },
+		"micros":  func(x string) string { return x },
+		"json":    func(x string) string { return "json(" + x + ")" }, // refuses what is none
+		"list":    func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
+		"skip":    func(string) string { return "" },
+		"among":   func(x string) string { return "IN (" + x + ")" },
+		"own":     func(x string) string { return x }, // RETURNING knows no other table
+		"batch":   sqliteBatch,
+		"locked":  sqliteBatch, // there is one writer at a time
 	},
 	encode: func(value any) any {
 		switch value := value.(type) {

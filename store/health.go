@@ -10,14 +10,14 @@ import (
 
 // alive are the workers neither stopped nor silent; overdue are the schedules out of grace, by the index of what is due.
 const (
-	alive   = `namespace = @namespace AND stopped_at IS NULL AND heartbeat_at >= ` + t + ` - {span @dead} AND heartbeat_at <= ` + t + ` + {span @dead}`
-	overdue = `namespace = @namespace AND enabled AND removed_at IS NULL AND next_run_at + grace < ` + t + ` AND next_run_at < ` + t
+	alive   = `namespace = @namespace AND stopped_at IS NULL AND heartbeat_at >= {instant} - {span @dead} AND heartbeat_at <= {instant} + {span @dead}`
+	overdue = `namespace = @namespace AND enabled AND removed_at IS NULL AND next_run_at + grace < {instant} AND next_run_at < {instant}`
 )
 
 var (
 	selectHealth = prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now)
-SELECT ` + t + `,
+SELECT {instant},
 	(SELECT count(*) FROM hourbell_workers WHERE ` + alive + `),
 	(SELECT {micros max(clock_skew)} FROM hourbell_workers WHERE ` + alive + `),
 	(SELECT {micros min(clock_skew)} FROM hourbell_workers WHERE ` + alive + `),

@@ -9,38 +9,35 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// The parts of a claim. Each reads the relation clock, which has one row: the instant of the statement. All walk the
-// index hourbell_schedules_due.
+// The parts of a claim. All walk the index hourbell_schedules_due.
 const (
 	live = `s.namespace = @namespace AND s.enabled AND s.removed_at IS NULL
 		AND (s.id || ' ' || s.definition_hash) NOT IN {list @except}`
 
-	t = `(SELECT now FROM clock)`
-
 	// A back-off or lock that lies in the future by more than its own length is expired: the clock was stepped back.
-	held   = `(s.held_until IS NOT NULL AND s.held_until > ` + t + ` AND s.held_until <= ` + t + ` + {span @max_hold})`
+	held   = `(s.held_until IS NOT NULL AND s.held_until > {instant} AND s.held_until <= {instant} + {span @max_hold})`
 	locked = `(s.locked_by IS NOT NULL AND s.locked_by <> @worker
-		AND s.locked_at > ` + t + ` - {span @lock_ttl} AND s.locked_at <= ` + t + ` + {span @lock_ttl}
+		AND s.locked_at > {instant} - {span @lock_ttl} AND s.locked_at <= {instant} + {span @lock_ttl}
 		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by AND (w.stopped_at IS NOT NULL
-			OR CAST(@dead AS bigint) > 0 AND (w.heartbeat_at < ` + t + ` - {span @dead} OR w.heartbeat_at > ` + t + ` + {span @dead}))))`
+			OR CAST(@dead AS bigint) > 0 AND (w.heartbeat_at < {instant} - {span @dead} OR w.heartbeat_at > {instant} + {span @dead}))))`
 
-	due = live + ` AND s.next_run_at <= ` + t + ` AND NOT ` + held + ` AND NOT ` + locked + `
+	due = live + ` AND s.next_run_at <= {instant} AND NOT ` + held + ` AND NOT ` + locked + `
 		ORDER BY s.next_run_at LIMIT @limit`
 
 	// A debt is alive while somebody was at the row within the last LockTTL and grace (rule L4).
-	owed = `CASE WHEN s.owed_since <= ` + t + ` AND s.updated_at >= ` + t + ` - {span @lock_ttl} - s.grace
-		AND s.updated_at <= ` + t + ` + {span @lock_ttl} + s.grace THEN s.owed_since ELSE ` + t + ` END`
+	owed = `CASE WHEN s.owed_since <= {instant} AND s.updated_at >= {instant} - {span @lock_ttl} - s.grace
+		AND s.updated_at <= {instant} + {span @lock_ttl} + s.grace THEN s.owed_since ELSE {instant} END`
 
 	wake = `(SELECT min(at) FROM (
-		SELECT min(s.next_run_at) AS at FROM hourbell_schedules s WHERE ` + live + ` AND s.next_run_at > ` + t + `
+		SELECT min(s.next_run_at) AS at FROM hourbell_schedules s WHERE ` + live + ` AND s.next_run_at > {instant}
 		UNION ALL
 		SELECT min(CASE
 			WHEN ` + held + ` THEN s.held_until
-			WHEN NOT ` + locked + ` THEN ` + t + `
+			WHEN NOT ` + locked + ` THEN {instant}
 			WHEN CAST(@dead AS bigint) > 0 AND w.heartbeat_at + {span @dead} < s.locked_at + {span @lock_ttl} THEN w.heartbeat_at + {span @dead} + {span 1}
 			ELSE s.locked_at + {span @lock_ttl} END)
 		FROM hourbell_schedules s LEFT JOIN hourbell_workers w ON w.id = s.locked_by
-		WHERE ` + live + ` AND s.next_run_at <= ` + t + `) wakes)`
+		WHERE ` + live + ` AND s.next_run_at <= {instant}) wakes)`
 )
 
 // claimPostgres is the claim in one statement: rows that others are at are passed by, so that replicas do not wait
@@ -51,7 +48,7 @@ WITH clock AS MATERIALIZED (SELECT {now} AS now),
 due AS MATERIALIZED (
 	SELECT s.id AS due_id, s.locked_by AS held_by, s.owed_since AS owed_before FROM hourbell_schedules s WHERE ` + due + ` {skip}),
 claimed AS (
-	UPDATE hourbell_schedules s SET locked_at = ` + t + `, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = ` + t + `
+	UPDATE hourbell_schedules s SET locked_at = {instant}, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = {instant}
 	WHERE s.namespace = @namespace AND s.id {among SELECT due_id FROM due}
 	RETURNING s.*)
 SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END, held_by, owed_before, ` + scheduleColumns + `

@@ -16,30 +16,30 @@ var purges = []struct {
 	// By the index hourbell_job_runs_finished.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND finished_at < ` + t + ` - {span @runs} ORDER BY finished_at LIMIT @limit {skip})
+	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND finished_at < {instant} - {span @runs} ORDER BY finished_at LIMIT @limit {skip})
 DELETE FROM hourbell_job_runs WHERE id {among SELECT id FROM old}
 RETURNING 1`)},
 	// Of the oldest open runs, by the index hourbell_job_runs_open: ids grow with time, so that the rest needs no look.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
 	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT @limit {skip})
-DELETE FROM hourbell_job_runs WHERE id {among SELECT id FROM oldest} AND queued_at < ` + t + ` - {span @runs}
+DELETE FROM hourbell_job_runs WHERE id {among SELECT id FROM oldest} AND queued_at < {instant} - {span @runs}
 RETURNING 1`), needed: func(k hourbell.Keep) bool { return k.Unfinished }},
 	// Of the oldest events, by the index hourbell_events_namespace.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
 	SELECT id FROM hourbell_events WHERE namespace = @namespace ORDER BY id LIMIT @limit {skip})
-DELETE FROM hourbell_events WHERE id {among SELECT id FROM oldest} AND at < ` + t + ` - {span @events}
+DELETE FROM hourbell_events WHERE id {among SELECT id FROM oldest} AND at < {instant} - {span @events}
 RETURNING 1`)},
 	// By no index: the schedules are few.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_schedules WHERE namespace = @namespace AND removed_at < ` + t + ` - {span @removed} ORDER BY id LIMIT @limit {skip})
+	SELECT id FROM hourbell_schedules WHERE namespace = @namespace AND removed_at < {instant} - {span @removed} ORDER BY id LIMIT @limit {skip})
 DELETE FROM hourbell_schedules WHERE namespace = @namespace AND id {among SELECT id FROM old}
 RETURNING 1`)},
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_workers WHERE namespace = @namespace AND heartbeat_at < ` + t + ` - {span @workers} ORDER BY id LIMIT @limit {skip})
+	SELECT id FROM hourbell_workers WHERE namespace = @namespace AND heartbeat_at < {instant} - {span @workers} ORDER BY id LIMIT @limit {skip})
 DELETE FROM hourbell_workers WHERE id {among SELECT id FROM old}
 RETURNING 1`)},
 }

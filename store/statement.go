@@ -13,7 +13,8 @@ import (
 //
 // In its template {name argument} stands for what the dialects write differently (see dialect.expand), @name for a
 // value. @namespace and {now} are filled in by the store. {batch …} and {locked …} begin a statement over the rows
-// of a batch: the relation c has a row for each, and clock.now is the instant of the statement.
+// of a batch: the relation c has a row for each, and clock.now is the instant of the statement. {instant} is the same
+// instant, in a condition on each row: an index can be searched for it.
 type statement struct{ postgres, sqlite form }
 
 // form is a statement in one dialect: its text, and the names of the values in it.
