@@ -46,11 +46,11 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	}
 	revision.Enabled, revision.EnabledNote = enabled, by.Note
 	if enabled && row.RemovedAt.IsZero() {
-		slots, err := calendarOf(calendars, row.Cron, row.TimeZone)
+		known, err := calendarOf(calendars, row.Cron, row.TimeZone)
 		if err != nil {
 			return false, fmt.Errorf("hourbell: schedule %q cannot be enabled: %w", id, err)
 		}
-		if err := revision.resume(now, slots); err != nil {
+		if err := revision.resume(now, known.slots); err != nil {
 			return false, fmt.Errorf("hourbell: %w", err)
 		}
 	}

@@ -25,7 +25,7 @@ type Health struct {
 
 // Health reads the state of the loop, in a number of statements that does not grow with the schedules.
 func (s *Scheduler) Health(ctx context.Context) (Health, error) {
-	h, err := s.store.Health(ctx)
+	h, err := s.store.Health(ctx, deadAfter)
 	if err != nil {
 		return Health{}, err
 	}

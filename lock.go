@@ -2,7 +2,6 @@ package hourbell
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -166,8 +165,8 @@ func (p *pass) hold(ctx context.Context, failures []Failure) error {
 		}
 		return st.InsertEvents(ctx, recorded)
 	})
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil {
 		return fmt.Errorf("hourbell: record %d failures: %w", len(failures), err)
 	}
-	return err
+	return nil
 }

@@ -91,13 +91,13 @@ type Store interface {
 
 	// Purge deletes at most limit rows of each kind that have outlived their keep, and returns how many it deleted.
 	Purge(ctx context.Context, keep Keep, limit int) (int64, error)
-	// Health reads what stands still: see [Health].
-	Health(ctx context.Context) (Health, error)
+	// Health reads what stands still: see [Health]. A worker silent for longer than dead is dead.
+	Health(ctx context.Context, dead time.Duration) (Health, error)
 }
 
 // Revision is a schedule to be added, or written over what was read. Over a row it applies only where token and
-// definition hash are still those read, and in either case, when Until is set, only while the clock has not reached Until: the first instant at which
-// what was computed from the reading would be stale.
+// definition hash are still those read. In either case, when Until is set, it applies only while the clock has not
+// reached it: the first instant at which what was computed from the reading would be stale.
 type Revision struct {
 	Schedule // the values to write; LockToken is the token read
 	ReadHash string

@@ -147,7 +147,7 @@ func (s *Scheduler) apply(ctx context.Context, plan *syncPlan) (bool, error) {
 func (p *syncPlan) add(namespace string, d *definition) error {
 	row := Revision{Schedule: d.onto(Schedule{Namespace: namespace, ID: d.ID, Enabled: d.EnabledByDefault})}
 	if row.Enabled {
-		if err := row.resume(p.now, newCalendar(d.slots)); err != nil {
+		if err := row.resume(p.now, d.slots); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (p *syncPlan) redefine(row Schedule, d *definition) error {
 	revision.Schedule = d.onto(revision.Schedule)
 	revision.RemovedAt = time.Time{}
 	if row.Enabled {
-		if err := revision.resume(p.now, newCalendar(d.slots)); err != nil {
+		if err := revision.resume(p.now, d.slots); err != nil {
 			return err
 		}
 	}
@@ -261,7 +261,7 @@ func retire(row Schedule, now time.Time, reason string, by By, calendars map[[2]
 }
 
 // resume lets a settled row go on with the first slot after the later of now and the last slot settled (rule M4).
-func (r *Revision) resume(now time.Time, slots *calendar) error {
+func (r *Revision) resume(now time.Time, slots cron.Schedule) error {
 	next, err := slots.Next(later(now, r.SettledUntil))
 	if err != nil {
 		return fmt.Errorf("schedule %q: %w", r.ID, err)

@@ -30,10 +30,10 @@ SELECT ` + scheduleColumns + ` FROM hourbell_schedules WHERE ` + overdue + ` ORD
 )
 
 // Health implements [hourbell.Store].
-func (s *Store) Health(ctx context.Context) (h hourbell.Health, err error) {
+func (s *Store) Health(ctx context.Context, dead time.Duration) (h hourbell.Health, err error) {
 	var ahead, behind time.Duration
 	var settled time.Time
-	v := values{"dead": (30 * time.Second).Microseconds()}
+	v := values{"dead": dead.Microseconds()}
 	err = s.query(ctx, selectHealth, v, func(rows *sql.Rows) error {
 		return rows.Scan(toTime(&h.At), &h.Workers, toSpan(&ahead), toSpan(&behind), &h.Overdue, toTime(&settled))
 	})

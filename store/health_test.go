@@ -12,7 +12,7 @@ import (
 
 func health(t testing.TB, s hourbell.Store) hourbell.Health {
 	t.Helper()
-	h, err := s.Health(t.Context())
+	h, err := s.Health(t.Context(), dead)
 	require.NoError(t, err)
 	return h
 }

@@ -70,6 +70,6 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 		require.Len(t, taken, n)
 	})
 	count("schedules", func() { require.NoError(t, second(s.Schedules(t.Context()))) })
-	count("health", func() { require.NoError(t, second(s.Health(t.Context()))) })
+	count("health", func() { require.NoError(t, second(s.Health(t.Context(), dead))) })
 	return counts
 }

@@ -66,7 +66,7 @@ var verbs = []verb{
 	{"Purge", func(ctx context.Context, s hourbell.Store) error {
 		return second(s.Purge(ctx, hourbell.Keep{Unfinished: true}, 1))
 	}},
-	{"Health", func(ctx context.Context, s hourbell.Store) error { return second(s.Health(ctx)) }},
+	{"Health", func(ctx context.Context, s hourbell.Store) error { return second(s.Health(ctx, dead)) }},
 }
 
 // second is the error of a call that answers something too.
