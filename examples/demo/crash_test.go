@@ -69,9 +69,13 @@ func (c *crowd) killInFire() {
 	require.NotEqual(c, "0", locks, "the killed process was in the middle of a fire")
 }
 
-// settle waits until the killed have left no trace, lets nothing more fire, and waits for the last run.
+// settle waits until the killed have left no trace and their successors have started, lets nothing more fire, and
+// waits for the last run.
 func (c *crowd) settle() {
 	c.Helper()
+	for _, p := range c.running {
+		p.prints(c.T, "hourbell: running")
+	}
 	await(c, "the locks of the killed to be taken over", func() bool {
 		return c.text("SELECT count(*) FROM hourbell_schedules s JOIN hourbell_workers w ON w.id = s.locked_by WHERE w.pid IN ?", c.killed) == "0"
 	})
