@@ -46,25 +46,39 @@ func Parse(expr, timeZone string) (Schedule, error) {
 }
 
 func parseExpr(expr string) (Schedule, error) {
-	texts, err := split(expr)
+	texts, v, err := parseFields(expr)
 	if err != nil {
 		return Schedule{}, err
 	}
-	var v [6]values
-	for i := range fields {
-		if v[i], err = fields[i].parse(texts[i]); err != nil {
-			return Schedule{}, err
-		}
-	}
-	dom, month, dow := v[atDayOfMonth], v[atMonth], v[atDayOfWeek]
-	if dow.any && !dateExists(dom, month) {
-		return Schedule{}, fmt.Errorf("day-of-month %q does not exist in month %q: %w", texts[atDayOfMonth], texts[atMonth], ErrNever)
+	if err := checkDates(texts, v); err != nil {
+		return Schedule{}, err
 	}
 	return Schedule{
 		clock:     clock{seconds: v[0].set, minutes: v[1].set, hours: v[atHour].set},
-		days:      spellDays(dom, month, dow),
+		days:      spellDays(v[atDayOfMonth], v[atMonth], v[atDayOfWeek]),
 		everyHour: fields[atHour].full(v[atHour]),
 	}, nil
+}
+
+// parseFields reads the fields of an expression, one by one.
+func parseFields(expr string) (texts [6]string, v [6]values, err error) {
+	if texts, err = split(expr); err != nil {
+		return texts, v, err
+	}
+	for i := range fields {
+		if v[i], err = fields[i].parse(texts[i]); err != nil {
+			return texts, v, err
+		}
+	}
+	return texts, v, nil
+}
+
+// checkDates refuses fields that name no date of any year (rule R7).
+func checkDates(texts [6]string, v [6]values) error {
+	if v[atDayOfWeek].any && !dateExists(v[atDayOfMonth], v[atMonth]) {
+		return fmt.Errorf("day-of-month %q does not exist in month %q: %w", texts[atDayOfMonth], texts[atMonth], ErrNever)
+	}
+	return nil
 }
 
 // split cuts an expression, or what a macro stands for, into the texts of six fields.

@@ -323,3 +323,32 @@ func TestR8FieldsAndMacros(t *testing.T) {
 		follow(t, macro, "", after, slot)
 	}
 }
+
+// Which slots a clock change moves or repeats, and what it makes of them.
+func TestChangeOfASlot(t *testing.T) {
+	for _, c := range []struct {
+		expr, zone, slot string
+		want             cron.Change
+	}{
+		{"30 2 * * *", "America/New_York", "2026-03-08T03:00:00-04:00", cron.Change{Kind: "MOVED", Reading: "2026-03-08T02:30:00"}},
+		{"0 0-22/2 * * *", "America/New_York", "2026-03-08T03:00:00-04:00", cron.Change{Kind: "MOVED", Reading: "2026-03-08T02:00:00"}},
+		{"30 2,3 * * *", "America/New_York", "2026-03-08T03:30:00-04:00", cron.Change{}},
+		{"0 3 * * *", "America/New_York", "2026-03-08T03:00:00-04:00", cron.Change{}},
+		{"0 * * * *", "America/New_York", "2026-03-08T03:00:00-04:00", cron.Change{}},
+		{"15 2 * * *", "Australia/Lord_Howe", "2026-10-04T02:30:00+11:00", cron.Change{Kind: "MOVED", Reading: "2026-10-04T02:15:00"}},
+		{"0 9 * * *", "Pacific/Apia", "2011-12-31T09:00:00+14:00", cron.Change{}}, // R4: the day before does not exist
+		{"30 1 * * *", "America/New_York", "2026-11-01T01:30:00-04:00", cron.Change{Kind: "REPEATED", Reading: "2026-11-01T01:30:00", Occurrence: 1, Once: true}},
+		{"30 1 * * *", "America/New_York", "2026-11-01T01:30:00-05:00", cron.Change{}}, // R2: no slot
+		{"30 * * * *", "America/New_York", "2026-11-01T01:30:00-04:00", cron.Change{Kind: "REPEATED", Reading: "2026-11-01T01:30:00", Occurrence: 1}},
+		{"30 * * * *", "America/New_York", "2026-11-01T01:30:00-05:00", cron.Change{Kind: "REPEATED", Reading: "2026-11-01T01:30:00", Occurrence: 2}},
+		{"45 * * * *", "Australia/Lord_Howe", "2026-04-05T01:45:00+10:30", cron.Change{Kind: "REPEATED", Reading: "2026-04-05T01:45:00", Occurrence: 2}},
+		{"0 2 * * *", "UTC", "2026-03-08T02:00:00Z", cron.Change{}},
+		{"0 2 * * *", "America/New_York", "2026-03-09T02:00:00-04:00", cron.Change{}},
+		{"0 2 * * *", "America/New_York", "2026-03-09T02:00:00.5-04:00", cron.Change{}},
+	} {
+		slot, err := time.Parse(time.RFC3339, c.slot)
+		require.NoError(t, err)
+		require.Equal(t, c.want, parse(t, c.expr, c.zone).Change(slot), "%s in %s at %s", c.expr, c.zone, c.slot)
+	}
+	require.Zero(t, cron.Schedule{}.Change(time.Now()))
+}

@@ -25,7 +25,8 @@ var changing = []string{
 
 // shown is what the clock on the wall shows at a whole minute.
 type shown struct {
-	minute, hour, day, month, last int // last is the number of days in the month
+	wall                           time.Time // as if it were UTC
+	minute, hour, day, month, last int       // last is the number of days in the month
 	weekday                        time.Weekday
 }
 
@@ -124,33 +125,38 @@ type minuteShown struct {
 	at      time.Time
 	reading shown
 	again   bool    // the reading was shown before
+	twice   bool    // it is shown twice
 	passed  []shown // by a change of less than a day
 }
 
 // enumerate lists the minutes around a change, by the wording of the rules.
 func enumerate(location *time.Location, change time.Time) []minuteShown {
 	minutes := make([]minuteShown, 0, 2*around/time.Minute+1)
-	seen := make(map[int64]bool, cap(minutes)) // by the Unix time of the reading as if it were UTC
+	seen := make(map[int64]int, cap(minutes)) // how often, by the Unix time of the reading as if it were UTC
 	var last time.Time
 	for instant := change.Add(-around); !instant.After(change.Add(around)); instant = instant.Add(time.Minute) {
 		year, month, day := instant.In(location).Date()
 		hour, minute, _ := instant.In(location).Clock()
 		wall := time.Date(year, month, day, hour, minute, 0, 0, time.UTC)
-		m := minuteShown{at: instant, reading: look(wall), again: seen[wall.Unix()]}
+		m := minuteShown{at: instant, reading: look(wall), again: seen[wall.Unix()] > 0}
 		if gap := wall.Sub(last) - time.Minute; !last.IsZero() && gap > 0 && gap < 24*time.Hour {
 			for passed := last.Add(time.Minute); passed.Before(wall); passed = passed.Add(time.Minute) {
 				m.passed = append(m.passed, look(passed))
 			}
 		}
-		seen[wall.Unix()], last = true, wall
+		seen[wall.Unix()]++
+		last = wall
 		minutes = append(minutes, m)
+	}
+	for i := range minutes {
+		minutes[i].twice = seen[minutes[i].reading.wall.Unix()] > 1
 	}
 	return minutes
 }
 
 func look(wall time.Time) shown {
 	return shown{
-		minute: wall.Minute(), hour: wall.Hour(), day: wall.Day(), month: int(wall.Month()), weekday: wall.Weekday(),
+		wall: wall, minute: wall.Minute(), hour: wall.Hour(), day: wall.Day(), month: int(wall.Month()), weekday: wall.Weekday(),
 		last: time.Date(wall.Year(), wall.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day(),
 	}
 }
@@ -163,6 +169,25 @@ func (w witness) due(m minuteShown) bool {
 	return !m.again && w.matches(m.reading) || slices.ContainsFunc(m.passed, w.matches)
 }
 
+// flagged says whether a minute is near enough to a change for it to do something to a slot there.
+func flagged(m minuteShown, change time.Time) bool {
+	return m.twice || m.at.Sub(change).Abs() <= time.Minute
+}
+
+// flag is what the rules make of a slot that a clock change moves or repeats.
+func (w witness) flag(m minuteShown) (c cron.Change) {
+	if i := slices.IndexFunc(m.passed, w.matches); i >= 0 && !w.everyHour {
+		return cron.Change{Kind: "MOVED", Reading: m.passed[i].wall.Format("2006-01-02T15:04:05")}
+	}
+	if m.twice {
+		c = cron.Change{Kind: "REPEATED", Reading: m.reading.wall.Format("2006-01-02T15:04:05"), Occurrence: 1, Once: !w.everyHour}
+	}
+	if m.again {
+		c.Occurrence, c.Once = 2, false
+	}
+	return c
+}
+
 func checkChange(t *testing.T, w witness, s cron.Schedule, turn int, change time.Time, minutes []minuteShown) {
 	t.Helper()
 	label := fmt.Sprintf("%q in %s around %s", w.expr, s.Location(), change)
@@ -170,8 +195,16 @@ func checkChange(t *testing.T, w witness, s cron.Schedule, turn int, change time
 
 	var want []time.Time
 	for _, m := range minutes {
+		flag := cron.Change{} // of what is no slot
 		if w.due(m) {
 			want = append(want, m.at)
+			flag = w.flag(m)
+		}
+		if !flagged(m, change) {
+			continue
+		}
+		if got := s.Change(m.at); got != flag {
+			require.Equal(t, flag, got, "%s at %s", label, m.at)
 		}
 	}
 	got, err := s.Between(first, end)

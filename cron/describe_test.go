@@ -1,0 +1,167 @@
+package cron
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestDescribe(t *testing.T) {
+	for expr, want := range map[string]string{
+		// all day
+		"* * * * *":         "Every minute",
+		"*/15 * * * *":      "Every 15 minutes",
+		"*/5 * * * * *":     "Every 5 seconds",
+		"* * * * * *":       "Every second",
+		"30 * * * * *":      "Every minute at second 30",
+		"0 * * * *":         "Every hour",
+		"@hourly":           "Every hour",
+		"30 * * * *":        "Every hour at minute 30",
+		"0,30 * * * *":      "Every 30 minutes",
+		"10,40 * * * *":     "Every hour at minutes 10 and 40",
+		"15 30 * * * *":     "Every hour at minute 30 and second 15",
+		"0 0-23 * * *":      "Every hour",
+		"5-10 * * * *":      "Every hour at minutes 5 to 10",
+		"5-7,20,30 * * * *": "Every hour at minutes 5 to 7, 20 and 30",
+		// a step that does not come out even begins anew each hour
+		"*/7 * * * *":    "Every hour at minutes 0, 7, 14 and so on to 56",
+		"*/25 * * * *":   "Every hour at minutes 0, 25 and 50",
+		"1-59/2 * * * *": "Every hour at minutes 1, 3, 5 and so on to 59",
+		"*/60 * * * *":   "Every hour",
+		// some hours
+		"0 */2 * * *":         "Every 2 hours",
+		"5 */6 * * *":         "Every 6 hours at minute 5",
+		"0 */5 * * *":         "Every day at 00:00, 05:00, 10:00, 15:00 and 20:00",
+		"0 9-17 * * *":        "Every hour from 09:00 to 17:00",
+		"15 9-17 * * *":       "Every hour from 09:15 to 17:15",
+		"* 9-17 * * *":        "Every minute from 09:00 to 17:59",
+		"*/15 9-17 * * *":     "Every 15 minutes from 09:00 to 17:45",
+		"0-30/5 9-17 * * *":   "Every hour at minutes 0, 5, 10 and so on to 30 from 09:00 to 17:59",
+		"*/15 8,14-16 * * *":  "Every 15 minutes in the hours 8 and 14 to 16",
+		"5 1-7,20 * * *":      "Every hour at minute 5 in the hours 1 to 7 and 20",
+		"* * 3 * * *":         "Every second from 03:00 to 03:59",
+		"*/10 */20 3-9 * * *": "Every 10 seconds in minutes 0, 20 and 40 of every hour from 03:00 to 09:59",
+		// times of day
+		"0 2 * * *":       "Every day at 02:00",
+		"@daily":          "Every day at 00:00",
+		"30 0 2 * * *":    "Every day at 02:00:30",
+		"0 9,17 * * *":    "Every day at 09:00 and 17:00",
+		"0,30 8 * * *":    "Every day at 08:00 and 08:30",
+		"0 0,12 * * *":    "Every day at 00:00 and 12:00",
+		"5,50 9,17 * * *": "Every day at 09:05, 09:50, 17:05 and 17:50",
+		// days
+		"30 2 * * MON-FRI":  "Monday to Friday at 02:30",
+		"0 0 * * SAT,SUN":   "Every Saturday and Sunday at 00:00",
+		"0 0 * * 5-7":       "Friday to Sunday at 00:00",
+		"@weekly":           "Every Sunday at 00:00",
+		"0 0 1 * *":         "On the 1st of every month at 00:00",
+		"0 0 2,3,11,22 * *": "On the 2nd, 3rd, 11th and 22nd of every month at 00:00",
+		"0 0 1-7 * *":       "On the 1st to 7th of every month at 00:00",
+		"0 0 L * *":         "On the last day of every month at 00:00",
+		"0 0 15W * *":       "On the weekday nearest the 15th of every month at 00:00",
+		"0 0 1,15W,L * *":   "On the 1st, the weekday nearest the 15th and the last day of every month at 00:00",
+		"0 0 * * FRI#2":     "On the second Friday of every month at 00:00",
+		"0 0 * * 5L":        "On the last Friday of every month at 00:00",
+		"*/15 * * * 1-5":    "Every 15 minutes, Monday to Friday",
+		"*/15 * 1 * *":      "Every 15 minutes, on the 1st of every month",
+		// months
+		"@yearly":       "On the 1st of January at 00:00",
+		"0 0 1 1,6 *":   "On the 1st of January and June at 00:00",
+		"0 12 * 3-5 2":  "Every Tuesday from March to May at 12:00",
+		"0 12 1 3-5 *":  "On the 1st of every month from March to May at 12:00",
+		"0 0 * JAN *":   "Every day in January at 00:00",
+		"*/10 * * 12 *": "Every 10 minutes, every day in December",
+		// a day of the month or of the week: either will do
+		"0 0 1,15 * MON":   "On the 1st and 15th of every month, and every Monday, at 00:00",
+		"0 0 1 2 MON":      "On the 1st of February, and every Monday in February, at 00:00",
+		"0 0 * * 1#1,3,2L": "Every Wednesday, and on the first Monday and the last Tuesday of every month, at 00:00",
+		"*/5 * 13 * FRI":   "Every 5 minutes, on the 13th of every month, and every Friday",
+		"0 0 1-31 * 1":     "Every day at 00:00",
+		"0 0 5 * 0-6":      "Every day at 00:00",
+	} {
+		got, err := Describe(expr)
+		require.NoError(t, err, expr)
+		require.Equal(t, want, got, expr)
+	}
+}
+
+func TestDescribeRefusesWhatParseRefuses(t *testing.T) {
+	for _, expr := range []string{"", "whenever", "61 * * * *", "0 0 31 2 *", "* * * *", "@fortnightly"} {
+		_, want := Parse(expr, "UTC")
+		require.Error(t, want)
+		_, err := Describe(expr)
+		require.EqualError(t, err, want.Error())
+	}
+}
+
+// Whoever reads two descriptions that are alike may rely on it that the expressions are, and the other way round.
+func TestDescriptionsTellExpressionsApart(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	type meaning [6]string // of each field
+	means := map[string]meaning{}
+	says := map[meaning]string{}
+	for range 40_000 {
+		expr := randomExpression(random)
+		text, err := Describe(expr)
+		if err != nil {
+			continue // 31 February
+		}
+		_, v, err := parseFields(expr)
+		require.NoError(t, err)
+		var m meaning
+		for i := range m {
+			m[i] = meaningOf(v, i)
+		}
+		if other, known := means[text]; known {
+			require.Equal(t, other, m, "%q means two things, one of them %s", text, expr)
+		}
+		if other, known := says[m]; known {
+			require.Equal(t, other, text, expr)
+		}
+		means[text], says[m] = m, text
+	}
+	require.Greater(t, len(means), 10_000)
+}
+
+// meaningOf is what a field comes to: day fields that allow every day come to the same as none.
+func meaningOf(v [6]values, i int) string {
+	everyDay := func(i int) bool { return !v[i].any && fields[i].full(v[i]) }
+	if i == atDayOfMonth || i == atDayOfWeek {
+		if everyDay(atDayOfMonth) || everyDay(atDayOfWeek) || v[atDayOfMonth].any && v[atDayOfWeek].any {
+			return "every day"
+		}
+		if v[i].any {
+			return "any"
+		}
+	}
+	return strings.Join(append(clone(v[i].specials), list(v[i].set, ordinal)), " ")
+}
+
+func clone(list []string) []string { return append([]string{}, list...) }
+
+// randomExpression has fields of every form.
+func randomExpression(random *rand.Rand) string {
+	pick := func(options ...string) string { return options[random.IntN(len(options))] }
+	texts := []string{
+		pick("0", "0", "0", "0", "*", "30", "*/10", "5,10", "*/7"),
+		pick("0", "*", "5", "*/15", "*/7", "10,20", "5-9", "0,30", "1-59/2", "7,8", "0-58/2"),
+		pick("*", "0", "2", "9,17", "9-17", "*/2", "*/8", "*/5", "1-3,20", "0-12/3", "22,23", "1-23/2"),
+		pick("*", "*", "1", "1,15", "L", "15W", "1,L", "5-9", "1-31", "*/2", "2,3,4,20", "1-30"),
+		pick("*", "*", "1", "1,6", "3-5", "*/2", "2", "1-11", "1,2", "3-5,7"),
+		pick("*", "*", "1", "1-5", "0,6", "FRI#2", "5L", "1,5L", "0-6", "1,2,3,5", "2,4", "5-7", "1#1,1#3"),
+	}
+	return strings.Join(texts, " ")
+}
+
+func FuzzDescribe(f *testing.F) {
+	f.Add("*/15 9-17 1,L * MON#1,5L")
+	f.Fuzz(func(t *testing.T, expr string) {
+		_, want := Parse(expr, "UTC")
+		text, err := Describe(expr)
+		if (want == nil) != (err == nil) || (err == nil) != (text != "") {
+			t.Fatalf("%q is described as %q, %v; Parse says %v", expr, text, err, want)
+		}
+	})
+}
