@@ -100,17 +100,24 @@ func bounded(t *testing.T) context.Context {
 
 // verbs are the calls that a host or a page makes.
 var verbs = map[string]func(context.Context, *hourbell.Scheduler) error{
-	"Sync":      func(ctx context.Context, s *hourbell.Scheduler) error { return s.Sync(ctx) },
-	"Run":       func(ctx context.Context, s *hourbell.Scheduler) error { return s.Run(ctx) },
-	"Tick":      func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Tick(ctx); return err },
-	"Enable":    func(ctx context.Context, s *hourbell.Scheduler) error { return s.Enable(ctx, "a", ann) },
-	"Disable":   func(ctx context.Context, s *hourbell.Scheduler) error { return s.Disable(ctx, "a", ann) },
-	"Unlock":    func(ctx context.Context, s *hourbell.Scheduler) error { return s.Unlock(ctx, "a", ann) },
-	"Schedules": func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Schedules(ctx); return err },
-	"Schedule":  func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Schedule(ctx, "a"); return err },
-	"Upcoming":  func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Upcoming(ctx, "a", 1); return err },
-	"Workers":   func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Workers(ctx); return err },
-	"Health":    func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Health(ctx); return err },
+	"Sync":    func(ctx context.Context, s *hourbell.Scheduler) error { return s.Sync(ctx) },
+	"Run":     func(ctx context.Context, s *hourbell.Scheduler) error { return s.Run(ctx) },
+	"Tick":    func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Tick(ctx); return err },
+	"Enable":  func(ctx context.Context, s *hourbell.Scheduler) error { return s.Enable(ctx, "a", ann) },
+	"Disable": func(ctx context.Context, s *hourbell.Scheduler) error { return s.Disable(ctx, "a", ann) },
+	"Unlock":  func(ctx context.Context, s *hourbell.Scheduler) error { return s.Unlock(ctx, "a", ann) },
+	"Schedules": func(ctx context.Context, s *hourbell.Scheduler) error {
+		_, err := s.Schedules(ctx, hourbell.ScheduleQuery{})
+		return err
+	},
+	"Schedule": func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Schedule(ctx, "a"); return err },
+	"Outcomes": func(ctx context.Context, s *hourbell.Scheduler) error {
+		_, err := s.Outcomes(ctx, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}})
+		return err
+	},
+	"Upcoming": func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Upcoming(ctx, "a", 1); return err },
+	"Workers":  func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Workers(ctx); return err },
+	"Health":   func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Health(ctx); return err },
 	"RunNow": func(ctx context.Context, s *hourbell.Scheduler) error {
 		_, err := s.RunNow(ctx, "a", hourbell.EnqueueOptions{Key: "k"})
 		return err

@@ -36,21 +36,23 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	if err != nil {
 		return false, err
 	}
+	if err := by.unchanged(row); err != nil {
+		return false, err
+	}
 	if row.Enabled == enabled {
 		return true, nil
 	}
-	calendars := map[[2]string]*calendar{}
-	revision, events, err := retire(row, now, skipDisabled, by, calendars)
+	revision, events, err := retire(row, now, skipDisabled, by, map[[2]string]*calendar{})
 	if err != nil {
 		return false, fmt.Errorf("hourbell: %w", err)
 	}
 	revision.Enabled, revision.EnabledNote = enabled, by.Note
 	if enabled && row.RemovedAt.IsZero() {
-		known, err := calendarOf(calendars, row.Cron, row.TimeZone)
+		slots, err := row.slots()
 		if err != nil {
-			return false, fmt.Errorf("hourbell: schedule %q cannot be enabled: %w", id, err)
+			return false, fmt.Errorf("cannot be enabled: %w", err)
 		}
-		if err := revision.resume(now, known.slots); err != nil {
+		if err := revision.resume(now, slots); err != nil {
 			return false, fmt.Errorf("hourbell: %w", err)
 		}
 	}

@@ -445,7 +445,7 @@ func TestAScheduleThatCannotBeReadCanBeStopped(t *testing.T) {
 		require.Equal(t, "at least 1 slots", eventsOf(t, s, "a", "SKIPPED")[0].Detail)
 		untouched(t, db, func() {
 			err := s.Enable(t.Context(), "a", ann)
-			require.ErrorContains(t, err, `schedule "a" cannot be enabled`)
+			require.ErrorContains(t, err, `cannot be enabled: hourbell: schedule "a": `)
 			require.ErrorContains(t, err, "whenever")
 		})
 	})

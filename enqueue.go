@@ -30,6 +30,9 @@ type JobRun struct {
 	Error        string
 	Actor        string
 	RequestKey   string
+	// Repeated says, in the answer to a call with a key, that an earlier call with that key had enqueued the run. It is
+	// not stored.
+	Repeated bool
 }
 
 // The triggers and statuses, as stored.
@@ -79,17 +82,17 @@ type EnqueueOptions struct {
 
 // EnqueueAll enqueues every declared job once.
 func (s *Scheduler) EnqueueAll(ctx context.Context, options EnqueueOptions) ([]JobRun, error) {
-	return s.request(ctx, AllJobs(), "", options)
+	return s.request(ctx, AllJobs(), Schedule{}, options)
 }
 
 // EnqueueGroup enqueues every declared job of a group once, or returns [ErrUnknownGroup].
 func (s *Scheduler) EnqueueGroup(ctx context.Context, group string, options EnqueueOptions) ([]JobRun, error) {
-	return s.request(ctx, Group(group), "", options)
+	return s.request(ctx, Group(group), Schedule{}, options)
 }
 
 // EnqueueJob enqueues one declared job, or returns [ErrUnknownJob].
 func (s *Scheduler) EnqueueJob(ctx context.Context, name string, options EnqueueOptions) ([]JobRun, error) {
-	return s.request(ctx, Jobs(name), "", options)
+	return s.request(ctx, Jobs(name), Schedule{}, options)
 }
 
 // RunNow enqueues what a stored schedule targets, now, whether it is enabled or not. It changes nothing of the
@@ -110,15 +113,15 @@ func (s *Scheduler) RunNow(ctx context.Context, id string, options EnqueueOption
 	if err != nil {
 		return nil, err
 	}
-	return s.request(ctx, target, id, options)
+	return s.request(ctx, target, rows[0], options)
 }
 
 // ErrKeyReused says that a request key was used before for something else.
 var ErrKeyReused = errors.New("the request key was used before for another target")
 
 // request enqueues a target by hand, for a schedule or for none.
-func (s *Scheduler) request(ctx context.Context, target Target, scheduleID string, options EnqueueOptions) ([]JobRun, error) {
-	runs, err := s.requested(target, scheduleID, options)
+func (s *Scheduler) request(ctx context.Context, target Target, schedule Schedule, options EnqueueOptions) ([]JobRun, error) {
+	runs, err := s.requested(target, schedule.ID, options)
 	if err != nil {
 		return nil, fmt.Errorf("hourbell: enqueue: %w", err)
 	}
@@ -134,17 +137,20 @@ func (s *Scheduler) request(ctx context.Context, target Target, scheduleID strin
 		if answer, err = repeated(ctx, st, options.Key, runs); err != nil || answer != nil {
 			return err
 		}
+		if err := options.unchanged(schedule); err != nil {
+			return err
+		}
 		if answer, err = s.enqueue(ctx, st, tx, runs); err != nil {
 			return err
 		}
 		if len(answer) != len(runs) {
 			return fmt.Errorf("%w: %q", ErrKeyReused, options.Key)
 		}
-		if scheduleID == "" && options.By == (By{}) {
+		if schedule.ID == "" && options.By == (By{}) {
 			return nil
 		}
 		return st.InsertEvents(ctx, []Event{{
-			ScheduleID: scheduleID, Kind: eventRunNow, Actor: options.Actor, Note: options.Note,
+			ScheduleID: schedule.ID, Kind: eventRunNow, Actor: options.Actor, Note: options.Note,
 			Detail: fmt.Sprintf("%d runs of %s", len(runs), target),
 		}})
 	})
@@ -202,6 +208,9 @@ func repeated(ctx context.Context, st Store, key string, wanted []JobRun) ([]Job
 	}
 	if !same {
 		return nil, fmt.Errorf("%w: %q", ErrKeyReused, key)
+	}
+	for i := range earlier {
+		earlier[i].Repeated = true
 	}
 	return earlier, nil
 }

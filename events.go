@@ -2,8 +2,8 @@ package hourbell
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -59,27 +59,12 @@ type EventQuery struct {
 	Limit      int   // 1 to 1,000. Defaults to 100.
 }
 
-// Events lists events, newest first.
+// Events lists events, newest first. The error is a [*QueryError] where the query is at fault.
 func (s *Scheduler) Events(ctx context.Context, query EventQuery) ([]Event, error) {
-	if err := checkLimit(&query.Limit); err != nil {
+	err := errors.Join(checkLimit(&query.Limit), oneOf("Kind", query.Kind, eventSkipped, eventEnabled, eventDisabled, eventRunNow,
+		eventUnlocked, eventLockExpired, eventDefined, eventChanged, eventRemoved, eventEnqueueFailed))
+	if err != nil {
 		return nil, err
 	}
-	kinds := []string{
-		"", eventSkipped, eventEnabled, eventDisabled, eventRunNow, eventUnlocked, eventLockExpired, eventDefined, eventChanged, eventRemoved, eventEnqueueFailed,
-	}
-	if !slices.Contains(kinds, query.Kind) {
-		return nil, fmt.Errorf("hourbell: kind %q is none of %q", query.Kind, kinds[1:])
-	}
 	return s.store.Events(ctx, query)
-}
-
-// checkLimit fills in and checks a page's size.
-func checkLimit(limit *int) error {
-	if *limit == 0 {
-		*limit = 100
-	}
-	if *limit < 1 || *limit > 1000 {
-		return fmt.Errorf("hourbell: limit %d is not in 1-1000", *limit)
-	}
-	return nil
 }

@@ -8,6 +8,8 @@ import (
 // Health says at a glance whether slots fire: of this process, and of all replicas of its namespace.
 type Health struct {
 	At         time.Time     // when it was read, by the database's clock
+	Running    bool          // this process runs the loop: its Run was called and has not returned
+	Stalled    bool          // it does, and has not ticked for two poll intervals, or for as long as a fire may take
 	LastTickAt time.Time     // when this process's loop last claimed, be there anything due or not
 	Workers    int           // the workers alive
 	MaxSkew    time.Duration // the largest clock skew among them, without sign
@@ -23,15 +25,20 @@ type Health struct {
 	ClockBehind time.Duration
 }
 
-// Health reads the state of the loop, in a number of statements that does not grow with the schedules.
+// Health reads the state of the loop, in a number of statements that does not grow with the schedules. Where there is
+// an error, what it says of this process alone is valid all the same: Running, Stalled and LastTickAt.
 func (s *Scheduler) Health(ctx context.Context) (Health, error) {
 	h, err := s.store.Health(ctx, deadAfter)
 	if err != nil {
-		return Health{}, err
+		h = Health{}
 	}
 	s.mu.Lock()
-	h.LastTickAt = s.lastTick
+	h.LastTickAt, h.Running = s.lastTick, s.running
+	h.Stalled = s.running && elapsed(s.tickedAt, wallClock()) > max(2*s.cfg.PollInterval, s.fireDeadline())
 	s.mu.Unlock()
+	if err != nil {
+		return h, err
+	}
 	for _, row := range h.Late {
 		own := s.catalog.definitions[row.ID]
 		idle := row.LockedBy == "" && !row.HeldUntil.After(h.At)

@@ -100,8 +100,13 @@ func (s *Scheduler) Unlock(ctx context.Context, id string, by By) error {
 	}
 	return s.transaction(ctx, func(ctx context.Context, st Store) error {
 		holder, err := st.Unlock(ctx, id)
-		if err != nil || holder == "" {
+		switch {
+		case err != nil:
 			return err
+		case by.Seen != "" && by.Seen != holder:
+			return fmt.Errorf("hourbell: schedule %q: the lock is no longer that of worker %q: %w", id, by.Seen, ErrChanged)
+		case holder == "":
+			return nil
 		}
 		return st.InsertEvents(ctx, []Event{{
 			ScheduleID: id, Kind: eventUnlocked, Actor: by.Actor, Note: by.Note, Detail: "held by worker " + holder,

@@ -4,30 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
 // RunQuery selects runs. Its zero value selects the newest 100 of all.
 type RunQuery struct {
+	ID                                      int64  // one run; zero: any
 	ScheduleID, Job, Group, Status, Trigger string // empty: any
 
 	Before int64 // only those with a smaller id: the last one of the page before
 	Limit  int   // 1 to 1,000. Defaults to 100.
 }
 
-// Runs lists runs, newest first.
+// Runs lists runs, newest first. The error is a [*QueryError] where the query is at fault.
 func (s *Scheduler) Runs(ctx context.Context, query RunQuery) ([]JobRun, error) {
-	if err := checkLimit(&query.Limit); err != nil {
+	err := errors.Join(checkLimit(&query.Limit),
+		oneOf("Status", query.Status, statusQueued, statusRunning, statusSucceeded, statusFailed),
+		oneOf("Trigger", query.Trigger, triggerCron, triggerManual, triggerAPI))
+	if err != nil {
 		return nil, err
-	}
-	statuses := []string{"", statusQueued, statusRunning, statusSucceeded, statusFailed}
-	if !slices.Contains(statuses, query.Status) {
-		return nil, fmt.Errorf("hourbell: status %q is none of %q", query.Status, statuses[1:])
-	}
-	triggers := []string{"", triggerCron, triggerManual, triggerAPI}
-	if !slices.Contains(triggers, query.Trigger) {
-		return nil, fmt.Errorf("hourbell: trigger %q is none of %q", query.Trigger, triggers[1:])
 	}
 	return s.store.Runs(ctx, query)
 }

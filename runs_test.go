@@ -278,21 +278,21 @@ func TestABadQueryIsRefused(t *testing.T) {
 		s := synced(t, db.DB, definitions(newClock(noon), everyJob("a")))
 		untouched(t, db, func() {
 			for says, query := range map[string]hourbell.RunQuery{
-				`status "DONE"`:    {Status: "DONE"},
-				`status "queued"`:  {Status: "queued"},
-				`trigger "HTTP"`:   {Trigger: "HTTP"},
-				"limit -1 is not":  {Limit: -1},
-				"limit 1001 is no": {Limit: 1001},
+				`Status "DONE"`:    {Status: "DONE"},
+				`Status "queued"`:  {Status: "queued"},
+				`Trigger "HTTP"`:   {Trigger: "HTTP"},
+				"Limit -1 is not":  {Limit: -1},
+				"Limit 1001 is no": {Limit: 1001},
 			} {
 				_, err := s.Runs(ctx, query)
 				require.ErrorContains(t, err, says)
 			}
 			for _, limit := range []int{-1, 1001} {
 				_, err := s.Events(ctx, hourbell.EventQuery{Limit: limit})
-				require.ErrorContains(t, err, fmt.Sprintf("limit %d", limit))
+				require.ErrorContains(t, err, fmt.Sprintf("Limit %d", limit))
 			}
 			_, err := s.Events(ctx, hourbell.EventQuery{Kind: "FIRED"})
-			require.ErrorContains(t, err, `kind "FIRED"`)
+			require.ErrorContains(t, err, `Kind "FIRED"`)
 			for _, n := range []int{-1, 0, 1001} {
 				_, err := s.Upcoming(ctx, "a", n)
 				require.ErrorContains(t, err, fmt.Sprintf("%d is not in 1-1000", n))

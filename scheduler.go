@@ -56,12 +56,19 @@ type Scheduler struct {
 
 	mu       sync.Mutex        // guards what follows
 	excepted map[string]string // rows left out of claims: id to definition hash
-	lastTick time.Time
+	lastTick time.Time         // by the database's clock
+	tickedAt time.Time         // the same by this process's; when it began to run, before the first tick
+	running  bool
 	skew     time.Duration
 }
 
 // By says who asks for a change, and why. Both are recorded with it.
-type By struct{ Actor, Note string }
+type By struct {
+	Actor, Note string
+	// Seen is the [Schedule.Fingerprint] of the schedule as the person saw it, and for Unlock the lock's holder. If that
+	// is no longer so, the change is refused with [ErrChanged]. Defaults to no such condition.
+	Seen string
+}
 
 // ErrUnknownSchedule says that no schedule of that id is stored.
 var ErrUnknownSchedule = errors.New("unknown schedule")
@@ -156,55 +163,5 @@ func (s *Scheduler) transaction(ctx context.Context, fn func(context.Context, St
 	return s.store.Transaction(ctx, s.callDeadline()/2, func(st Store, _ Tx) error { return fn(ctx, st) })
 }
 
-// Schedules lists all stored schedules by id, those removed from code included.
-func (s *Scheduler) Schedules(ctx context.Context) ([]Schedule, error) { return s.store.Schedules(ctx) }
-
-// Schedule reads one schedule, or returns [ErrUnknownSchedule].
-func (s *Scheduler) Schedule(ctx context.Context, id string) (Schedule, error) {
-	rows, err := s.store.Schedules(ctx, id)
-	if err != nil {
-		return Schedule{}, err
-	}
-	if len(rows) == 0 {
-		return Schedule{}, fmt.Errorf("hourbell: %w: %q", ErrUnknownSchedule, id)
-	}
-	return rows[0], nil
-}
-
-// Upcoming lists the next n slots of a stored schedule after now, in UTC, whether it is enabled or not; n is 1 to 1,000.
-// Slots already settled, as after a step back of the clock, are left out.
-func (s *Scheduler) Upcoming(ctx context.Context, id string, n int) ([]time.Time, error) {
-	if n < 1 || n > 1000 {
-		return nil, fmt.Errorf("hourbell: upcoming slots: %d is not in 1-1000", n)
-	}
-	row, err := s.Schedule(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	now, err := s.store.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	slots, err := Definition{ID: row.ID, Cron: row.Cron, TimeZone: row.TimeZone}.slots()
-	if err != nil {
-		return nil, err
-	}
-	upcoming := make([]time.Time, 0, n)
-	for at := later(now, row.SettledUntil); len(upcoming) < n; {
-		if at, err = slots.Next(at); err != nil {
-			return upcoming, err
-		}
-		upcoming = append(upcoming, at)
-	}
-	return upcoming, nil
-}
-
 // Workers lists the processes that run the loop, or did within the last day, latest start first.
 func (s *Scheduler) Workers(ctx context.Context) ([]Worker, error) { return s.store.Workers(ctx) }
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}

@@ -46,6 +46,8 @@ type Store interface {
 
 	// Schedules reads the schedules with these ids, or all of them without ids, by id, removed ones included.
 	Schedules(ctx context.Context, ids ...string) ([]Schedule, error)
+	// ListSchedules reads a page of schedules with its counts. The query's Sort and Limit are set.
+	ListSchedules(ctx context.Context, query ScheduleQuery) (SchedulePage, error)
 	// Insert adds schedules and returns the ids of those that were not there yet and whose Until the clock has not
 	// reached.
 	Insert(ctx context.Context, rows []Revision) ([]string, error)
@@ -71,6 +73,10 @@ type Store interface {
 	RunsByKey(ctx context.Context, key string) ([]JobRun, error)
 	// Runs reads runs, newest first.
 	Runs(ctx context.Context, query RunQuery) ([]JobRun, error)
+	// Outcomes reads the newest outcomes of each of some schedules, newest first.
+	Outcomes(ctx context.Context, query OutcomeQuery) ([]Outcome, error)
+	// Tallies counts the runs, at most limit, of each of the fires with these first runs.
+	Tallies(ctx context.Context, firstRuns []int64, limit int) (map[int64]Tally, error)
 	// TakeRuns leases queued runs, and runs whose lease has ended, to a host's worker, oldest first.
 	TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun, error)
 	// ExtendRun and FinishRun change a run that the worker still has at that attempt; false means it has not.

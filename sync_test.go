@@ -435,9 +435,9 @@ func TestTwoNamespacesDoNotTouchEachOther(t *testing.T) {
 		health, err := theirs.Health(ctx)
 		require.NoError(t, err)
 		require.Zero(t, health.Overdue, "what is late is mine")
-		list, err := theirs.Schedules(ctx)
+		list, err := theirs.Schedules(ctx, hourbell.ScheduleQuery{})
 		require.NoError(t, err)
-		require.Len(t, list, 3)
+		require.Len(t, list.Schedules, 3)
 		require.Equal(t, 2, tick(t, mine).Claimed)
 	})
 }

@@ -27,6 +27,11 @@ type Worker struct {
 	ClockSkew       time.Duration // how far the process's clock is ahead of the database's
 }
 
+// Alive says whether the worker has neither stopped nor fallen silent at an instant of the database's clock.
+func (w Worker) Alive(at time.Time) bool {
+	return w.StoppedAt.IsZero() && at.Sub(w.HeartbeatAt).Abs() <= deadAfter
+}
+
 const workerType = "schedule_daemon"
 
 // newWorker describes this process. Build time and version are those that the toolchain left in the binary.
@@ -54,11 +59,13 @@ func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
 			return nil, fmt.Errorf("hourbell: register worker: %w", err)
 		}
 	}
+	s.runs(true)
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	running.Go(func() { s.heartbeats(lasting) })
 	running.Go(func() { s.sweeps(lasting) })
 	return func() {
+		defer s.runs(false)
 		cancel()
 		running.Wait()
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -115,11 +122,18 @@ func (s *Scheduler) beat(ctx context.Context) error {
 
 const skewWarning = 2 * time.Second
 
+// runs notes that the loop has begun, or ended.
+func (s *Scheduler) runs(running bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running, s.tickedAt = running, wallClock()
+}
+
 // ticked notes that the loop has claimed, be there anything due or not.
 func (s *Scheduler) ticked(at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastTick = at
+	s.lastTick, s.tickedAt = at, wallClock()
 }
 
 // contact follows when this process has seen the database. One that has not for as long as a silent worker is

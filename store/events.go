@@ -37,7 +37,7 @@ func (s *Store) Events(ctx context.Context, q hourbell.EventQuery) (list []hourb
 	f := newFilters(q.Limit)
 	f.text("schedule_id", q.ScheduleID)
 	f.text("kind", q.Kind)
-	f.before(q.Before)
+	f.number("id", "<", q.Before)
 	st := prepare(`SELECT ` + eventColumns + ` FROM hourbell_events WHERE namespace = @namespace` + f.where.String() + ` ORDER BY id DESC LIMIT @limit`)
 	return list, s.query(ctx, st, f.values, collect(&list, eventFields))
 }

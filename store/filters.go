@@ -1,6 +1,9 @@
 package store
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // filters collects the conditions of a page, and their values.
 type filters struct {
@@ -18,10 +21,14 @@ func (f *filters) text(column, value string) {
 	}
 }
 
-// before wants rows with a smaller id; zero is no condition.
-func (f *filters) before(id int64) {
-	if id != 0 {
-		f.where.WriteString(" AND id < @before")
-		f.values["before"] = id
+// number compares a column with a value; zero is no condition.
+func (f *filters) number(column, operator string, value int64) {
+	if value != 0 {
+		name := fmt.Sprintf("number%d", len(f.values))
+		f.where.WriteString(" AND " + column + " " + operator + " @" + name)
+		f.values[name] = value
 	}
 }
+
+// and adds a condition as it stands.
+func (f *filters) and(condition string) { f.where.WriteString(" AND " + condition) }

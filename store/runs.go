@@ -77,12 +77,13 @@ func (s *Store) RunsByKey(ctx context.Context, key string) (list []hourbell.JobR
 // Runs implements [hourbell.Store]. It walks the primary key, or the index of the schedule.
 func (s *Store) Runs(ctx context.Context, q hourbell.RunQuery) (list []hourbell.JobRun, err error) {
 	f := newFilters(q.Limit)
+	f.number("id", "=", q.ID)
 	f.text("schedule_id", q.ScheduleID)
 	f.text("job", q.Job)
 	f.text("job_group", q.Group)
 	f.text("status", q.Status)
 	f.text("trigger", q.Trigger)
-	f.before(q.Before)
+	f.number("id", "<", q.Before)
 	st := prepare(`SELECT ` + runColumns + ` FROM hourbell_job_runs WHERE namespace = @namespace` + f.where.String() + ` ORDER BY id DESC LIMIT @limit`)
 	return list, s.query(ctx, st, f.values, collect(&list, runFields))
 }

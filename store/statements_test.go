@@ -70,6 +70,16 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 		require.Len(t, taken, n)
 	})
 	count("schedules", func() { require.NoError(t, second(s.Schedules(t.Context()))) })
+	count("list", func() {
+		require.NoError(t, second(s.ListSchedules(t.Context(), hourbell.ScheduleQuery{Sort: "id", Limit: n})))
+	})
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = settlements[i].ID
+	}
+	count("outcomes", func() {
+		require.NoError(t, second(s.Outcomes(t.Context(), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: 20})))
+	})
 	count("health", func() { require.NoError(t, second(s.Health(t.Context(), dead))) })
 	return counts
 }

@@ -19,6 +19,9 @@ var verbs = []verb{
 	{"Ready", func(ctx context.Context, s hourbell.Store) error { return s.Ready(ctx) }},
 	{"Schedules", func(ctx context.Context, s hourbell.Store) error { return second(s.Schedules(ctx)) }},
 	{"Schedules by id", func(ctx context.Context, s hourbell.Store) error { return second(s.Schedules(ctx, "a")) }},
+	{"ListSchedules", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.ListSchedules(ctx, hourbell.ScheduleQuery{Sort: "id", Limit: 1}))
+	}},
 	{"Insert", func(ctx context.Context, s hourbell.Store) error {
 		return second(s.Insert(ctx, added(dueAt("verb", noon.AddDate(1000, 0, 0)))))
 	}},
@@ -43,6 +46,10 @@ var verbs = []verb{
 	{"Runs", func(ctx context.Context, s hourbell.Store) error {
 		return second(s.Runs(ctx, hourbell.RunQuery{Limit: 1}))
 	}},
+	{"Outcomes", func(ctx context.Context, s hourbell.Store) error {
+		return second(s.Outcomes(ctx, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}, Limit: 1}))
+	}},
+	{"Tallies", func(ctx context.Context, s hourbell.Store) error { return second(s.Tallies(ctx, []int64{1}, 1)) }},
 	{"TakeRuns", func(ctx context.Context, s hourbell.Store) error {
 		return second(s.TakeRuns(ctx, hourbell.TakeRequest{Worker: "verb", Limit: 1, Lease: time.Minute}))
 	}},

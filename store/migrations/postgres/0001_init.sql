@@ -71,6 +71,11 @@ CREATE INDEX hourbell_job_runs_open ON hourbell_job_runs (namespace, id)
     WHERE status IN ('QUEUED', 'RUNNING');
 -- The history of a schedule, newest first.
 CREATE INDEX hourbell_job_runs_schedule ON hourbell_job_runs (namespace, schedule_id, id);
+-- Which requests a schedule had, and which of its fires failed. Most runs are neither, and cost nothing here.
+CREATE INDEX hourbell_job_runs_manual ON hourbell_job_runs (namespace, schedule_id, id)
+    WHERE trigger = 'MANUAL' AND ordinal = 0;
+CREATE INDEX hourbell_job_runs_failed ON hourbell_job_runs (namespace, schedule_id, scheduled_for)
+    WHERE status = 'FAILED';
 -- What has outlived its keep.
 CREATE INDEX hourbell_job_runs_finished ON hourbell_job_runs (namespace, finished_at)
     WHERE finished_at IS NOT NULL;
@@ -108,5 +113,7 @@ CREATE TABLE hourbell_events (
 
 CREATE INDEX hourbell_events_namespace ON hourbell_events (namespace, id);
 CREATE INDEX hourbell_events_schedule ON hourbell_events (namespace, schedule_id, id);
+CREATE INDEX hourbell_events_skipped ON hourbell_events (namespace, schedule_id, id)
+    WHERE kind = 'SKIPPED';
 
 INSERT INTO hourbell_migrations (version) VALUES (1);
