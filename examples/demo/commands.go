@@ -15,13 +15,13 @@ var you = hourbell.By{Actor: "command line"}
 
 // list prints the stored schedules.
 func list(ctx context.Context, scheduler *hourbell.Scheduler) error {
-	stored, err := scheduler.Schedules(ctx)
+	page, err := scheduler.Schedules(ctx, hourbell.ScheduleQuery{})
 	if err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tCRON\tZONE\tENABLED\tNEXT RUN\tLAST RUN")
-	for _, s := range stored {
+	for _, s := range page.Schedules {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%t\t%s\t%s\n", s.ID, s.Cron, s.TimeZone, s.Enabled, instant(s.NextRunAt), instant(s.LastRunAt))
 	}
 	return table.Flush()

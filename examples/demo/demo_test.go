@@ -1,6 +1,10 @@
 package main
 
 import (
+	"io"
+	"net"
+	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -65,6 +69,54 @@ func TestTwoDemosOnOnePostgresShareTheWork(t *testing.T) {
 	var stopped int
 	require.NoError(t, db.Raw("SELECT count(stopped_at) FROM hourbell_workers").Row().Scan(&stopped))
 	require.Equal(t, 2, stopped)
+}
+
+// The three calls that a person makes first, as the README shows them.
+func TestDemoIsSeenAndControlledOverHTTP(t *testing.T) {
+	t.Parallel()
+	demo := start(t, "demo", t.TempDir(), "")
+	demo.prints(t, "the schedules, over HTTP")
+	url := regexp.MustCompile(`url=(\S+)`).FindStringSubmatch(demo.stdout.String())[1]
+	demo.prints(t, "hourbell: running")
+
+	require.Contains(t, curl(t, http.StatusOK, "GET", url), `"id":"feed-refresh"`)
+	require.Contains(t, curl(t, http.StatusOK, "POST", url+"/feed-refresh/enable"), `"enabled":true`)
+	require.Equal(t, 3, strings.Count(curl(t, http.StatusCreated, "POST", url+"/feed-refresh/run"), `"trigger":"MANUAL"`))
+	demo.prints(t, "msg=executed job=publish-offers trigger=MANUAL")
+	require.Equal(t, 0, demo.stop(t))
+	require.Empty(t, demo.stderr.String())
+}
+
+// curl sends a request and returns the body of its answer.
+func curl(t *testing.T, status int, method, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	require.NoError(t, err)
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.Equal(t, status, answer.StatusCode, string(body))
+	return string(body)
+}
+
+// Where the standard address is taken, as by another demo, any other will do; one that was asked for must be free.
+func TestDemoFindsAnAddress(t *testing.T) {
+	taken, err := net.Listen("tcp", standardAddress)
+	if err == nil { // else somebody else has it, which is as good
+		defer taken.Close()
+	}
+	t.Setenv("ADDR", "")
+	other, err := listen(t.Context())
+	require.NoError(t, err)
+	defer other.Close()
+	require.NotEqual(t, standardAddress, other.Addr().String())
+	require.True(t, other.Addr().(*net.TCPAddr).IP.IsLoopback())
+
+	t.Setenv("ADDR", other.Addr().String())
+	_, err = listen(t.Context())
+	require.ErrorContains(t, err, "ADDR: listen tcp "+other.Addr().String())
 }
 
 // An error at the start is one line that says what to do, without the password, and exit code 1.

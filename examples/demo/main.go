@@ -8,7 +8,7 @@
 //	go run ./examples/demo -enable feed-refresh   # let it fire
 //
 // With DATABASE_URL=postgres://user:password@host:5432/database it keeps its tables there. Start it twice on one
-// database and the two share the work.
+// database and the two share the work. ADDR is the address of its API, 127.0.0.1:8080 by default; the log names the URL.
 package main
 
 import (
@@ -71,7 +71,7 @@ func run(ctx context.Context) error {
 		if err := announce(ctx, scheduler, log); err != nil {
 			return err
 		}
-		return serve(ctx, scheduler, newWorker(scheduler, log))
+		return serveAll(ctx, scheduler, log)
 	}
 	if err != nil {
 		return err
@@ -81,15 +81,34 @@ func run(ctx context.Context) error {
 
 // announce logs what is stored, and how to see it fire.
 func announce(ctx context.Context, scheduler *hourbell.Scheduler, log *slog.Logger) error {
-	stored, err := scheduler.Schedules(ctx)
+	page, err := scheduler.Schedules(ctx, hourbell.ScheduleQuery{})
 	if err != nil {
 		return err
 	}
-	for _, s := range stored {
+	for _, s := range page.Schedules {
 		log.Info("schedule", "id", s.ID, "cron", s.Cron, "zone", s.TimeZone, "enabled", s.Enabled, "next", instant(s.NextRunAt))
 	}
 	log.Info("from another terminal", "run", "go run ./examples/demo -run hourly-matching", "enable", "go run ./examples/demo -enable feed-refresh")
 	return nil
+}
+
+// serveAll runs the loop, a worker and the API beside it, until ctx ends.
+func serveAll(ctx context.Context, scheduler *hourbell.Scheduler, log *slog.Logger) error {
+	listener, err := listen(ctx)
+	if err != nil {
+		return err
+	}
+	server, err := newServer(scheduler, log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	serving.Go(func() { serveHTTP(ctx, server, listener, log) })
+	err = serve(ctx, scheduler, newWorker(scheduler, log))
+	stop()
+	serving.Wait()
+	return err
 }
 
 // serve runs the loop, and a worker beside it, until ctx ends.

@@ -55,7 +55,7 @@ func start(t *testing.T, role, dir, databaseURL string, args ...string) *process
 	require.NoError(t, err)
 	p := &process{Cmd: exec.Command(self, args...), exited: make(chan struct{})}
 	p.Dir, p.Stdout, p.Stderr = dir, &p.stdout, &p.stderr
-	p.Env = append(os.Environ(), roleEnv+"="+role, "DATABASE_URL="+databaseURL)
+	p.Env = append(os.Environ(), roleEnv+"="+role, "DATABASE_URL="+databaseURL, "ADDR=127.0.0.1:0")
 	_, err = p.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.Start())

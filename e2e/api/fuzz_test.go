@@ -1,0 +1,103 @@
+package api_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell/admin"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// hostile is a handler that is sent whatever comes to the fuzzer's mind.
+type hostile struct {
+	db      *dbtest.DB
+	handler http.Handler
+}
+
+func newHostile(f *testing.F) *hostile {
+	f.Helper()
+	h := newHost(f, dbtest.SQLite(f), setup{})
+	h.heartbeat("alive", noon, 0) // or fleet=1 would be answered 503, and rightly
+	handler, err := admin.New(h.scheduler, admin.Config{Authorize: admin.AllowAll})
+	require.NoError(f, err)
+	return &hostile{h.db, handler}
+}
+
+// written counts what was ever written: rows, and changes of schedules.
+func (h *hostile) written(t *testing.T) (n int) {
+	t.Helper()
+	require.NoError(t, h.db.Raw(`SELECT (SELECT count(*) FROM hourbell_job_runs) + (SELECT count(*) FROM hourbell_events) +
+		(SELECT sum(lock_token) + count(*) FROM hourbell_schedules) + (SELECT count(*) FROM hourbell_workers)`).Scan(&n).Error)
+	return n
+}
+
+// send sends a request, which must neither be answered as our fault nor, where it is refused or only reads, write.
+func (h *hostile) send(t *testing.T, r *http.Request) {
+	t.Helper()
+	before := h.written(t)
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, r)
+	require.Less(t, w.Code, 500, "%s %s: %s", r.Method, r.URL, w.Body)
+	if w.Code >= 400 || r.Method == http.MethodGet {
+		require.Equal(t, before, h.written(t), "%s %s: %d", r.Method, r.URL, w.Code)
+	}
+}
+
+func FuzzQuery(f *testing.F) {
+	h := newHostile(f)
+	paths := []string{
+		"/api/schedules", "/api/runs", "/api/schedules/hourly/events", "/api/schedules/hourly/runs", "/api/schedules/hourly/upcoming",
+		"/api/preview", "/api/health", "/api/workers",
+	}
+	for i, query := range []string{
+		"search=a%00b&limit=3&cursor=bmFtZQpi", "status=FAILED&cursor=17&limit=2", "kind=SKIPPED", "group=%27%20OR%201%3D1--", "n=7",
+		"cron=*/5+1-3+L+*+MON%232&timeZone=Europe/Berlin&n=3", "fleet=1", "", "sort=nextRunAt&cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5CmE", "a;b", "=", "search=%ff",
+	} {
+		f.Add(i, query)
+	}
+	f.Fuzz(func(t *testing.T, path int, query string) {
+		r := httptest.NewRequest(http.MethodGet, paths[uint(path)%uint(len(paths))], nil)
+		r.URL.RawQuery = query
+		h.send(t, r)
+	})
+}
+
+func FuzzPath(f *testing.F) {
+	h := newHostile(f)
+	for i, id := range []string{"hourly", "shop/feed.v2:a", "..", "%", "a\x00b", "\xff", "'; DROP TABLE hourbell_schedules; --", strings.Repeat("x", 300), "-1", "９"} {
+		f.Add(i, id)
+	}
+	f.Fuzz(func(t *testing.T, route int, id string) {
+		routes := []string{
+			"GET /api/schedules/*", "GET /api/schedules/*/runs", "GET /api/schedules/*/events", "GET /api/schedules/*/upcoming", "GET /api/runs/*",
+			"POST /api/schedules/*/enable", "POST /api/schedules/*/disable", "POST /api/schedules/*/run", "POST /api/schedules/*/unlock",
+			"POST /api/enqueue/groups/*", "POST /api/enqueue/jobs/*", "GET /*", "GET /api/*",
+		}
+		method, path, _ := strings.Cut(routes[uint(route)%uint(len(routes))], " ")
+		r := httptest.NewRequest(method, "/", nil)
+		r.URL.Path, r.URL.RawPath = strings.Replace(path, "*", id, 1), strings.Replace(path, "*", url.PathEscape(id), 1)
+		h.send(t, r)
+	})
+}
+
+func FuzzBody(f *testing.F) {
+	h := newHostile(f)
+	for _, body := range []string{
+		`{}`, `{"note": "x", "seen": ""}`, `{"note": "\ud800"}`, `{"NOTE": 1}`, `null`, `{"note":`, "\x00", `{"seen": "x"}`, `{"note": {"note": []}}`, `[[[[`,
+	} {
+		f.Add("hourly/enable", body, "application/json", "key")
+	}
+	f.Add("hourly/run", "note=x", "text/plain; charset=\"", "\"\"")
+	f.Fuzz(func(t *testing.T, path, body, contentType, key string) {
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		r.URL.Path, r.URL.RawPath = "/api/schedules/"+path, ""
+		r.Header["Content-Type"] = []string{contentType}
+		r.Header["Idempotency-Key"] = []string{key}
+		h.send(t, r)
+	})
+}

@@ -1,0 +1,129 @@
+package api_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/store"
+)
+
+// health reads the health, which must be answered with a status, and its problems.
+func (h *host) health(status int, path string) (body map[string]any, problems []any) {
+	h.Helper()
+	body = h.call(status, request{method: "GET", path: path})
+	require.Equal(h, status == http.StatusOK, body["healthy"])
+	return body, column(items(body, "problems"), "code")
+}
+
+// heartbeat is one of another process, at an instant.
+func (h *host) heartbeat(id string, at time.Time, skew time.Duration) {
+	h.Helper()
+	s, err := store.New(h.db.DB).Bind("default", func() time.Time { return at })
+	require.NoError(h, err)
+	_, err = s.Heartbeat(h.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew})
+	require.NoError(h, err)
+}
+
+// A process that runs no loop, such as one that only serves the page, is healthy whatever the fleet is like. The fleet
+// is what an alert asks for.
+func TestHealthOfTheProcessIsNotThatOfTheFleet(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.heartbeat("dead", noon.Add(-time.Hour), 0)
+		body, problems := h.health(http.StatusOK, "/api/health")
+		require.Equal(t, []any{"NO_WORKER"}, problems)
+		require.Equal(t, map[string]any{"running": false, "stalled": false, "lastTickAt": nil}, body["process"])
+		_, problems = h.health(http.StatusServiceUnavailable, "/api/health?fleet=1")
+		require.Equal(t, []any{"NO_WORKER"}, problems)
+
+		h.heartbeat("alive", noon, 0)
+		for _, path := range []string{"/api/health", "/api/health?fleet=1", "/api/health?fleet=false"} {
+			body, problems = h.health(http.StatusOK, path)
+			require.Empty(t, problems)
+			require.Equal(t, 1.0, body["fleet"].(map[string]any)["workers"], "a dead replica is nobody's fault")
+		}
+	})
+}
+
+func TestHealthNamesWhatIsWrongWithTheFleet(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.enable("hourly")
+		h.clock.Set(noon.Add(time.Hour))
+		h.tick()
+
+		h.clock.Set(noon.Add(59 * time.Minute)) // stepped back
+		h.heartbeat("skewed", h.clock.Now(), -3*time.Second)
+		body, problems := h.health(http.StatusOK, "/api/health")
+		require.Equal(t, []any{"CLOCK_SKEW", "CLOCK_BEHIND"}, problems)
+		fleet := body["fleet"].(map[string]any)
+		require.Equal(t, []any{3000.0, 60000.0}, []any{fleet["maxClockSkewMs"], fleet["clockBehindMs"]})
+
+		// Another build changes what the schedule does, and is gone before its slot.
+		other := append([]hourbell.Definition{}, definitions...)
+		other[0].Target = hourbell.Jobs("publish")
+		newHost(t, h.db, setup{Config: hourbell.Config{Definitions: other}})
+		h.clock.Set(noon.Add(2*time.Hour + 3*time.Minute))
+		h.heartbeat("skewed", h.clock.Now(), 0)
+		body, problems = h.health(http.StatusServiceUnavailable, "/api/health?fleet=1")
+		require.Equal(t, []any{"OVERDUE", "UNFIREABLE"}, problems)
+		fleet = body["fleet"].(map[string]any)
+		require.Equal(t, []any{2.0, "2026-06-01T13:15:00Z", []any{"hourly"}}, []any{fleet["overdue"], fleet["oldestDueAt"], fleet["unfireable"]})
+		require.Equal(t, []any{"shop/feed.v2:a", "hourly"}, column(items(fleet, "late"), "id"))
+		require.Equal(t, 180.0, items(fleet, "late")[1]["overdueSeconds"])
+	})
+}
+
+// 503 is for the process whose loop should run and stands still.
+func TestHealthOfALoopThatStandsStill(t *testing.T) {
+	s := setup{wallClock: true, Config: hourbell.Config{LockTTL: time.Second, PollInterval: 100 * time.Millisecond}}
+	eachHost(t, s, func(t *testing.T, h *host) {
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- h.scheduler.Run(ctx) }()
+		defer func() { stop(); require.NoError(t, <-ended) }()
+		await(t, "the first tick", func() bool {
+			process := h.call(http.StatusOK, request{method: "GET", path: "/api/health"})["process"].(map[string]any)
+			return process["running"] == true && process["lastTickAt"] != nil
+		})
+
+		require.NoError(t, h.db.Exec("ALTER TABLE hourbell_schedules RENAME TO elsewhere").Error)
+		await(t, "the loop to be missed", func() bool {
+			return h.send(request{method: "GET", path: "/api/health"}).StatusCode == http.StatusServiceUnavailable
+		})
+		body, problems := h.health(http.StatusServiceUnavailable, "/api/health")
+		require.Contains(t, problems, "NOT_TICKING")
+		require.Contains(t, problems, "NOT_MIGRATED")
+		require.Nil(t, body["fleet"])
+
+		require.NoError(t, h.db.Exec("ALTER TABLE elsewhere RENAME TO hourbell_schedules").Error)
+		await(t, "the loop to go on", func() bool {
+			return h.send(request{method: "GET", path: "/api/health?fleet=1"}).StatusCode == http.StatusOK
+		})
+	})
+}
+
+// A database that is away is no reason to restart a process; an alert wants to know.
+func TestHealthWithoutADatabase(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		require.NoError(t, h.db.SQL().Close())
+		body, problems := h.health(http.StatusOK, "/api/health")
+		require.Equal(t, []any{"DATABASE_UNAVAILABLE"}, problems)
+		require.Nil(t, body["fleet"])
+		h.health(http.StatusServiceUnavailable, "/api/health?fleet=1")
+	})
+}
+
+// A probe is answered soon although the database is not: here it waits for a lock that nobody lets go.
+func TestHealthIsAnsweredSoonAlthoughTheDatabaseIsNot(t *testing.T) {
+	h := newHost(t, dbtest.Postgres(t), setup{})
+	tx := h.db.Begin()
+	defer tx.Rollback()
+	require.NoError(t, tx.Exec("LOCK TABLE hourbell_workers IN ACCESS EXCLUSIVE MODE").Error)
+	_, problems := h.health(http.StatusOK, "/api/health")
+	require.Equal(t, []any{"DATABASE_UNAVAILABLE"}, problems)
+}

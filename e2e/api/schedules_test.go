@@ -1,0 +1,245 @@
+package api_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/store"
+)
+
+func TestAScheduleIsShownAsDeclared(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		got := h.schedule("hourly")
+		require.Equal(t, []any{"hourly", "Hourly feed", "Prices in, offers out.", "0 * * * *", "Every hour", "UTC", 120.0}, []any{
+			got["id"], got["name"], got["description"], got["cron"], got["cronDescription"], got["timeZone"], got["graceSeconds"],
+		})
+		require.Equal(t, map[string]any{"kind": "GROUP", "group": "feed", "jobs": []any{"import", "publish"}}, got["target"])
+		require.Equal(t, []any{"DISABLED", false, nil, "2026-06-01T13:00:00Z", nil, []any{}, nil, true, ""}, []any{
+			got["state"], got["enabled"], got["nextRunAt"], got["wouldRunAt"], got["lastRun"], got["recent"], got["lock"], got["declaredHere"], got["problem"],
+		})
+	})
+}
+
+// Ids are what they are: a slash is escaped where it belongs to one.
+func TestIDsWithDotsAndSlashesWork(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		for _, path := range []string{"shop%2Ffeed.v2:a", "shop%2ffeed%2Ev2%3Aa"} {
+			require.Equal(t, "shop/feed.v2:a", h.schedule(path)["id"])
+			require.Equal(t, false, h.post("/api/schedules/"+path+"/disable", "")["enabled"])
+			require.Equal(t, true, h.post("/api/schedules/"+path+"/enable", "")["enabled"])
+			require.NotEmpty(t, items(h.get("/api/schedules/"+path+"/events"), "events"))
+		}
+		h.call(http.StatusCreated, request{method: "POST", path: "/api/enqueue/jobs/report%2Fdaily"})
+	})
+}
+
+func TestEnableAndDisable(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		got := h.post("/api/schedules/hourly/enable", `{"note": "the feed is live"}`)
+		require.Equal(t, []any{true, "ENABLED", "the feed is live", "2026-06-01T13:00:00Z", nil}, []any{
+			got["enabled"], got["state"], got["enabledNote"], got["nextRunAt"], got["wouldRunAt"],
+		})
+		require.Equal(t, got, h.schedule("hourly"))
+		h.untouched(func() { h.post("/api/schedules/hourly/enable", "") }) // M4
+
+		got = h.post("/api/schedules/hourly/disable", `{"note": "the partner asked"}`)
+		require.Equal(t, []any{false, "the partner asked"}, []any{got["enabled"], got["enabledNote"]})
+		h.untouched(func() { h.post("/api/schedules/hourly/disable", "") })
+
+		events := items(h.get("/api/schedules/hourly/events"), "events")
+		require.Equal(t, []any{"DISABLED", "ENABLED", "DEFINED"}, column(events, "kind"))
+		require.Equal(t, []any{"the partner asked", "the feed is live", ""}, column(events, "note"))
+		require.Equal(t, []any{"ada", "ada", ""}, column(events, "actor"))
+	})
+}
+
+// What a person needs to know of a schedule that has run, and of slots that have not.
+func TestAScheduleShowsWhatBecameOfItsSlots(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.enable("hourly")
+		h.clock.Set(noon.Add(time.Hour + 1500*time.Millisecond))
+		h.tick()
+		runs, err := h.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "w", Limit: 10, Jobs: []string{"import"}})
+		require.NoError(t, err)
+		for _, run := range runs {
+			if run.ScheduleID == "hourly" {
+				require.NoError(t, h.scheduler.FinishRun(t.Context(), run, errBroken))
+			}
+		}
+
+		got := h.schedule("hourly")
+		last := got["lastRun"].(map[string]any)
+		require.Equal(t, []any{"CRON", "2026-06-01T13:00:01.5Z", "2026-06-01T13:00:00Z", 1500.0, ""}, []any{
+			last["trigger"], last["at"], last["slot"], last["latenessMs"], last["actor"],
+		})
+		require.Equal(t, map[string]any{"queued": 1.0, "running": 0.0, "succeeded": 0.0, "failed": 1.0, "atLeast": false}, last["runs"])
+
+		h.clock.Set(noon.Add(4*time.Hour + 30*time.Minute)) // nobody was there for three slots
+		h.tick()
+		h.clock.Set(noon.Add(5 * time.Hour))
+		h.tick()
+		h.call(http.StatusCreated, request{method: "POST", path: "/api/schedules/hourly/run", body: `{"note": "again"}`})
+		got = h.schedule("hourly")
+		recent := items(got, "recent")
+		require.Equal(t, []any{"FIRED", "FIRED", "SKIPPED", "FAILED"}, column(recent, "kind"))
+		require.Equal(t, []any{"MANUAL", "CRON", "CRON", "CRON"}, column(recent, "trigger"))
+		require.Equal(t, []any{nil, "2026-06-01T17:00:00Z", "2026-06-01T14:00:00Z", "2026-06-01T13:00:00Z"}, column(recent, "slotFrom"))
+		require.Equal(t, []any{0.0, 1.0, 3.0, 1.0}, column(recent, "slotCount"))
+		require.Equal(t, []any{"", "", "LATE", ""}, column(recent, "reason"))
+		require.Equal(t, []any{nil, 0.0, nil, 1500.0}, column(recent, "latenessMs"))
+		last = got["lastRun"].(map[string]any)
+		require.Equal(t, []any{"MANUAL", nil, nil, "ada"}, []any{last["trigger"], last["slot"], last["latenessMs"], last["actor"]})
+		require.Equal(t, 2.0, last["runs"].(map[string]any)["queued"])
+
+		for range 25 {
+			h.clock.Advance(time.Hour)
+			h.tick()
+		}
+		require.Len(t, items(h.schedule("hourly"), "recent"), 20)
+	})
+}
+
+func TestAnOverdueScheduleSaysSinceWhen(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.enable("hourly")
+		h.clock.Set(noon.Add(time.Hour + 2*time.Minute))
+		require.Equal(t, false, h.schedule("hourly")["overdue"], "within its grace")
+		h.clock.Advance(time.Second)
+		got := h.schedule("hourly")
+		require.Equal(t, []any{true, 121.0, "2026-06-01T13:00:00Z"}, []any{got["overdue"], got["overdueSeconds"], got["nextRunAt"]})
+		require.Equal(t, []any{"shop/feed.v2:a", "hourly"}, column(items(h.get("/api/schedules?state=OVERDUE&sort=nextRunAt"), "schedules"), "id"))
+	})
+}
+
+// The lock says who holds it and when that ends: with its age, or with the silence of its holder.
+func TestALockIsShownAndCleared(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.clock.Set(noon.Add(15 * time.Minute))
+		other, err := store.New(h.db.DB).Bind("default", h.clock.Now)
+		require.NoError(t, err)
+		_, err = other.Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon", Hostname: "host"})
+		require.NoError(t, err)
+		claims, err := other.Claim(t.Context(), hourbell.ClaimRequest{Worker: "other", Limit: 1, LockTTL: time.Hour, Except: []string{}})
+		require.NoError(t, err)
+		require.Len(t, claims.Rows, 1)
+		const path = "/api/schedules/shop%2Ffeed.v2:a"
+
+		lock := map[string]any{"holder": "other", "since": "2026-06-01T12:15:00Z", "expiresAt": "2026-06-01T12:15:30Z", "stalled": false}
+		require.Equal(t, lock, h.get(path)["lock"], "30 s after the last heartbeat")
+		h.clock.Advance(time.Minute)
+		lock["stalled"] = true
+		require.Equal(t, lock, h.get(path)["lock"])
+
+		h.untouched(func() {
+			body := h.call(http.StatusConflict, request{method: "POST", path: path + "/unlock", body: `{"seen": "somebody else"}`})
+			require.Equal(t, "changed", body["code"])
+		})
+		require.Nil(t, h.post(path+"/unlock", `{"note": "it hangs", "seen": "other"}`)["lock"])
+		event := items(h.get(path+"/events?kind=UNLOCKED"), "events")[0]
+		require.Equal(t, []any{"ada", "it hangs"}, []any{event["actor"], event["note"]})
+		h.untouched(func() { h.post(path+"/unlock", "") })
+		require.Equal(t, 1, h.tick().Fired)
+	})
+}
+
+// A failed attempt is on the row, in the history, and found by its state.
+func TestAFailingScheduleSaysWhy(t *testing.T) {
+	refusing := setup{Config: hourbell.Config{Enqueuer: broken{}}}
+	eachHost(t, refusing, func(t *testing.T, h *host) {
+		h.enable("hourly")
+		h.clock.Set(noon.Add(time.Hour))
+		h.tick()
+		got := h.schedule("hourly")
+		require.Equal(t, []any{1.0, errBroken.Error(), "2026-06-01T13:00:01Z"}, []any{got["failures"], got["lastError"], got["heldUntil"]})
+		require.Contains(t, column(items(h.get("/api/schedules?state=FAILING"), "schedules"), "id"), "hourly")
+		require.NotEmpty(t, items(h.get("/api/schedules/hourly/events?kind=ENQUEUE_FAILED"), "events"))
+		h.untouched(func() {
+			body := h.call(http.StatusInternalServerError, request{method: "POST", path: "/api/schedules/hourly/run"})
+			require.NotContains(t, body["detail"], errBroken.Error(), "an engine's error may hold what is nobody's business")
+		})
+	})
+}
+
+// A schedule that code no longer declares, and one that another build declares otherwise, are shown as such.
+func TestWhatAnotherBuildDeclaresIsShown(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		next := append([]hourbell.Definition{}, definitions[1:]...)
+		next[0].Target = hourbell.Jobs("brand-new")
+		newHost(t, h.db, setup{Config: hourbell.Config{Definitions: next, Jobs: append([]hourbell.Job{{Name: "brand-new"}}, jobs...)}})
+
+		removed := h.schedule("hourly")
+		require.Equal(t, []any{"REMOVED", "2026-06-01T12:00:00Z"}, []any{removed["state"], removed["removedAt"]})
+		require.Equal(t, []any{"hourly"}, column(items(h.get("/api/schedules?state=REMOVED"), "schedules"), "id"))
+
+		changed := h.schedule("nightly")
+		require.Equal(t, false, changed["declaredHere"])
+		require.Contains(t, changed["problem"], `unknown job "brand-new"`)
+		body := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/run"})
+		require.Equal(t, "unknown-target", body["code"])
+
+		// What can no longer be read spoils nothing but its own row.
+		require.NoError(t, h.db.Exec("UPDATE hourbell_schedules SET cron = 'whenever' WHERE id = 'nightly'").Error)
+		require.Contains(t, h.schedule("nightly")["problem"], "expected 5 fields")
+		require.Len(t, items(h.get("/api/schedules"), "schedules"), 3)
+		upcoming := h.get("/api/schedules/nightly/upcoming")
+		require.Equal(t, []any{}, upcoming["slots"])
+		require.Contains(t, upcoming["problem"], "expected 5 fields")
+		body = h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/enable"})
+		require.Equal(t, "unreadable-definition", body["code"])
+	})
+}
+
+// Whoever acts on what is no longer so is told; that it has fired meanwhile is no reason.
+func TestAChangeOnWhatIsNoLongerSoIsRefused(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.enable("hourly")
+		body := func(seen any) string {
+			text, err := json.Marshal(map[string]any{"seen": seen, "note": "as I saw it"})
+			require.NoError(t, err)
+			return string(text)
+		}
+		seen := h.schedule("hourly")["fingerprint"]
+		h.clock.Set(noon.Add(time.Hour))
+		h.tick()
+		h.post("/api/schedules/hourly/disable", body(seen))
+
+		stale := seen
+		h.untouched(func() {
+			for _, verb := range []string{"enable", "disable", "run"} {
+				problem := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/hourly/" + verb, body: body(stale)})
+				require.Equal(t, "changed", problem["code"], verb)
+			}
+		})
+		h.post("/api/schedules/hourly/enable", body(h.schedule("hourly")["fingerprint"]))
+	})
+}
+
+func TestWorkersAreShown(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		h := newHost(t, db, setup{})
+		at := func(id string, when time.Time, skew time.Duration) hourbell.Store {
+			s, err := store.New(db.DB).Bind("default", func() time.Time { return when })
+			require.NoError(t, err)
+			_, err = s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 7, ClockSkew: skew})
+			require.NoError(t, err)
+			return s
+		}
+		at("alive", noon.Add(-20*time.Second), -1500*time.Millisecond)
+		at("dead", noon.Add(-40*time.Second), 0)
+		require.NoError(t, at("stopped", noon.Add(-10*time.Second), 0).StopWorker(t.Context(), "stopped"))
+		states := map[any]any{}
+		for _, w := range items(h.get("/api/workers"), "workers") {
+			states[w["id"]] = w["state"]
+			if w["id"] == "alive" {
+				require.Equal(t, []any{-1500.0, "host", 7.0, "2026-06-01T11:59:40Z"}, []any{w["clockSkewMs"], w["hostname"], w["pid"], w["heartbeatAt"]})
+			}
+		}
+		require.Equal(t, map[any]any{"alive": "ALIVE", "dead": "DEAD", "stopped": "STOPPED"}, states)
+	})
+}
