@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// lockedBuffer is what the backend has logged.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// shop is a running backend.
+type shop struct {
+	*testing.T
+	url  string
+	stop func() error
+}
+
+// open runs the backend as main does, in a directory of its own.
+func open(t *testing.T, databaseURL string) *shop {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for name, value := range map[string]string{"DATABASE_URL": databaseURL, "ADDR": "127.0.0.1:0", "ADA_PASSWORD": "a", "BOB_PASSWORD": "b"} {
+		t.Setenv(name, value)
+	}
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	stdout := os.Stdout
+	os.Stdout = writer // where run logs to
+	printed := &lockedBuffer{}
+	copied := make(chan struct{})
+	go func() { defer close(copied); _, _ = io.Copy(printed, reader) }()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	s := &shop{T: t, stop: sync.OnceValue(func() error { cancel(); return <-ended })}
+	t.Cleanup(func() {
+		_ = s.stop()
+		os.Stdout = stdout
+		_ = writer.Close()
+		<-copied
+		if t.Failed() {
+			t.Log(printed.String())
+		}
+	})
+	url := regexp.MustCompile(`msg=listening url=(\S+)`)
+	s.await("the address", func() bool { return url.MatchString(printed.String()) })
+	s.url = url.FindStringSubmatch(printed.String())[1]
+	s.await("the loop", func() bool { return strings.Contains(printed.String(), "hourbell: running") })
+	return s
+}
+
+func (s *shop) await(what string, condition func() bool) {
+	s.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			require.FailNow(s, "waited in vain for "+what)
+		}
+	}
+}
+
+// call sends a request as a user, or as nobody, and returns the body of its answer.
+func (s *shop) call(status int, user, method, path, body string) string {
+	s.Helper()
+	request, err := http.NewRequestWithContext(s.Context(), method, s.url+path, strings.NewReader(body))
+	require.NoError(s, err)
+	if name, password, known := strings.Cut(user, ":"); known {
+		request.SetBasicAuth(name, password)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(s, err)
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(s, err)
+	require.Equal(s, status, answer.StatusCode, string(text))
+	return string(text)
+}
+
+const (
+	ada = "ada:a"
+	bob = "bob:b"
+)
+
+func (s *shop) invoices() (list []Invoice) {
+	s.Helper()
+	require.NoError(s, json.Unmarshal([]byte(s.call(http.StatusOK, ada, "GET", "/invoices", "")), &list))
+	return list
+}
+
+// E3: an order that is placed has its invoice enqueued, once; one that is refused after that has not.
+func TestAnInvoiceIsEnqueuedIfTheOrderIsPlaced(t *testing.T) {
+	each(t, func(t *testing.T, s *shop) {
+		const runs = "/admin/schedules/api/runs"
+		s.call(http.StatusConflict, ada, "POST", "/orders", `{"customer": 2, "amount": 120}`)
+		s.call(http.StatusNotFound, ada, "POST", "/orders", `{"customer": 9, "amount": 120}`)
+		s.call(http.StatusBadRequest, ada, "POST", "/orders", `{"customer": 1, "amount": -1}`)
+		require.Contains(t, s.call(http.StatusOK, ada, "GET", runs, ""), `"runs":[]`)
+
+		s.call(http.StatusCreated, ada, "POST", "/orders", `{"customer": 1, "amount": 120}`)
+		s.await("the invoice", func() bool { return len(s.invoices()) == 1 })
+		require.Equal(t, 120, s.invoices()[0].Amount)
+		s.await("the run to be finished", func() bool {
+			return strings.Contains(s.call(http.StatusOK, ada, "GET", runs, ""), `"status":"SUCCEEDED"`)
+		})
+		require.Equal(t, 1, strings.Count(s.call(http.StatusOK, ada, "GET", runs, ""), `"actor":"ada"`))
+		require.NoError(t, s.stop())
+	})
+}
+
+// The backend's own users have the backend's own rights.
+func TestUsersDoWhatTheyMay(t *testing.T) {
+	each(t, func(t *testing.T, s *shop) {
+		const remind = "/admin/schedules/api/schedules/remind"
+		s.call(http.StatusUnauthorized, "", "GET", remind, "")
+		s.call(http.StatusUnauthorized, "ada:wrong", "POST", "/orders", "")
+		s.call(http.StatusOK, "", "GET", "/admin/schedules/api/health", "")
+		require.Contains(t, s.call(http.StatusOK, bob, "GET", remind, ""), `"cronDescription":"Monday to Friday at 07:30"`)
+		require.Contains(t, s.call(http.StatusForbidden, bob, "POST", remind+"/enable", ""), "bob may look at schedules, and not change them")
+		s.call(http.StatusForbidden, bob, "POST", "/orders", "")
+
+		require.Contains(t, s.call(http.StatusOK, ada, "POST", remind+"/enable", ""), `"enabled":true`)
+		require.Contains(t, s.call(http.StatusOK, bob, "GET", remind+"/events?kind=ENABLED", ""), `"actor":"ada"`)
+	})
+}
+
+// Run now executes at once what the schedule does on working days.
+func TestCustomersAreReminded(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s := open(t, db.DSN)
+	s.call(http.StatusCreated, ada, "POST", "/orders", `{"customer": 1, "amount": 50}`)
+	s.await("the invoice", func() bool { return len(s.invoices()) == 1 })
+	require.NoError(t, db.Exec("UPDATE invoices SET due_at = due_at - interval '15 days'").Error)
+	s.call(http.StatusCreated, ada, "POST", "/admin/schedules/api/schedules/remind/run", "")
+	s.await("the reminder", func() bool { return s.invoices()[0].RemindedAt != nil })
+}
+
+func each(t *testing.T, test func(t *testing.T, s *shop)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, open(t, "")) })
+	t.Run("postgres", func(t *testing.T) { test(t, open(t, dbtest.Postgres(t).DSN)) })
+}
+
+// What was added to the old files is little, and marked.
+func TestWhatWasAddedIsMarked(t *testing.T) {
+	added, all := 0, 0
+	for _, name := range []string{"main.go", "models.go", "auth.go", "routes.go"} {
+		text, err := os.ReadFile(filepath.Join(".", name))
+		require.NoError(t, err)
+		_, code, _ := strings.Cut(string(text), "\nfunc ")
+		inBlock := false
+		for line := range strings.Lines(code) {
+			marked := strings.HasPrefix(strings.TrimSpace(line), "// hourbell:")
+			inBlock = (inBlock || marked) && strings.TrimSpace(line) != ""
+			if inBlock && !marked || strings.Contains(line, "; // hourbell:") {
+				added++
+			}
+			all++
+			if strings.Contains(line, "scheduler") || strings.Contains(line, "hourbell.") || strings.Contains(line, "admin.") {
+				require.True(t, inBlock || strings.Contains(line, "// hourbell:"), "%s: not marked: %s", name, line)
+			}
+		}
+	}
+	require.Less(t, added, 45)
+	require.Greater(t, all, 5*added)
+	t.Logf("%d of %d lines", added, all)
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/glebarez/sqlite"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+	"gorm.io/gorm/logger"
+)
+
+// Customer may owe as much as their credit.
+type Customer struct {
+	ID     uint
+	Name   string
+	Credit int // in whole euros
+}
+
+// Order is what a customer has ordered.
+type Order struct {
+	ID         uint      `json:"id"`
+	CustomerID uint      `json:"customer"`
+	Amount     int       `json:"amount"`
+	PlacedAt   time.Time `json:"placedAt"`
+}
+
+// Invoice is written once for each order.
+type Invoice struct {
+	ID         uint       `json:"id"`
+	OrderID    uint       `json:"order" gorm:"uniqueIndex"`
+	Amount     int        `json:"amount"`
+	DueAt      time.Time  `json:"dueAt"`
+	RemindedAt *time.Time `json:"remindedAt"`
+}
+
+func openDatabase(url string) (*gorm.DB, error) {
+	config := &gorm.Config{Logger: logger.Default.LogMode(logger.Silent)}
+	if strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://") {
+		return gorm.Open(postgres.Open(url), config)
+	}
+	return gorm.Open(sqlite.Open("backend.db?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"), config)
+}
+
+func addCustomers(ctx context.Context, db *gorm.DB) error {
+	customers := []Customer{{ID: 1, Name: "Corner shop", Credit: 1000}, {ID: 2, Name: "Kiosk", Credit: 100}}
+	return db.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&customers).Error
+}
