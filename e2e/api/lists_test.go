@@ -132,6 +132,9 @@ func TestAnUnchangedAnswerIsNotSentAgain(t *testing.T) {
 			}
 			require.Equal(t, http.StatusOK, h.send(request{method: "GET", path: o.path, header: map[string]string{"If-None-Match": `"other"`}}).StatusCode)
 		}
+		missing := h.send(request{method: "GET", path: "/api/runs/4711", header: map[string]string{"If-None-Match": "*"}})
+		require.Equal(t, http.StatusNotFound, missing.StatusCode, "nobody has what is not there")
+		require.Empty(t, missing.Header.Get("ETag"))
 		old := h.send(request{method: "GET", path: "/api/schedules"}).Header.Get("ETag")
 		h.post("/api/schedules/hourly/enable", "")
 		require.Equal(t, http.StatusOK, h.send(request{method: "GET", path: "/api/schedules", header: map[string]string{"If-None-Match": old}}).StatusCode)
