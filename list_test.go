@@ -47,8 +47,8 @@ func TestAChangeOnWhatWasSeenOtherwiseIsRefused(t *testing.T) {
 func TestUnlockIsForTheHolderThatWasSeen(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon.Add(time.Hour))
-		s := synced(t, db.DB, definitions(newClock(noon), hourly("a")))
-		s = replica(t, db.DB, definitions(c, hourly("a")))
+		synced(t, db.DB, definitions(newClock(noon), hourly("a")))
+		s := replica(t, db.DB, definitions(c, hourly("a")))
 		claims, err := bound(t, db.DB, c.Now).Claim(t.Context(), hourbell.ClaimRequest{Worker: "w", Limit: 1, LockTTL: time.Hour, Except: []string{}})
 		require.NoError(t, err)
 		require.Len(t, claims.Rows, 1)
