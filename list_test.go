@@ -158,6 +158,12 @@ func TestOutcomesHaveTheNewestTallied(t *testing.T) {
 			require.Equal(t, &hourbell.Tally{Queued: runs}, got[id][0].Tally)
 			require.Nil(t, got[id][1].Tally)
 		}
+		_, err = s.RunNow(t.Context(), "one", hourbell.EnqueueOptions{})
+		require.NoError(t, err)
+		got, err = s.Outcomes(t.Context(), hourbell.OutcomeQuery{ScheduleIDs: []string{"one"}, Limit: 2})
+		require.NoError(t, err)
+		require.Equal(t, []string{"MANUAL", "CRON"}, []string{got["one"][0].Trigger, got["one"][1].Trigger})
+		require.Len(t, got["one"], 2, "of whatever kind")
 		none, err := s.Outcomes(t.Context(), hourbell.OutcomeQuery{})
 		require.NoError(t, err)
 		require.Empty(t, none)

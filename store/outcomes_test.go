@@ -89,10 +89,15 @@ func TestARequestFailsByItsOwnRuns(t *testing.T) {
 		want := []string{"a MANUAL FAILED", "a MANUAL FIRED", "a MANUAL FAILED", "a MANUAL FIRED"}
 		require.Equal(t, want, outcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}}))
 
-		first := list(t, s, hourbell.RunQuery{})[6:] // of the request without a key that came first
-		finish(t, db, "FAILED", first[0])
-		want[3] = "a MANUAL FAILED"
-		require.Equal(t, want, outcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}}))
+		all := list(t, s, hourbell.RunQuery{}) // newest first, two of each request
+		for i, request := range map[int][]hourbell.JobRun{1: all[2:4], 3: all[6:8]} {
+			was := want[i]
+			want[i] = "a MANUAL FAILED" // and the other request without a key did not
+			finish(t, db, "FAILED", request[0])
+			require.Equal(t, want, outcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}}))
+			finish(t, db, "SUCCEEDED", request[0])
+			want[i] = was
+		}
 	})
 }
 
@@ -129,6 +134,12 @@ func TestTalliesCountTheRunsOfAFire(t *testing.T) {
 		require.Equal(t, map[int64]hourbell.Tally{
 			byID["a"]: {Queued: 4, Running: 1, Succeeded: 3, Failed: 2}, byID["b"]: {Queued: 1}, request[0].ID: {Queued: 2},
 		}, tallies)
+		// Those of later fires and requests are not counted.
+		bare := enqueue(t, s, manual("a", "", 0))
+		enqueue(t, s, manual("a", "k2", 0))
+		tallies, err = s.Tallies(t.Context(), []int64{before[0].ID, bare[0].ID}, 1000)
+		require.NoError(t, err)
+		require.Equal(t, map[int64]hourbell.Tally{before[0].ID: {Queued: 1, Running: 1}, bare[0].ID: {Queued: 1}}, tallies)
 		tallies, err = s.Tallies(t.Context(), []int64{byID["a"]}, 4)
 		require.NoError(t, err)
 		require.Equal(t, 4, tallies[byID["a"]].Total())
