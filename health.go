@@ -12,6 +12,7 @@ type Health struct {
 	Stalled    bool          // it does, and has not ticked for two poll intervals, or for as long as a fire may take
 	LastTickAt time.Time     // when this process's loop last claimed, be there anything due or not
 	Workers    int           // the workers alive
+	NewestTick time.Time     // when the last of them claimed
 	MaxSkew    time.Duration // the largest clock skew among them, without sign
 	Overdue    int           // enabled schedules whose next slot is out of grace and still not settled
 	OldestDue  time.Time     // the oldest such slot

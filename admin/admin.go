@@ -82,9 +82,11 @@ func New(scheduler *hourbell.Scheduler, cfg Config) (http.Handler, error) {
 			return nil, fmt.Errorf("hourbell/admin: Config.TrustedOrigins: %w", err)
 		}
 	}
-	h.table = h.routes()
+	h.table = append(h.routes(), h.pageRoutes()...)
 	return h, nil
 }
+
+const readOnly = "this page is read-only: nothing can be changed through it"
 
 // authorize asks the host, and returns who acts.
 func (h *handler) authorize(r *http.Request, action Action) (string, error) {
@@ -101,7 +103,7 @@ func (h *handler) authorize(r *http.Request, action Action) (string, error) {
 	case err != nil:
 		return "", refuse(http.StatusForbidden, "forbidden", "%v", err)
 	case action.Verb.Writes() && h.cfg.ReadOnly:
-		return "", refuse(http.StatusForbidden, "read-only", "this page is read-only: nothing can be changed through it")
+		return "", refuse(http.StatusForbidden, "read-only", "%s", readOnly)
 	}
 	return actor, nil
 }

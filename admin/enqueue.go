@@ -64,10 +64,12 @@ func enqueued(c *call, enqueue func(hourbell.EnqueueOptions) ([]hourbell.JobRun,
 	if repeated {
 		status = http.StatusOK
 	}
-	return &reply{status: status, body: struct {
-		Repeated bool      `json:"repeated"`
-		Runs     []runJSON `json:"runs"`
-	}{repeated, each(runs, runOf)}}, nil
+	return &reply{status: status, body: enqueuedJSON{repeated, each(runs, runOf)}}, nil
+}
+
+type enqueuedJSON struct {
+	Repeated bool      `json:"repeated"`
+	Runs     []runJSON `json:"runs"`
 }
 
 func (h *handler) listJobs(*call) (*reply, error) {

@@ -42,6 +42,7 @@ type processJSON struct {
 type fleetJSON struct {
 	At             instant    `json:"at"`
 	Workers        int        `json:"workers"`
+	NewestTickAt   instant    `json:"newestTickAt"`
 	Overdue        int        `json:"overdue"`
 	OldestDueAt    instant    `json:"oldestDueAt"`
 	Late           []lateJSON `json:"late"`
@@ -95,7 +96,7 @@ func (h *handler) health(c *call) (*reply, error) {
 
 func fleetOf(state hourbell.Health) *fleetJSON {
 	return &fleetJSON{
-		At: instant{state.At}, Workers: state.Workers, Overdue: state.Overdue, OldestDueAt: instant{state.OldestDue},
+		At: instant{state.At}, Workers: state.Workers, NewestTickAt: instant{state.NewestTick}, Overdue: state.Overdue, OldestDueAt: instant{state.OldestDue},
 		Late: each(state.Late, func(row hourbell.Schedule) lateJSON {
 			return lateJSON{row.ID, instant{row.NextRunAt}, int64(state.At.Sub(row.NextRunAt).Seconds())}
 		}),
@@ -120,7 +121,7 @@ func problemsOf(state hourbell.Health, err error) []healthNote {
 		return notes
 	}
 	note(state.Workers == 0, "NO_WORKER", "no worker is alive: nothing fires until one runs")
-	note(state.Overdue > 0, "OVERDUE", "%d schedules are overdue, the oldest slot since %s", state.Overdue, state.OldestDue.UTC().Format(time.RFC3339))
+	note(state.Overdue > 0, "OVERDUE", "%s overdue, the oldest slot since %s", plural(state.Overdue, "schedule"), state.OldestDue.UTC().Format(time.RFC3339))
 	note(len(state.Unfireable) > 0, "UNFIREABLE", "%d of them are not as this process declares them; unless another build runs, they wait for a deploy", len(state.Unfireable))
 	note(state.MaxSkew > skewTolerated, "CLOCK_SKEW", "a worker's clock is off by %v; the database's is used, and slots fire on time", state.MaxSkew)
 	note(state.ClockBehind > 0, "CLOCK_BEHIND", "the database's clock was stepped back: what has fired already is not repeated, and fires again in %v", state.ClockBehind)

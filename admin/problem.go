@@ -45,6 +45,15 @@ func (p *problem) retry(seconds string) *problem {
 // problem turns an error into the answer that says it. What is no fault of the request is logged, and its text, which
 // may hold what is nobody's business, is not shown.
 func (h *handler) problem(r *http.Request, err error) *reply {
+	p := h.told(r, err)
+	if wantsPage(r) {
+		return h.showProblem(r, p)
+	}
+	return &reply{status: p.Status, body: p, contentType: "application/problem+json", header: p.header}
+}
+
+// told is what of an error the person is told.
+func (h *handler) told(r *http.Request, err error) *problem {
 	p := problemOf(err)
 	if p == nil {
 		p = refuse(http.StatusInternalServerError, "internal", "something went wrong here, and nothing was changed; the server's log says what")
@@ -52,7 +61,7 @@ func (h *handler) problem(r *http.Request, err error) *reply {
 	if p.Status >= http.StatusInternalServerError && r.Context().Err() == nil {
 		h.cfg.Logger.ErrorContext(r.Context(), "hourbell/admin: request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
 	}
-	return &reply{status: p.Status, body: p, contentType: "application/problem+json", header: p.header}
+	return p
 }
 
 func problemOf(err error) *problem {

@@ -24,6 +24,7 @@ type call struct {
 	actor      string
 	parameters map[string]string // of the path
 	query      url.Values
+	form       form
 }
 
 // The limits of what a request may ask for.
@@ -34,25 +35,33 @@ const (
 	maxKey  = 200 // characters
 )
 
+// several is the one parameter that may be given more than once.
+const several = "id"
+
 // parseQuery reads the query, which may have the parameters given, each once.
 func parseQuery(r *http.Request, allowed []string) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "bad-query", "the query cannot be read: %v", err)
 	}
-	for name, values := range query {
+	return query, known(query, "parameter", allowed)
+}
+
+// known refuses values that nobody asked for, and any that is given twice.
+func known(given url.Values, kind string, allowed []string) error {
+	for name, values := range given {
 		switch {
 		case !slices.Contains(allowed, name) && len(allowed) == 0:
-			return nil, wrong(name, "is no parameter here; there are none")
+			return wrong(name, "is no %s here; there are none", kind)
 		case !slices.Contains(allowed, name):
-			return nil, wrong(name, "is no parameter here; there are %s", strings.Join(allowed, ", "))
-		case len(values) > 1:
-			return nil, wrong(name, "is given %d times", len(values))
-		case !utf8.ValidString(values[0]):
-			return nil, wrong(name, "is not valid UTF-8")
+			return wrong(name, "is no %s here; there are %s", kind, strings.Join(allowed, ", "))
+		case len(values) > 1 && name != several:
+			return wrong(name, "is given %d times", len(values))
+		case slices.ContainsFunc(values, func(value string) bool { return !utf8.ValidString(value) }):
+			return wrong(name, "is not valid UTF-8")
 		}
 	}
-	return query, nil
+	return nil
 }
 
 // number reads a whole number, or returns the default where the parameter is missing.
@@ -71,41 +80,41 @@ func (c *call) number(name string, least, most, standard int) (int, error) {
 func (c *call) page() (int, error) { return c.number("limit", 1, maxPage, 50) }
 
 // before reads a cursor that is the id of the last row of a page, newest first.
-func (c *call) before() (int64, error) {
-	if c.query.Get("cursor") == "" {
+func (c *call) before() (int64, error) { return c.cursor("cursor") }
+
+func (c *call) cursor(name string) (int64, error) {
+	if c.query.Get(name) == "" {
 		return 0, nil
 	}
-	id, err := strconv.ParseInt(c.query.Get("cursor"), 10, 64)
+	id, err := strconv.ParseInt(c.query.Get(name), 10, 64)
 	if err != nil || id < 1 {
-		return 0, wrong("cursor", "%q is not the next of a page", c.query.Get("cursor"))
+		return 0, wrong(name, "%q is not the next of a page", c.query.Get(name))
 	}
 	return id, nil
 }
 
-// form is the body of every write.
+// form is the body of every write. All of it may be left out.
 type form struct {
 	Note string `json:"note"` // why; recorded with what is changed
 	Seen string `json:"seen"` // what the person saw: see hourbell.By
+	page pageForm
 }
 
-// by reads the body, and says who asks for a change and why. All of it may be left out.
+// by says who asks for a change and why.
 func (c *call) by() (hourbell.By, error) {
-	f, err := c.form()
-	if err != nil {
-		return hourbell.By{}, err
-	}
-	if utf8.RuneCountInString(f.Note) > maxNote {
+	if utf8.RuneCountInString(c.form.Note) > maxNote {
 		return hourbell.By{}, wrong("note", "is longer than %d characters", maxNote)
 	}
-	for _, r := range f.Note {
+	for _, r := range c.form.Note {
 		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
 			return hourbell.By{}, wrong("note", "has the control character %U", r)
 		}
 	}
-	return hourbell.By{Actor: c.actor, Note: f.Note, Seen: f.Seen}, nil
+	return hourbell.By{Actor: c.actor, Note: c.form.Note, Seen: c.form.Seen}, nil
 }
 
-func (c *call) form() (f form, err error) {
+// readForm reads the body, which is JSON, or what a page's form sends.
+func (c *call) readForm(page bool) (f form, err error) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -116,16 +125,20 @@ func (c *call) form() (f form, err error) {
 	case len(body) == 0:
 		return f, nil
 	}
-	if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); kind != "application/json" {
-		p := refuse(http.StatusUnsupportedMediaType, "unsupported-media-type", "the body is %q; send application/json, or no body", c.r.Header.Get("Content-Type"))
-		p.header = http.Header{"Accept": {"application/json"}}
+	want, read := "application/json", decode
+	if page {
+		want, read = "application/x-www-form-urlencoded", decodePage
+	}
+	if kind, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); kind != want {
+		p := refuse(http.StatusUnsupportedMediaType, "unsupported-media-type", "the body is %q; send %s, or no body", c.r.Header.Get("Content-Type"), want)
+		p.header = http.Header{"Accept": {want}}
 		return f, p
 	}
-	return f, decode(string(body), &f)
+	return f, read(string(body), &f)
 }
 
 // decode reads one JSON object, and nothing that it does not know.
-func decode(body string, into any) error {
+func decode(body string, into *form) error {
 	decoder := json.NewDecoder(strings.NewReader(body))
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
@@ -148,6 +161,9 @@ func decode(body string, into any) error {
 // key is the request's idempotency key, "" for none. It may stand in quotes, as the header's draft standard has it.
 func (c *call) key() (string, error) {
 	values := c.r.Header.Values("Idempotency-Key")
+	if c.form.page.key != "" {
+		values = append(values, c.form.page.key)
+	}
 	if len(values) == 0 {
 		return "", nil
 	}

@@ -53,13 +53,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*reply, error) {
-	found, parameters, err := h.find(r)
+	found, parameters, err := h.match(r)
 	if err != nil {
 		return nil, err
 	}
 	c := &call{w: w, r: r, parameters: parameters}
+	page := !strings.HasPrefix(found.path, "/api/")
 	action := Action{Verb: found.verb, Group: parameters["group"], Job: parameters["job"]}
-	if strings.HasPrefix(found.path, "/api/schedules/") {
+	if strings.Contains(found.path, "/schedules/{id}") {
 		action.ScheduleID = parameters["id"]
 	}
 	if c.actor, err = h.authorize(r, action); err != nil {
@@ -68,11 +69,16 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*reply, error) 
 	if c.query, err = parseQuery(r, found.query); err != nil {
 		return nil, err
 	}
+	if r.Method == http.MethodPost {
+		if c.form, err = c.readForm(page); err != nil {
+			return nil, err
+		}
+	}
 	return found.answer(c)
 }
 
-// find looks up the route of a request, and the parameters in its path.
-func (h *handler) find(r *http.Request) (route, map[string]string, error) {
+// match looks up the route of a request, and the parameters in its path.
+func (h *handler) match(r *http.Request) (route, map[string]string, error) {
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet

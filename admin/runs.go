@@ -83,16 +83,25 @@ func cut[Row any](list []Row, limit int, id func(Row) int64) ([]Row, string) {
 }
 
 func (h *handler) showRun(c *call) (*reply, error) {
-	id, err := strconv.ParseInt(c.parameters["id"], 10, 64)
-	if err != nil || id < 1 {
-		return nil, wrong("id", "%q is not the number of a run", c.parameters["id"])
-	}
-	runs, err := h.scheduler.Runs(c.r.Context(), hourbell.RunQuery{ID: id})
+	run, err := h.run(c)
 	if err != nil {
 		return nil, err
 	}
-	if len(runs) == 0 {
-		return nil, refuse(http.StatusNotFound, "unknown-run", "there is no run %d; runs are deleted when they have outlived their retention", id)
+	return ok(runWithArgsJSON{runOf(run), run.Args})
+}
+
+// run is the run that the path names.
+func (h *handler) run(c *call) (hourbell.JobRun, error) {
+	id, err := strconv.ParseInt(c.parameters["id"], 10, 64)
+	if err != nil || id < 1 {
+		return hourbell.JobRun{}, wrong("id", "%q is not the number of a run", c.parameters["id"])
 	}
-	return ok(runWithArgsJSON{runOf(runs[0]), runs[0].Args})
+	runs, err := h.scheduler.Runs(c.r.Context(), hourbell.RunQuery{ID: id})
+	if err != nil {
+		return hourbell.JobRun{}, err
+	}
+	if len(runs) == 0 {
+		return hourbell.JobRun{}, refuse(http.StatusNotFound, "unknown-run", "there is no run %d; runs are deleted when they have outlived their retention", id)
+	}
+	return runs[0], nil
 }

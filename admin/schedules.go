@@ -15,13 +15,11 @@ func (h *handler) listSchedules(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
-		Search: c.query.Get("search"), State: c.query.Get("state"), Sort: c.query.Get("sort"), After: c.query.Get("cursor"), Limit: limit,
-	})
+	page, err := h.find(c, limit)
 	if err != nil {
 		return nil, err
 	}
-	schedules, err := h.shown(c, page.Schedules, page.At)
+	schedules, err := h.shown(c, page.Schedules, page.At, recent)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +27,14 @@ func (h *handler) listSchedules(c *call) (*reply, error) {
 		Schedules []scheduleJSON `json:"schedules"`
 		Counts    countsJSON     `json:"counts"`
 		Next      string         `json:"next"`
-	}{schedules, countsJSON(page.Counts), page.Next})
+	}{each(schedules, func(s shown) scheduleJSON { return s.scheduleJSON }), countsJSON(page.Counts), page.Next})
+}
+
+// find reads the page of schedules that the query asks for.
+func (h *handler) find(c *call, limit int) (hourbell.SchedulePage, error) {
+	return h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
+		Search: c.query.Get("search"), State: c.query.Get("state"), Sort: c.query.Get("sort"), After: c.query.Get("cursor"), Limit: limit,
+	})
 }
 
 type countsJSON struct {
@@ -42,28 +47,28 @@ type countsJSON struct {
 }
 
 func (h *handler) showSchedule(c *call) (*reply, error) {
-	wire, err := h.one(c)
+	s, _, err := h.one(c, recent)
 	if err != nil {
 		return nil, err
 	}
-	return ok(wire)
+	return ok(s.scheduleJSON)
 }
 
 // one is the schedule that the path names, as it is now.
-func (h *handler) one(c *call) (scheduleJSON, error) {
+func (h *handler) one(c *call, outcomes int) (shown, time.Time, error) {
 	row, err := h.scheduler.Schedule(c.r.Context(), c.parameters["id"])
 	if err != nil {
-		return scheduleJSON{}, err
+		return shown{}, time.Time{}, err
 	}
 	at, err := h.scheduler.Now(c.r.Context())
 	if err != nil {
-		return scheduleJSON{}, err
+		return shown{}, time.Time{}, err
 	}
-	list, err := h.shown(c, []hourbell.Schedule{row}, at)
+	list, err := h.shown(c, []hourbell.Schedule{row}, at, outcomes)
 	if err != nil {
-		return scheduleJSON{}, err
+		return shown{}, time.Time{}, err
 	}
-	return list[0], nil
+	return list[0], at, nil
 }
 
 // change answers a write with the schedule as it is afterwards.
@@ -90,15 +95,23 @@ func (h *handler) unlock(c *call) (*reply, error) {
 	return h.change(c, func(id string, by hourbell.By) error { return h.scheduler.Unlock(c.r.Context(), id, by) })
 }
 
+// shown is a schedule with all that is shown of it.
+type shown struct {
+	scheduleJSON
+	row      hourbell.Schedule
+	outcomes []hourbell.Outcome // newest first
+	slots    *cron.Schedule     // nil where its expression or zone cannot be read
+}
+
 // shown are schedules with all that is shown of them, in a number of statements that does not grow with them.
-func (h *handler) shown(c *call, rows []hourbell.Schedule, at time.Time) ([]scheduleJSON, error) {
+func (h *handler) shown(c *call, rows []hourbell.Schedule, at time.Time, outcomesOfEach int) ([]shown, error) {
 	ids := make([]string, len(rows))
 	locked := false
 	for i, row := range rows {
 		ids[i] = row.ID
 		locked = locked || row.LockedBy != ""
 	}
-	outcomes, err := h.scheduler.Outcomes(c.r.Context(), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: recent})
+	outcomes, err := h.scheduler.Outcomes(c.r.Context(), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: outcomesOfEach})
 	if err != nil {
 		return nil, err
 	}
@@ -109,19 +122,18 @@ func (h *handler) shown(c *call, rows []hourbell.Schedule, at time.Time) ([]sche
 		}
 	}
 	calendars := calendars{}
-	return each(rows, func(row hourbell.Schedule) scheduleJSON {
+	return each(rows, func(row hourbell.Schedule) shown {
 		wire := scheduleOf(row, at)
 		wire.DeclaredHere = h.scheduler.Declares(row)
 		wire.Lock = lockOf(row, h.scheduler.LockExpiry(row, workers), at)
 		wire.LastRun = lastRunOf(row, outcomes[row.ID])
-		wire.Recent = each(outcomes[row.ID], outcomeOf)
+		wire.Recent = each(outcomes[row.ID][:min(recent, len(outcomes[row.ID]))], outcomeOf)
 		jobs, err := h.scheduler.JobsOf(row)
 		if err != nil {
 			wire.Problem = err.Error()
 		}
 		wire.Target.Jobs = each(jobs, func(j hourbell.Job) string { return j.Name })
-		wire.tell(row, at, calendars)
-		return wire
+		return shown{scheduleJSON: wire, row: row, outcomes: outcomes[row.ID], slots: wire.tell(row, at, calendars)}
 	}), nil
 }
 
@@ -148,24 +160,28 @@ func scheduleOf(row hourbell.Schedule, at time.Time) scheduleJSON {
 	return wire
 }
 
-// tell says the expression in words, and when a disabled schedule would run.
-func (wire *scheduleJSON) tell(row hourbell.Schedule, at time.Time, known calendars) {
+// tell says the expression in words, and when a disabled schedule would run. It returns the slots.
+func (wire *scheduleJSON) tell(row hourbell.Schedule, at time.Time, known calendars) *cron.Schedule {
 	slots, err := known.of(row.Cron, row.TimeZone)
 	if err != nil {
 		wire.Problem = err.Error()
-		return
+		return nil
 	}
 	wire.CronDescription, _ = cron.Describe(row.Cron) // it was parsed just now
-	if row.Enabled || !row.RemovedAt.IsZero() {
-		return
+	if !row.Enabled && row.RemovedAt.IsZero() {
+		if next, err := slots.Next(unsettled(row, at)); err == nil {
+			wire.WouldRunAt = instant{next}
+		}
 	}
-	from := at
+	return &slots
+}
+
+// unsettled is the instant after which a schedule's slots are still to come.
+func unsettled(row hourbell.Schedule, at time.Time) time.Time {
 	if row.SettledUntil.After(at) {
-		from = row.SettledUntil
+		return row.SettledUntil
 	}
-	if next, err := slots.Next(from); err == nil {
-		wire.WouldRunAt = instant{next}
-	}
+	return at
 }
 
 // calendars are expressions in zones, parsed once a request.

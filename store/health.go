@@ -21,6 +21,7 @@ SELECT {instant},
 	(SELECT count(*) FROM hourbell_workers WHERE ` + alive + `),
 	(SELECT {micros max(clock_skew)} FROM hourbell_workers WHERE ` + alive + `),
 	(SELECT {micros min(clock_skew)} FROM hourbell_workers WHERE ` + alive + `),
+	(SELECT max(last_tick_at) FROM hourbell_workers WHERE ` + alive + `),
 	(SELECT count(*) FROM hourbell_schedules WHERE ` + overdue + `),
 	(SELECT max(settled_until) FROM hourbell_schedules WHERE namespace = @namespace AND enabled AND removed_at IS NULL)`)
 
@@ -35,7 +36,7 @@ func (s *Store) Health(ctx context.Context, dead time.Duration) (h hourbell.Heal
 	var settled time.Time
 	v := values{"dead": dead.Microseconds()}
 	err = s.query(ctx, selectHealth, v, func(rows *sql.Rows) error {
-		return rows.Scan(toTime(&h.At), &h.Workers, toSpan(&ahead), toSpan(&behind), &h.Overdue, toTime(&settled))
+		return rows.Scan(toTime(&h.At), &h.Workers, toSpan(&ahead), toSpan(&behind), toTime(&h.NewestTick), &h.Overdue, toTime(&settled))
 	})
 	if err != nil {
 		return h, err

@@ -74,6 +74,20 @@ func TestHealthShowsTheLargestSkewOfTheLiving(t *testing.T) {
 		h := health(t, s)
 		require.Equal(t, 2, h.Workers)
 		require.Equal(t, 2500*time.Millisecond, h.MaxSkew)
+		require.Zero(t, h.NewestTick) // they have not claimed yet
+	})
+}
+
+func TestHealthSaysWhenTheLivingLastTicked(t *testing.T) {
+	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
+		ticked := func(id string, at time.Time) {
+			require.NoError(t, second(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", LastTickAt: at})))
+		}
+		ticked("dead", noon.Add(time.Hour))
+		c.Advance(dead + time.Microsecond)
+		ticked("a", noon.Add(time.Second))
+		ticked("b", noon)
+		require.Equal(t, noon.Add(time.Second), health(t, s).NewestTick)
 	})
 }
 

@@ -1,9 +1,12 @@
 package api_test
 
 import (
+	"compress/gzip"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -118,15 +121,16 @@ func TestAnUnchangedAnswerIsNotSentAgain(t *testing.T) {
 			if o.writes() {
 				continue
 			}
-			first := h.send(request{method: "GET", path: o.path})
+			plainly := map[string]string{"Accept-Encoding": "identity"}
+			first := h.send(request{method: "GET", path: o.path, header: plainly})
 			tag := first.Header.Get("ETag")
 			require.NotEmpty(t, tag, o.id)
 			require.Equal(t, "private, no-cache", first.Header.Get("Cache-Control"))
 			require.Equal(t, "nosniff", first.Header.Get("X-Content-Type-Options"))
-			head := h.send(request{method: "HEAD", path: o.path})
+			head := h.send(request{method: "HEAD", path: o.path, header: plainly})
 			require.Equal(t, []any{http.StatusOK, tag, first.Header.Get("Content-Length")}, []any{head.StatusCode, head.Header.Get("ETag"), head.Header.Get("Content-Length")})
 			for _, have := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
-				again := h.send(request{method: "GET", path: o.path, header: map[string]string{"If-None-Match": have}})
+				again := h.send(request{method: "GET", path: o.path, header: map[string]string{"If-None-Match": have, "Accept-Encoding": "identity"}})
 				require.Equal(t, http.StatusNotModified, again.StatusCode, "%s %s", o.id, have)
 				require.Equal(t, tag, again.Header.Get("ETag"))
 			}
@@ -138,5 +142,46 @@ func TestAnUnchangedAnswerIsNotSentAgain(t *testing.T) {
 		old := h.send(request{method: "GET", path: "/api/schedules"}).Header.Get("ETag")
 		h.post("/api/schedules/hourly/enable", "")
 		require.Equal(t, http.StatusOK, h.send(request{method: "GET", path: "/api/schedules", header: map[string]string{"If-None-Match": old}}).StatusCode)
+	})
+}
+
+// What is large is compressed for whoever understands that.
+func TestLargeAnswersAreCompressed(t *testing.T) {
+	eachHost(t, setup{Config: hourbell.Config{Definitions: many(50)}}, func(t *testing.T, h *host) {
+		get := func(path string, header ...string) answer {
+			sent, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+path, nil)
+			require.NoError(t, err)
+			sent.Header.Set("Accept-Encoding", header[0])
+			if len(header) > 1 {
+				sent.Header.Set("If-None-Match", header[1])
+			}
+			got, err := http.DefaultTransport.RoundTrip(sent)
+			require.NoError(t, err)
+			defer func() { _ = got.Body.Close() }()
+			body, err := io.ReadAll(got.Body)
+			require.NoError(t, err)
+			require.Equal(t, "Accept-Encoding", got.Header.Get("Vary"))
+			return answer{got, string(body)}
+		}
+		for _, path := range []string{"/api/schedules", "/"} {
+			whole := get(path, "identity")
+			require.Empty(t, whole.Header.Get("Content-Encoding"))
+			for _, accepted := range []string{"gzip", "br, GZIP;q=0.5", "gzip; q=1"} {
+				small := get(path, accepted)
+				require.Equal(t, "gzip", small.Header.Get("Content-Encoding"), accepted)
+				require.Less(t, 4*len(small.body), len(whole.body))
+				reader, err := gzip.NewReader(strings.NewReader(small.body))
+				require.NoError(t, err)
+				text, err := io.ReadAll(reader)
+				require.NoError(t, err)
+				require.Equal(t, whole.body, string(text))
+				require.Equal(t, "W/"+whole.Header.Get("ETag"), small.Header.Get("ETag"))
+				require.Equal(t, http.StatusNotModified, get(path, accepted, small.Header.Get("ETag")).StatusCode)
+			}
+			for _, refused := range []string{"", "gzip;q=0", "br", "gzipped"} {
+				require.Equal(t, whole.body, get(path, refused).body, refused)
+			}
+		}
+		require.Empty(t, get("/api/jobs", "gzip").Header.Get("Content-Encoding"), "it is small")
 	})
 }

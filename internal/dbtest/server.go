@@ -50,7 +50,7 @@ func need(t testing.TB) *server {
 	case os.Getenv(RequireEnv) == "1":
 		t.Fatalf("dbtest: %s=1, but there is no %s and there are %v; 'make setup' installs them", RequireEnv, URLEnv, err)
 	default:
-		shout("hourbell tests: " + skipped)
+		Shout("hourbell tests: " + skipped)
 		t.Skip(skipped)
 	}
 	return nil

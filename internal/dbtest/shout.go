@@ -12,9 +12,9 @@ import (
 // once: one line for each test process, however many tests it skips.
 var once sync.Once
 
-// shout makes a line seen although the tests pass. `go test ./...` keeps what
+// Shout makes a line seen although the tests pass. `go test ./...` keeps what
 // a passing package prints to itself, and from then on answers "(cached)".
-func shout(line string) {
+func Shout(line string) {
 	once.Do(func() {
 		forgetRun()
 		_, _ = fmt.Fprintln(os.Stderr, line) // seen with -v, with one package, and when a test fails

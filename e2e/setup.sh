@@ -1,0 +1,58 @@
+#!/bin/sh
+# setup.sh: installs what the tests of the admin page need and this machine
+# lacks: Chromium, and npm to fetch the accessibility checker.
+# With -check it installs nothing, and fails if something is missing.
+set -eu
+cd "$(dirname "$0")/page/testdata"
+
+as_root() {
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null 2>&1; then
+		sudo "$@"
+	else
+		echo "setup.sh: '$*' needs root, and there is no sudo" >&2
+		return 1
+	fi
+}
+
+have_browser() {
+	[ -n "${CHROMIUM:-}" ] && return
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do
+		command -v "$name" >/dev/null 2>&1 && return
+	done
+	return 1
+}
+
+# The version that package.json pins, whole.
+have_checker() {
+	[ -f node_modules/axe-core/axe.min.js ] && [ -f node_modules/.package-lock.json ] &&
+		[ ! package-lock.json -nt node_modules/.package-lock.json ]
+}
+
+install() {
+	if command -v apt-get >/dev/null 2>&1; then
+		as_root apt-get update -qq
+		as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+	elif command -v dnf >/dev/null 2>&1; then
+		as_root dnf install -y -q "$@"
+	elif command -v apk >/dev/null 2>&1; then
+		as_root apk add --quiet "$@"
+	elif command -v brew >/dev/null 2>&1; then
+		brew install --quiet "$@" # brew refuses root
+	else
+		echo "setup.sh: none of apt-get, dnf, apk and brew is here; install $* yourself." >&2
+		return 1
+	fi
+}
+
+if [ "${1:-}" = -check ]; then
+	have_browser && have_checker
+	exit
+fi
+
+have_browser || install chromium </dev/null
+if ! have_checker; then
+	command -v npm >/dev/null 2>&1 || install npm </dev/null
+	npm ci --silent --no-audit --no-fund </dev/null
+fi
