@@ -29,20 +29,21 @@ each = @failed=; for module in $(MODULES); do \
 WITHPG := .bin/withpg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test race cover bench fuzz demo lint fmt tidy-check vuln $(WITHPG) \
+.PHONY: help setup test race cover bench fuzz demo pictures lint fmt tidy-check vuln $(WITHPG) \
 	.formatted .vet .staticcheck .golangci .test .race .cover .bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(WITHPG) ## install a Postgres server if there is none (not where TEST_DATABASE_URL names one)
+setup: $(WITHPG) ## install what the tests lack: a Postgres server (unless TEST_DATABASE_URL names one), Chromium
 	@$(WITHPG) -check || { ./internal/dbtest/install.sh && $(WITHPG) -check; }
+	@./e2e/setup.sh -check || ./e2e/setup.sh
 
-test: setup ## run all tests of all modules, with Postgres
-	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
+test: setup ## run all tests of all modules, with Postgres and Chromium
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
 
 race: setup ## the same under the race detector, -short (needs a C compiler)
-	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
 
 cover: setup ## run the tests and say what they cover; details in .bin/cover.html
 	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .cover
@@ -60,6 +61,10 @@ fuzz: ## fuzz each target for FUZZTIME
 
 demo: ## run the demo
 	$(GO) run ./examples/demo
+
+pictures: ## take the pictures of the README anew
+	@./e2e/setup.sh -check || ./e2e/setup.sh
+	cd e2e && HOURBELL_REQUIRE_BROWSER=1 HOURBELL_PICTURES=1 $(GO) test -count=1 -run TestPicturesOfTheREADME ./page
 
 lint: .formatted .vet .staticcheck .golangci ## formatting, vet, staticcheck; golangci-lint too where it is installed
 

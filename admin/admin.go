@@ -13,7 +13,8 @@ import (
 type Config struct {
 	// Authorize is asked before each action and names who acts; that is recorded with what was changed. An error refuses
 	// the action: with status 401 where it wraps [ErrUnauthenticated], with 403 otherwise. Its text is shown to whoever
-	// asked. It has no default: a host that guards the handler by other means says so with [AllowAll].
+	// asked. The page also asks it about what it could offer to do, with a GET request. It has no default: a host that
+	// guards the handler by other means says so with [AllowAll].
 	Authorize func(r *http.Request, action Action) (actor string, err error)
 	// ReadOnly refuses every action that changes something. Defaults to false.
 	ReadOnly bool
@@ -56,7 +57,7 @@ var ErrUnauthenticated = errors.New("nobody is logged in")
 // with a middleware of their own.
 func AllowAll(*http.Request, Action) (actor string, err error) { return "anonymous", nil }
 
-// handler is the API of one scheduler.
+// handler is the API and the page of one scheduler.
 type handler struct {
 	scheduler *hourbell.Scheduler
 	cfg       Config

@@ -38,9 +38,10 @@ func parsePages(names ...string) map[string]*template.Template {
 // pageRoutes are the pages, and what their forms call. Each of them works without a script: the forms that ask before
 // they do something are pages of their own, which the script shows as dialogs.
 func (h *handler) pageRoutes() []route {
+	list := []string{"search", "state", "sort", "cursor"}
 	return []route{
-		{"GET", "", View, nil, h.withSlash},
-		{"GET", "/", View, []string{"search", "state", "sort", "cursor"}, h.schedulesPage},
+		{"GET", "", View, list, h.withSlash},
+		{"GET", "/", View, list, h.schedulesPage},
 		{"GET", "/schedules/{id}", View, []string{"status", "trigger", "job", "cursor", "events"}, h.schedulePage},
 		{"POST", "/schedules/{id}/enable", Enable, nil, h.enableAndReturn},
 		{"GET", "/schedules/{id}/disable", View, nil, h.confirmChange(Disable)},

@@ -204,9 +204,14 @@ func pastBands(past []hourbell.Outcome, at time.Time, zone *time.Location) []ban
 func comingBands(s shown, at time.Time, zone *time.Location) []band {
 	var bands []band
 	var from time.Time
+	settled := unsettled(s.row, at)
 	for begin := at; ; begin = begin.Add(cell) {
-		next, err := s.slots.Next(begin)
-		some := err == nil && !next.After(begin.Add(cell)) && begin.Before(at.Add(reach))
+		after := begin.Add(-1)
+		if after.Before(settled) {
+			after = settled
+		}
+		next, err := s.slots.Next(after)
+		some := err == nil && next.Before(begin.Add(cell)) && begin.Before(at.Add(reach))
 		switch {
 		case some && from.IsZero():
 			from = begin

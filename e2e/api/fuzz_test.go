@@ -52,11 +52,12 @@ func FuzzQuery(f *testing.F) {
 	h := newHostile(f)
 	paths := []string{
 		"/api/schedules", "/api/runs", "/api/schedules/hourly/events", "/api/schedules/hourly/runs", "/api/schedules/hourly/upcoming",
-		"/api/preview", "/api/health", "/api/workers",
+		"/api/preview", "/api/health", "/api/workers", "/", "/schedules/hourly", "/runs", "/enqueue", "/disable", "/static/page.css",
 	}
 	for i, query := range []string{
 		"search=a%00b&limit=3&cursor=bmFtZQpi", "status=FAILED&cursor=17&limit=2", "kind=SKIPPED", "group=%27%20OR%201%3D1--", "n=7",
-		"cron=*/5+1-3+L+*+MON%232&timeZone=Europe/Berlin&n=3", "fleet=1", "", "sort=nextRunAt&cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5CmE", "a;b", "=", "search=%ff",
+		"cron=*/5+1-3+L+*+MON%232&timeZone=Europe/Berlin&n=3", "fleet=1", "", "sort=nextRunAt&cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5CmE", "a;b", "=", "search=%ff", "id=hourly&id=nightly",
+		"events=3&cursor=9&status=QUEUED", "v=x",
 	} {
 		f.Add(i, query)
 	}
@@ -77,6 +78,8 @@ func FuzzPath(f *testing.F) {
 			"GET /api/schedules/*", "GET /api/schedules/*/runs", "GET /api/schedules/*/events", "GET /api/schedules/*/upcoming", "GET /api/runs/*",
 			"POST /api/schedules/*/enable", "POST /api/schedules/*/disable", "POST /api/schedules/*/run", "POST /api/schedules/*/unlock",
 			"POST /api/enqueue/groups/*", "POST /api/enqueue/jobs/*", "GET /*", "GET /api/*",
+			"GET /schedules/*", "GET /schedules/*/run", "GET /schedules/*/unlock", "GET /runs/*", "GET /enqueue/groups/*", "GET /enqueue/jobs/*", "GET /static/*",
+			"POST /schedules/*/enable", "POST /schedules/*/run", "POST /enqueue/jobs/*",
 		}
 		method, path, _ := strings.Cut(routes[uint(route)%uint(len(routes))], " ")
 		r := httptest.NewRequest(method, "/", nil)
@@ -93,9 +96,14 @@ func FuzzBody(f *testing.F) {
 		f.Add("hourly/enable", body, "application/json", "key")
 	}
 	f.Add("hourly/run", "note=x", "text/plain; charset=\"", "\"\"")
+	f.Add("../../schedules/hourly/enable", "note=x&seen=&back=%3Fa%3Db%0d%0aX:y", "application/x-www-form-urlencoded", "")
+	f.Add("../../disable", "id=hourly&id=hourly&id=%00&note=%ff", "application/x-www-form-urlencoded", "")
 	f.Fuzz(func(t *testing.T, path, body, contentType, key string) {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		r.URL.Path, r.URL.RawPath = "/api/schedules/"+path, ""
+		if page, isPage := strings.CutPrefix(path, "../.."); isPage {
+			r.URL.Path = page
+		}
 		r.Header["Content-Type"] = []string{contentType}
 		r.Header["Idempotency-Key"] = []string{key}
 		h.send(t, r)

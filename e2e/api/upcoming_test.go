@@ -87,6 +87,8 @@ func TestStatementsOfAListDoNotGrowWithTheSchedules(t *testing.T) {
 				sent := watched.during(func() { require.NotEmpty(t, items(seen.get("/api/schedules?"+query), "schedules")) })
 				counts[h.db.Dialect] = append(counts[h.db.Dialect], sent)
 			}
+			page := watched.during(func() { seen.read("/?sort=nextRunAt&state=ENABLED") })
+			require.Equal(t, 5, page, "the same, and the health")
 		})
 	}
 	for database, list := range counts {

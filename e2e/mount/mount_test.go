@@ -3,12 +3,14 @@ package mount_test
 
 import (
 	"encoding/json"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -157,6 +159,76 @@ func TestTheHandlerWorksWhereverItIsMounted(t *testing.T) {
 			require.Equal(t, http.StatusMethodNotAllowed, status)
 			require.Equal(t, "method-not-allowed", problem["code"])
 		})
+	}
+}
+
+// The page's links hold wherever it is mounted: relative ones, which also survive a proxy that rewrites the path.
+func TestThePageWorksWhereverItIsMounted(t *testing.T) {
+	for _, m := range mounts {
+		t.Run(m.name, func(t *testing.T) {
+			server := httptest.NewServer(m.mount(t, host(t)))
+			defer server.Close()
+			// follow asks for what a page links to, as a browser resolves it.
+			follow := func(from, link string) (location, text string) {
+				at, err := url.Parse(from)
+				require.NoError(t, err)
+				at, err = at.Parse(html.UnescapeString(link))
+				require.NoError(t, err)
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at.String(), nil)
+				require.NoError(t, err)
+				request.Header.Set("Accept", "text/html,*/*")
+				answer, err := http.DefaultClient.Do(request)
+				require.NoError(t, err)
+				defer func() { _ = answer.Body.Close() }()
+				body, err := io.ReadAll(answer.Body)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusOK, answer.StatusCode, "%s from %s", link, from)
+				return answer.Request.URL.String(), string(body)
+			}
+			links := regexp.MustCompile(`(?:href|src|action|formaction)="([^"#]+)"`)
+			todo, seen := []string{server.URL + m.at + "/"}, map[string]bool{}
+			for len(todo) > 0 {
+				at, page := follow(todo[0], "")
+				todo = todo[1:]
+				for _, link := range links.FindAllStringSubmatch(page, -1) {
+					if strings.HasSuffix(link[1], "/enable") { // a form that posts
+						continue
+					}
+					if strings.HasSuffix(link[1], "able") { // of those selected
+						link[1] += "?id=feed"
+					}
+					location, _ := follow(at, link[1])
+					if !seen[location] && !strings.Contains(location, "?") {
+						todo = append(todo, location)
+					}
+					seen[location] = true
+				}
+			}
+			for _, path := range []string{"/schedules/shop%2Ffeed.prices:v2", "/schedules/shop%2Ffeed.prices:v2/run", "/runs", "/enqueue/groups/feed"} {
+				require.True(t, seen[server.URL+m.at+path], "%s is linked: %v", path, seen)
+			}
+			for location := range seen {
+				require.True(t, strings.HasPrefix(location, server.URL+m.at+"/"), location)
+			}
+		})
+	}
+}
+
+// Whoever leaves out the slash after the prefix comes to the page all the same, where the host lets the request through.
+func TestTheMountPointItself(t *testing.T) {
+	for name, serve := range map[string]http.Handler{
+		"net/http": mux(host(t)),
+		"a host that does not redirect": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.StripPrefix(prefix, host(t)).ServeHTTP(w, r)
+		}),
+	} {
+		server := httptest.NewServer(serve)
+		answer, err := http.Get(server.URL + prefix + "?search=e")
+		require.NoError(t, err, name)
+		require.NoError(t, answer.Body.Close())
+		require.Equal(t, http.StatusOK, answer.StatusCode, name)
+		require.Equal(t, server.URL+prefix+"/?search=e", answer.Request.URL.String(), name)
+		server.Close()
 	}
 }
 

@@ -2,10 +2,13 @@ package page_test
 
 import (
 	"fmt"
+	"image/png"
 	"io"
 	"net/http"
+	"os"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell"
@@ -107,5 +110,33 @@ func BenchmarkListPage(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// The README shows the page as it is, light and dark. HOURBELL_PICTURES=1 takes the pictures anew.
+func TestPicturesOfTheREADME(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	h := lived(t, dbtest.SQLite(t), setup{})
+	tb := h.tab(t)
+	tb.size(1440, 1000)
+	for _, colours := range []string{"light", "dark"} {
+		if colours == "dark" {
+			tb.dark()
+		}
+		name := "docs/page-" + colours + ".png"
+		require.Contains(t, string(readme), name)
+		if os.Getenv("HOURBELL_PICTURES") == "1" {
+			tb.visit("/")
+			picture, err := chromedp.Run(tb.ctx, chromedp.CaptureScreenshot())
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile("../../"+name, picture, 0o644))
+		}
+		file, err := os.Open("../../" + name)
+		require.NoError(t, err)
+		shape, err := png.DecodeConfig(file)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		require.Equal(t, []int{1440, 1000}, []int{shape.Width, shape.Height})
 	}
 }

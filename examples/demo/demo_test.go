@@ -78,7 +78,7 @@ func TestDemoAnswersTheCallsOfTheREADME(t *testing.T) {
 		t.Skip("there is no curl here")
 	}
 	demo := start(t, "demo", t.TempDir(), "")
-	demo.prints(t, "the schedules, over HTTP")
+	demo.prints(t, "the admin page")
 	url := regexp.MustCompile(`url=http://(\S+?)/`).FindStringSubmatch(demo.stdout.String())[1]
 	demo.prints(t, "hourbell: running")
 

@@ -14,7 +14,7 @@ import (
 	"github.com/hourbell/hourbell/admin"
 )
 
-// Where the API is: on this machine alone, unless ADDR says otherwise.
+// Where the admin page is: on this machine alone, unless ADDR says otherwise.
 const (
 	standardAddress = "127.0.0.1:8080"
 	prefix          = "/admin/schedules"
@@ -38,7 +38,7 @@ func listen(ctx context.Context) (net.Listener, error) {
 	return listener, err
 }
 
-// newServer serves the API. A backend has a router, and mounts the handler there.
+// newServer serves the admin page and its API. A backend has a router, and mounts the handler there.
 func newServer(scheduler *hourbell.Scheduler, log *slog.Logger) (*http.Server, error) {
 	// Whoever reaches the demo may do everything. A backend asks its own users' rights here.
 	handler, err := admin.New(scheduler, admin.Config{Authorize: admin.AllowAll, Logger: log})
@@ -60,7 +60,7 @@ func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener, 
 		defer cancel()
 		_ = server.Shutdown(last) // who is still reading then is cut off
 	}()
-	log.Info("the schedules, over HTTP", "url", "http://"+listener.Addr().String()+prefix+"/api/schedules")
+	log.Info("the admin page", "url", "http://"+listener.Addr().String()+prefix+"/")
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		log.Error("HTTP server ended", "error", err)
 		return

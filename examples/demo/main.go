@@ -8,7 +8,7 @@
 //	go run ./examples/demo -enable feed-refresh   # let it fire
 //
 // With DATABASE_URL=postgres://user:password@host:5432/database it keeps its tables there. Start it twice on one
-// database and the two share the work. ADDR is the address of its API, 127.0.0.1:8080 by default; the log names the URL.
+// database and the two share the work. ADDR is the address of its admin page, 127.0.0.1:8080 by default; the log names the URL.
 package main
 
 import (

@@ -1,0 +1,128 @@
+package page_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// post sends a form as a page does, and follows nothing.
+func (h *host) post(path, body string, header map[string]string) (status int, location, text string) {
+	h.Helper()
+	request, err := http.NewRequestWithContext(h.Context(), http.MethodPost, h.url+path, strings.NewReader(body))
+	require.NoError(h, err)
+	request.Header.Set("Accept", "text/html")
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for name, value := range header {
+		request.Header.Set(name, value)
+	}
+	answer, err := http.DefaultTransport.RoundTrip(request)
+	require.NoError(h, err)
+	defer func() { _ = answer.Body.Close() }()
+	page, err := io.ReadAll(answer.Body)
+	require.NoError(h, err)
+	return answer.StatusCode, answer.Header.Get("Location"), string(page)
+}
+
+// What a form may not send is refused with the name of what was wrong, and nothing is written.
+func TestFormsRefuseWhatTheyDoNotKnow(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		h := newHost(t, db, setup{})
+		const enable = "/schedules/feed-refresh/enable"
+		for _, c := range []struct {
+			path, body  string
+			contentType string
+			status      int
+			part        string
+		}{
+			{enable, `{"note": "x"}`, "application/json", 415, "application/x-www-form-urlencoded"},
+			{enable, "colour=red", "", 400, "colour"},
+			{enable, "note=a&note=b", "", 400, "note is given 2 times"},
+			{enable, "note=%zz", "", 400, "cannot be read"},
+			{enable, "note=%ff", "", 400, "note is not valid UTF-8"},
+			{enable, "note=" + strings.Repeat("x", 2001), "", 400, "note is longer than 2000 characters"},
+			{enable, "note=a%07b", "", 400, "control character"},
+			{enable, "note=" + strings.Repeat("x", 70_000), "", 413, "larger than 65536 bytes"},
+			{enable, "seen=another", "", 409, "Somebody changed it meanwhile"},
+			{"/schedules/nope/enable", "", "", 404, "unknown schedule"},
+			{"/schedules/feed-refresh/run", "key=" + strings.Repeat("k", 201), "", 400, "longer than 200 characters"},
+			{"/schedules/feed-refresh/run", "key=%00", "", 400, "cannot be printed"},
+			{"/enqueue/groups/nope", "", "", 404, "this process declares"},
+			{"/enqueue/jobs/nope", "", "", 404, "this process declares"},
+			{"/enable", "", "", 400, "select schedules in the list first"},
+			{"/disable", manyIDs(201), "", 400, "at most 200 schedules are changed together"},
+			{"/runs", "", "", 405, "GET or HEAD"},
+			{"/nope", "", "", 404, "there is nothing at"},
+		} {
+			header := map[string]string{}
+			if c.contentType != "" {
+				header["Content-Type"] = c.contentType
+			}
+			status, _, page := h.post(c.path, c.body, header)
+			require.Equal(t, c.status, status, "%s %.40s", c.path, c.body)
+			require.Contains(t, page, c.part, "%s %.40s", c.path, c.body)
+			require.Contains(t, page, "<!doctype html>")
+		}
+		require.False(t, h.schedule("feed-refresh").Enabled)
+		require.Empty(t, h.runs(hourbell.RunQuery{}))
+	})
+}
+
+func manyIDs(n int) string {
+	var ids strings.Builder
+	for i := range n {
+		fmt.Fprintf(&ids, "id=%d&", i)
+	}
+	return strings.TrimSuffix(ids.String(), "&")
+}
+
+// A form leads back to where it was, and nowhere else.
+func TestAFormLeadsBackAndNowhereElse(t *testing.T) {
+	h := plain(t)
+	for back, want := range map[string]string{
+		"":                         "../../schedules/feed-refresh",
+		"schedules":                "../../schedules/feed-refresh",
+		"https://evil.example":     "../../schedules/feed-refresh",
+		"//evil.example":           "../../schedules/feed-refresh",
+		"?":                        "../../?",
+		"?search=a+b&sort=name":    "../../?search=a+b&sort=name",
+		"?x=\r\nSet-Cookie: a=b":   "../../?x=%0D%0ASet-Cookie%3A+a%3Db",
+		"?%zz":                     "../../?",
+		"?//evil.example/?#../../": "../../?%2F%2Fevil.example%2F%3F%23..%2F..%2F=",
+	} {
+		status, location, _ := h.post("/schedules/feed-refresh/enable", url.Values{"back": {back}}.Encode(), nil)
+		require.Equal(t, http.StatusSeeOther, status)
+		require.Equal(t, want, location, back)
+	}
+	status, location, _ := h.post("/schedules/shop%2Fledger.v2:a/enable", "", nil)
+	require.Equal(t, []any{http.StatusSeeOther, "../../schedules/shop%2Fledger.v2:a"}, []any{status, location})
+}
+
+// The same form sent twice, as by a double click without a script, enqueues once.
+func TestAFormSentTwiceEnqueuesOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		h := newHost(t, db, setup{})
+		for _, path := range []string{"/schedules/feed-refresh/run", "/enqueue/all", "/enqueue/groups/matching", "/enqueue/jobs/export-ledger"} {
+			before := len(h.runs(hourbell.RunQuery{}))
+			key := "key=" + url.QueryEscape(path)
+			status, _, _ := h.post(path, key, nil)
+			require.Equal(t, http.StatusOK, status)
+			once := len(h.runs(hourbell.RunQuery{}))
+			require.Greater(t, once, before)
+			_, _, page := h.post(path, key, nil)
+			require.Contains(t, page, "Nothing was enqueued twice")
+			require.Len(t, h.runs(hourbell.RunQuery{}), once)
+		}
+		status, _, page := h.post("/enqueue/jobs/import-prices", "key=%2Fenqueue%2Fall", nil)
+		require.Equal(t, http.StatusUnprocessableEntity, status)
+		require.Contains(t, page, "used before for another target")
+	})
+}
