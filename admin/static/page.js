@@ -120,16 +120,27 @@
 	}
 
 	// --- Talking to the server.
-	const parse = (text) => new DOMParser().parseFromString(text, "text/html");
+	const stranger = "the answer is not from here; are you still logged in?"; // a guard of the host's has answered
+	const reason = (error) => (error instanceof TypeError ? "the server cannot be reached" : error.message);
 	async function ask(url, options = {}) {
-		const answer = await fetch(url, { credentials: "same-origin", ...options, headers: { Accept: "text/html", ...options.headers } });
-		return { answer, page: parse(await answer.text()) };
+		const answer = await fetch(url, { ...options, headers: { Accept: "text/html" } });
+		const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+		if (!page.getElementById("dialog")) throw new Error(stranger);
+		return { answer, page };
 	}
 
+	async function json(answer) {
+		if (!answer.headers.get("Content-Type")?.includes("json")) throw new Error(stranger);
+		return answer.json();
+	}
+
+	let turn = 0; // an answer is shown only if nothing was asked since
 	let pending = null; // a page whose rows are in another order, for when the pointer has left them
 	async function refresh({ moveRows = false } = {}) {
+		const own = ++turn;
 		const { answer, page } = await ask(location.href);
-		if (!answer.ok) throw new Error(page.querySelector("main .error")?.textContent || `status ${answer.status}`);
+		if (!answer.ok) throw new Error(page.querySelector("main .error").textContent);
+		if (own !== turn) return;
 		const table = document.querySelector("tbody:hover");
 		if (table && !moveRows && rowsOf(page) !== rowsOf(document)) {
 			pending = page;
@@ -148,19 +159,19 @@
 
 	const tags = new Map(); // of what was answered last, by URL
 	async function changed(url) {
-		const answer = await fetch(url, { credentials: "same-origin", cache: "no-store", headers: tags.has(url) ? { "If-None-Match": tags.get(url) } : {} });
+		const answer = await fetch(url, { cache: "no-store", headers: tags.has(url) ? { "If-None-Match": tags.get(url) } : {} });
 		if (answer.status === 304) return false;
-		if (!answer.ok && answer.status !== 503) throw new Error(`status ${answer.status}`);
+		if (!answer.ok) throw new Error((await json(answer)).detail);
+		await json(answer);
 		tags.set(url, answer.headers.get("ETag"));
-		if (!answer.ok) throw new Error((await answer.json()).detail || "the database did not answer");
 		return true;
 	}
 
 	let health = "";
 	async function healthChanged() {
-		const answer = await fetch(document.body.dataset.health, { credentials: "same-origin", cache: "no-store" });
-		const { fleet, problems } = await answer.json();
-		if (!fleet) throw new Error(problems?.[0]?.detail || `status ${answer.status}`);
+		const answer = await fetch(document.body.dataset.health, { cache: "no-store" });
+		const { fleet, problems, detail } = await json(answer);
+		if (!fleet) throw new Error(detail || problems.at(-1).detail);
 		const time = document.querySelector("#health time[data-rel]");
 		if (time && fleet.newestTickAt) time.dateTime = fleet.newestTickAt;
 		const before = health;
@@ -171,8 +182,10 @@
 	const paused = () => document.hidden || dialog.open || document.activeElement?.closest("tbody tr");
 	let good = performance.now(); // when the server answered last
 	let trouble = "";
+	let polling = false;
 	async function poll() {
-		if (paused() || !document.body.dataset.at) return;
+		if (polling || paused() || !document.body.dataset.at) return;
+		polling = true;
 		try {
 			const urls = document.body.dataset.poll.split(" ").filter(Boolean);
 			const answers = await Promise.all([...urls.map(changed), healthChanged()]);
@@ -180,8 +193,9 @@
 			good = performance.now();
 			trouble = "";
 		} catch (error) {
-			trouble = error instanceof TypeError ? "the server cannot be reached" : error.message;
+			trouble = reason(error);
 		}
+		polling = false;
 		tellTrouble();
 	}
 
@@ -196,7 +210,7 @@
 	// --- Dialogs: the pages that ask first, shown on top of the one they were asked from.
 	function showDialog(page, base) {
 		const section = page.querySelector("[data-ask]");
-		if (!section) return false;
+		if (!section) return false; // it leads back to a page
 		for (const form of find("form", section)) form.action = new URL(form.getAttribute("action"), base);
 		for (const link of find("a", section)) link.href = new URL(link.getAttribute("href"), base);
 		dialog.replaceChildren(section);
@@ -206,7 +220,7 @@
 	}
 
 	function tellFailure(form, error) {
-		const text = `That did not get through: ${error.message}. Nothing is known of whether it was done; to ask again is safe.`;
+		const text = `That did not get through (${reason(error)}). Whether it was done is not known; to ask again is safe.`;
 		let alert = form.querySelector("[role=alert]");
 		if (!alert) {
 			alert = document.createElement("p");
@@ -215,6 +229,12 @@
 			form.prepend(alert);
 		}
 		alert.textContent = text;
+	}
+
+	// What a switch does is heard, too; a dialog says it by itself.
+	function tellDone(button) {
+		const name = button?.querySelector(".vh")?.textContent;
+		if (name && !dialog.open) said.textContent = `${name} is ${button.getAttribute("aria-checked") === "true" ? "enabled" : "disabled"}.`;
 	}
 
 	let busy = false;
@@ -227,21 +247,18 @@
 			if (form.method !== "post") {
 				action.search = fields;
 				const { answer, page } = await ask(action);
-				if (!showDialog(page, answer.url)) location.assign(action);
+				showDialog(page, answer.url);
 				return;
 			}
 			const { answer, page } = await ask(action, { method: "POST", body: fields });
-			const shown = showDialog(page, answer.url);
-			if (!shown) {
-				if (dialog.open) dialog.close();
-				said.textContent = "Done.";
-			}
+			if (!showDialog(page, answer.url) && dialog.open) dialog.close();
 			await refresh({ moveRows: true });
 			tags.clear();
+			tellDone(button);
 		} catch (error) {
 			if (form.closest("dialog")) tellFailure(form, error);
 			else {
-				trouble = error instanceof TypeError ? "the server cannot be reached" : error.message;
+				trouble = reason(error);
 				tellTrouble();
 			}
 		} finally {
@@ -251,10 +268,9 @@
 
 	document.addEventListener("submit", (event) => {
 		const form = event.target;
-		const asks = form.hasAttribute("data-dialog");
-		if (!asks && form.method !== "post") return;
+		if (!form.hasAttribute("data-dialog") && form.method !== "post") return;
 		event.preventDefault();
-		if (event.submitter?.getAttribute("aria-disabled") !== "true") submit(form, event.submitter);
+		submit(form, event.submitter);
 	});
 	document.addEventListener("click", (event) => {
 		if (dialog.open && event.target.closest("dialog [data-close]")) {
@@ -275,9 +291,10 @@
 		typing = setTimeout(async () => {
 			const url = new URL(search.form.getAttribute("action"), location.href);
 			for (const [name, value] of new FormData(search.form)) if (value) url.searchParams.set(name, value);
+			const own = ++turn;
 			try {
 				const { answer, page } = await ask(url);
-				if (!answer.ok || url.searchParams.get("search") !== (search.value || null)) return;
+				if (!answer.ok || own !== turn) return;
 				history.replaceState(null, "", url);
 				show(page);
 			} catch {

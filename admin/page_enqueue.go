@@ -3,43 +3,10 @@ package admin
 import (
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/hourbell/hourbell"
 )
-
-// runPage shows one run.
-func (h *handler) runPage(c *call) (*reply, error) {
-	run, err := h.run(c)
-	if err != nil {
-		return nil, err
-	}
-	at, err := h.scheduler.Now(c.r.Context())
-	if err != nil {
-		return nil, err
-	}
-	v := runViewOf(run, at, time.UTC)
-	v.Args = argsWords(run.Args)
-	return h.show(c, "run", "Run "+number(run.ID)+": "+run.Job, "runs", v, "api/runs/"+number(run.ID))
-}
-
-func runViewOf(r hourbell.JobRun, at time.Time, zone *time.Location) runView {
-	v := runView{
-		runJSON: runOf(r), Queued: moment{r.QueuedAt, at}, Started: moment{r.StartedAt, at}, Finished: moment{r.FinishedAt, at},
-		Late: lateWords(lateness(r.ScheduledFor, r.QueuedAt)),
-	}
-	if !r.ScheduledFor.IsZero() {
-		v.SlotFace = clockFace(r.ScheduledFor, zone, at)
-	}
-	if !r.StartedAt.IsZero() && !r.FinishedAt.IsZero() {
-		v.Took = span(r.FinishedAt.Sub(r.StartedAt))
-	}
-	return v
-}
-
-func number(id int64) string { return strconv.FormatInt(id, 10) }
 
 // enqueueView is what can be enqueued without a schedule.
 type enqueueView struct {
