@@ -43,6 +43,9 @@ func (b *backend) identified(next http.Handler) http.Handler {
 				r = r.WithContext(context.WithValue(r.Context(), userKey{}, u))
 			}
 		}
+		if currentUser(r) == nil {
+			w.Header().Set("WWW-Authenticate", `Basic realm="backend"`) // a browser asks its user, where the answer is a 401
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -52,7 +55,6 @@ func admins(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch u := currentUser(r); {
 		case u == nil:
-			w.Header().Set("WWW-Authenticate", `Basic realm="backend"`)
 			http.Error(w, "log in", http.StatusUnauthorized)
 		case !u.admin:
 			http.Error(w, u.name+" may not do this", http.StatusForbidden)

@@ -147,6 +147,8 @@ func TestUsersDoWhatTheyMay(t *testing.T) {
 		require.Contains(t, s.call(http.StatusForbidden, bob, "POST", remind+"/enable", ""), "bob may look at schedules, and not change them")
 		s.call(http.StatusForbidden, bob, "POST", "/orders", "")
 
+		require.Contains(t, s.call(http.StatusOK, bob, "GET", "/admin/schedules/", ""), "bob may look at schedules, and not change them")
+		require.NotContains(t, s.call(http.StatusOK, ada, "GET", "/admin/schedules/", ""), "not change them")
 		require.Contains(t, s.call(http.StatusOK, ada, "POST", remind+"/enable", ""), `"enabled":true`)
 		require.Contains(t, s.call(http.StatusOK, bob, "GET", remind+"/events?kind=ENABLED", ""), `"actor":"ada"`)
 	})

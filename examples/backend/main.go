@@ -4,7 +4,8 @@
 //
 //	go run ./examples/backend     # on SQLite, in ./backend.db; DATABASE_URL=postgres://… for Postgres
 //
-// It prints the passwords of its two users: ada runs the shop, bob may look. Then, from another terminal:
+// It prints the passwords of its two users: ada runs the shop, bob may look. The schedules are on the page at
+// http://localhost:8081/admin/schedules/. From another terminal:
 //
 //	curl -u ada:PASSWORD localhost:8081/orders -d '{"customer": 1, "amount": 120}'          # enqueues its invoice
 //	curl -u ada:PASSWORD localhost:8081/invoices                                            # which the worker has written

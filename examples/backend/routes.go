@@ -28,7 +28,7 @@ func (b *backend) routes() (http.Handler, error) {
 	mux.HandleFunc("POST /orders", admins(b.placeOrder))
 	mux.HandleFunc("GET /invoices", admins(b.listInvoices))
 
-	// hourbell: its API, behind the backend's own users.
+	// hourbell: its page and API, behind the backend's own users.
 	schedules, err := admin.New(b.scheduler, admin.Config{Authorize: mayDo, Logger: b.log})
 	if err != nil {
 		return nil, err
