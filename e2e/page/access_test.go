@@ -30,6 +30,7 @@ func (tb *tab) focusOn(id string) {
 
 // Everything works from the keyboard.
 func TestKeyboardOnly(t *testing.T) {
+	t.Parallel()
 	h := lived(t, dbtest.SQLite(t), setup{})
 	tb := h.open(t, "/")
 	tb.keys(kb.Tab)
@@ -66,6 +67,7 @@ func TestKeyboardOnly(t *testing.T) {
 
 // The timeline is one stop for the Tab key; arrows go from mark to mark, and each says its slot and outcome.
 func TestTheTimelineByKeyboard(t *testing.T) {
+	t.Parallel()
 	h := lived(t, dbtest.SQLite(t), setup{})
 	tb := h.open(t, "/")
 	require.Equal(t, 1, js[int](tb, `document.querySelectorAll('.timeline [role=img][tabindex="0"]').length`))
@@ -102,6 +104,10 @@ func longNames() setup {
 
 // The pages can be used from 360 to 2,560 pixels, whatever people declare.
 func TestEveryWidth(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it is long, and has no race")
+	}
 	h := lived(t, dbtest.SQLite(t), setup{})
 	talker := newHost(t, dbtest.SQLite(t), longNames())
 	talker.enable("all")
@@ -125,6 +131,7 @@ func TestEveryWidth(t *testing.T) {
 
 // What one touches is large enough to be hit.
 func TestTargetsAreLarge(t *testing.T) {
+	t.Parallel()
 	h := lived(t, dbtest.SQLite(t), setup{})
 	tb := h.tab(t)
 	tb.size(360, 800)
@@ -137,6 +144,7 @@ func TestTargetsAreLarge(t *testing.T) {
 }
 
 func TestDark(t *testing.T) {
+	t.Parallel()
 	h := lived(t, dbtest.SQLite(t), setup{})
 	tb := h.tab(t)
 	tb.dark()
@@ -152,6 +160,7 @@ func TestDark(t *testing.T) {
 
 // Without a script all the same can be done, with plain forms.
 func TestWithoutJavaScript(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		tb := h.tab(t)
@@ -200,6 +209,7 @@ func TestWithoutJavaScript(t *testing.T) {
 
 // Text from definitions, notes, errors and whoever acts is hostile until it is escaped.
 func TestHostileText(t *testing.T) {
+	t.Parallel()
 	const hostile = `"><script>hacked=1</script><img src=x onerror=hacked=1>'{{.}}</textarea></title>&lt;`
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := setup{Config: hourbell.Config{
@@ -243,6 +253,7 @@ func TestHostileText(t *testing.T) {
 
 // A page of another origin may not write, nor show this one in a frame; and nothing is loaded from elsewhere.
 func TestOtherOriginsAreKeptOut(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	for _, path := range []string{"/schedules/feed-refresh/enable", "/schedules/feed-refresh/run", "/enqueue/all", "/enable"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.url+path, strings.NewReader("id=feed-refresh"))

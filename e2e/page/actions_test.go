@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell"
@@ -22,6 +23,7 @@ const (
 )
 
 func TestEnablingNeedsNoConfirmation(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		tb := h.open(t, "/")
@@ -33,10 +35,12 @@ func TestEnablingNeedsNoConfirmation(t *testing.T) {
 		require.Equal(t, "ada", h.events(hourbell.EventQuery{Kind: "ENABLED"})[0].Actor)
 		require.True(t, js[bool](tb, `document.activeElement.id === "switch-feed-refresh"`), "the focus stays on the switch")
 		tb.awaitText(`[id="row-feed-refresh"]`, "17:15 CET")
+		tb.await(`document.getElementById("said").textContent === "Feed refresh is enabled."`)
 	})
 }
 
 func TestRunNowSaysWhatItWillDoAndWhatItDid(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		h.enable("feed-refresh")
@@ -65,6 +69,7 @@ func TestRunNowSaysWhatItWillDoAndWhatItDid(t *testing.T) {
 
 // A request that did not get through can be sent again from the same dialog, and enqueues once.
 func TestARequestRepeatedFromADialogEnqueuesOnce(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/")
 	tb.expects("net::ERR_FAILED", "ERR_CONNECTION")
@@ -81,6 +86,7 @@ func TestARequestRepeatedFromADialogEnqueuesOnce(t *testing.T) {
 }
 
 func TestARunAppearsLive(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/")
 	_, err := h.scheduler.RunNow(t.Context(), "feed-refresh", hourbell.EnqueueOptions{By: hourbell.By{Actor: "grace"}})
@@ -91,6 +97,7 @@ func TestARunAppearsLive(t *testing.T) {
 }
 
 func TestDisablingTakesANote(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		h.enable("feed-refresh")
@@ -112,6 +119,7 @@ func TestDisablingTakesANote(t *testing.T) {
 
 // Who decides on what is no longer so is told, and sees what is.
 func TestSomebodyElseChangedItMeanwhile(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/")
 	tb.expects("409")
@@ -133,6 +141,7 @@ func TestSomebodyElseChangedItMeanwhile(t *testing.T) {
 }
 
 func TestEnqueueingAGroup(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		tb := h.open(t, "/enqueue")
@@ -149,6 +158,7 @@ func TestEnqueueingAGroup(t *testing.T) {
 }
 
 func TestEnqueueingAll(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/")
 	tb.click("#enqueue-all")
@@ -160,6 +170,7 @@ func TestEnqueueingAll(t *testing.T) {
 }
 
 func TestEnqueueingOneJob(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/enqueue?search=ledger")
 	tb.click(`[id="job-export-ledger"]`)
@@ -170,6 +181,7 @@ func TestEnqueueingOneJob(t *testing.T) {
 
 // Several schedules are enabled and disabled together, and what came of each is said.
 func TestEnablingAndDisablingSeveral(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{admin: admin.Config{Authorize: func(_ *http.Request, a admin.Action) (string, error) {
 			if a.Verb == admin.Disable && a.ScheduleID == "hourly-matching" {
@@ -205,6 +217,7 @@ func TestEnablingAndDisablingSeveral(t *testing.T) {
 }
 
 func TestUnlocking(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	h.enable("feed-refresh")
 	h.set("feed-refresh", "locked_by", "web-9")
@@ -224,6 +237,7 @@ func TestUnlocking(t *testing.T) {
 
 // Without the right a control is disabled with the reason, and the endpoint refuses as well.
 func TestRightsOfEachAction(t *testing.T) {
+	t.Parallel()
 	h := newHost(t, dbtest.SQLite(t), setup{admin: admin.Config{Authorize: func(_ *http.Request, a admin.Action) (string, error) {
 		if a.Verb == admin.Run && a.ScheduleID == "feed-refresh" {
 			return "", errors.New("only the feed team runs this one")
@@ -245,6 +259,7 @@ func TestRightsOfEachAction(t *testing.T) {
 }
 
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	h := newHost(t, dbtest.SQLite(t), setup{admin: admin.Config{ReadOnly: true}})
 	tb := h.open(t, "/")
 	tb.expects("403")
@@ -260,6 +275,7 @@ func TestReadOnly(t *testing.T) {
 
 // Whose session has ended is told so, in the dialog.
 func TestTheSessionHasEnded(t *testing.T) {
+	t.Parallel()
 	ended := false
 	h := newHost(t, dbtest.SQLite(t), setup{admin: admin.Config{Authorize: func(*http.Request, admin.Action) (string, error) {
 		if ended {
@@ -273,4 +289,41 @@ func TestTheSessionHasEnded(t *testing.T) {
 	tb.click(runFeed)
 	tb.awaitText("dialog", "nobody is logged in")
 	tb.state("session-ended")
+}
+
+// A guard of the host's that answers instead, as with a page to log in, is not mistaken for success.
+func TestALoginPageInBetween(t *testing.T) {
+	t.Parallel()
+	h := plain(t)
+	guarded := h.server.Config.Handler
+	out := false
+	h.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/login":
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = w.Write([]byte("<!doctype html><title>Log in</title><form><input name=password></form>"))
+		case out:
+			http.Redirect(w, r, "/login", http.StatusSeeOther)
+		default:
+			guarded.ServeHTTP(w, r)
+		}
+	})
+	tb := h.open(t, "/")
+	tb.click(runFeed)
+	tb.awaitText("dialog", "Run Feed refresh now?")
+	out = true
+	tb.click(confirm)
+	tb.awaitText("dialog", "are you still logged in?")
+	require.Empty(t, h.runs(hourbell.RunQuery{}))
+	tb.keys(kb.Escape)
+	tb.click("h1") // while a row has the focus, nothing is asked
+	tb.awaitText(".stale", "are you still logged in?")
+	tb.click(switchFeed)
+	tb.awaitText(".stale", "are you still logged in?")
+	require.False(t, h.schedule("feed-refresh").Enabled)
+	out = false
+	tb.click("h1")
+	tb.await(`!document.querySelector(".stale").checkVisibility()`)
+	tb.click(runFeed)
+	tb.awaitText("dialog", "Run Feed refresh now?")
 }

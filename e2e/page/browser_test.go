@@ -264,7 +264,15 @@ func (tb *tab) text(selector string) string {
 func (tb *tab) click(selector string) {
 	tb.Helper()
 	tb.await(`document.querySelector(%s)`, selector)
-	tb.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		err := chromedp.Do(tb.ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) { // the page was changed just when it was to be clicked on
+			require.NoError(tb, err)
+		}
+	}
 }
 
 // hover moves the pointer onto an element.

@@ -17,6 +17,7 @@ import (
 
 // Someone who opens the page for the first time sees what runs, what ran, what did not and why.
 func TestTheFirstLook(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := lived(t, db, setup{})
 		tb := h.open(t, "/")
@@ -47,7 +48,12 @@ func TestTheFirstLook(t *testing.T) {
 
 // The budget of the first load: a page, its style, its script and its icon, in less than 100 KB.
 func TestTheFirstLoadIsLight(t *testing.T) {
-	for name, s := range map[string]setup{"three schedules": {}, "ten thousand schedules": {Config: hourbell.Config{Definitions: many(10_000)}}} {
+	t.Parallel()
+	large := 10_000
+	if testing.Short() {
+		large = 1000 // the race detector makes their sync ten times as long
+	}
+	for name, s := range map[string]setup{"four schedules": {}, "thousands": {Config: hourbell.Config{Definitions: many(large)}}} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, dbtest.SQLite(t), s)
 			tb := h.open(t, "/")
@@ -78,6 +84,10 @@ func many(n int) []hourbell.Definition {
 
 // Ten thousand schedules are paged and searched on the server.
 func TestTenThousandSchedules(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it is long, and has no race")
+	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{Config: hourbell.Config{Definitions: many(10_000)}})
 		tb := h.open(t, "/")
@@ -115,6 +125,7 @@ func BenchmarkListPage(b *testing.B) {
 
 // The README shows the page as it is, light and dark. HOURBELL_PICTURES=1 takes the pictures anew.
 func TestPicturesOfTheREADME(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	h := lived(t, dbtest.SQLite(t), setup{})

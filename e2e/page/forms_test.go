@@ -34,6 +34,7 @@ func (h *host) post(path, body string, header map[string]string) (status int, lo
 
 // What a form may not send is refused with the name of what was wrong, and nothing is written.
 func TestFormsRefuseWhatTheyDoNotKnow(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		const enable = "/schedules/feed-refresh/enable"
@@ -86,6 +87,7 @@ func manyIDs(n int) string {
 
 // A form leads back to where it was, and nowhere else.
 func TestAFormLeadsBackAndNowhereElse(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	for back, want := range map[string]string{
 		"":                         "../../schedules/feed-refresh",
@@ -108,6 +110,7 @@ func TestAFormLeadsBackAndNowhereElse(t *testing.T) {
 
 // The same form sent twice, as by a double click without a script, enqueues once.
 func TestAFormSentTwiceEnqueuesOnce(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		for _, path := range []string{"/schedules/feed-refresh/run", "/enqueue/all", "/enqueue/groups/matching", "/enqueue/jobs/export-ledger"} {

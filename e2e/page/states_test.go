@@ -14,6 +14,7 @@ import (
 
 // Each state of a schedule says what is the matter, and the page can be read by everybody, light and dark.
 func TestEveryStateOfASchedule(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		gone := append([]hourbell.Definition{{ID: "old-report", Name: "Old report", Cron: "0 6 * * 1", Target: hourbell.AllJobs()}}, definitions...)
 		newHost(t, db, setup{Config: hourbell.Config{Definitions: gone}})
@@ -36,6 +37,7 @@ func TestEveryStateOfASchedule(t *testing.T) {
 		h.set("stalled", "locked_at", h.clock.Now().Add(-time.Hour))
 		h.set("martian", "time_zone", "Mars/Olympus")
 		h.set("otherwise", "definition_hash", "another build's")
+		require.NoError(t, db.Exec("UPDATE hourbell_job_runs SET status = 'FAILED' WHERE schedule_id = 'feed-refresh' AND scheduled_for > ?", h.stored(evening.Add(-time.Hour))).Error)
 
 		tb := h.open(t, "/?sort=name")
 		for id, parts := range map[string][]string{
@@ -44,7 +46,8 @@ func TestEveryStateOfASchedule(t *testing.T) {
 			"martian":          {"Mars/Olympus", "unknown time zone"},
 			"otherwise":        {"changed", "disabled", "never ran", "–, would be Sat 28 Mar 17:00 UTC"},
 			"old-report":       {"removed from code", "never: removed from code"},
-			"shop/ledger.v2:a": {"failing, 2 in a row", "tries again in", "never ran"},
+			"shop/ledger.v2:a": {"enqueueing failed, 2 in a row", "tries again in", "never ran"},
+			"feed-refresh":     {"2 failed", "runs failed, 4 in a row"},
 			"daily-full-sync":  {"5 succeeded", "on time", "moved by a clock change"},
 		} {
 			for _, part := range parts {
@@ -75,6 +78,7 @@ func TestEveryStateOfASchedule(t *testing.T) {
 }
 
 func TestNothingIsDeclared(t *testing.T) {
+	t.Parallel()
 	h := newHost(t, dbtest.SQLite(t), setup{Config: hourbell.Config{Jobs: []hourbell.Job{}, Definitions: []hourbell.Definition{}}})
 	tb := h.open(t, "/")
 	tb.awaitText("main", "No schedule is declared yet")
@@ -88,6 +92,7 @@ func TestNothingIsDeclared(t *testing.T) {
 }
 
 func TestNothingIsEnabledAndNoWorkerIsAlive(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/")
 	require.Contains(t, tb.text("main"), "Schedules start disabled: switch one on, and it fires at its next slot.")
@@ -100,6 +105,7 @@ func TestNothingIsEnabledAndNoWorkerIsAlive(t *testing.T) {
 
 // What cannot be loaded leaves what was known on the page, with its age; and all is well once it can be.
 func TestLoadingFails(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/")
 	tb.expects("503", "ERR_")
@@ -120,6 +126,7 @@ func TestLoadingFails(t *testing.T) {
 
 // A page cannot be had: the person is told what is wrong, without what is nobody's business.
 func TestThePageItselfFails(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	require.NoError(t, h.db.Exec("ALTER TABLE hourbell_schedules RENAME TO hidden").Error)
 	tb := h.tab(t)
@@ -131,6 +138,7 @@ func TestThePageItselfFails(t *testing.T) {
 
 // Rows do not move while the pointer is on them; they do as soon as it has left.
 func TestRowsDoNotMoveUnderThePointer(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	h.enable("hourly-matching")
 	tb := h.open(t, "/?sort=nextRunAt")
@@ -146,6 +154,7 @@ func TestRowsDoNotMoveUnderThePointer(t *testing.T) {
 
 // Nothing is asked of the server while the tab is hidden, a dialog is open, or a row has the focus.
 func TestPollingPauses(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	tb := h.open(t, "/")
 	asked := func() int {
@@ -166,6 +175,7 @@ func TestPollingPauses(t *testing.T) {
 
 // The distances in time are said alike by the server and by the script.
 func TestTheScriptTellsTimeAsTheServerDoes(t *testing.T) {
+	t.Parallel()
 	h := lived(t, dbtest.SQLite(t), setup{})
 	bare := h.tab(t)
 	bare.withoutScript()

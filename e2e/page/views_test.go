@@ -12,6 +12,7 @@ import (
 
 // A slot that was skipped is in the timeline and among the events, with the reason.
 func TestASkippedSlotAndItsReason(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := lived(t, db, setup{})
 		tb := h.open(t, "/")
@@ -27,6 +28,7 @@ func TestASkippedSlotAndItsReason(t *testing.T) {
 }
 
 func TestTheDetail(t *testing.T) {
+	t.Parallel()
 	h := lived(t, dbtest.SQLite(t), setup{})
 	tb := h.tab(t)
 	tb.zone("America/New_York")
@@ -58,6 +60,7 @@ func TestTheDetail(t *testing.T) {
 }
 
 func TestTheRuns(t *testing.T) {
+	t.Parallel()
 	h := lived(t, dbtest.SQLite(t), setup{})
 	tb := h.open(t, "/runs")
 	tb.state("runs")
@@ -86,6 +89,7 @@ func TestTheRuns(t *testing.T) {
 }
 
 func TestARunThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	tb := plain(t).tab(t)
 	tb.expects("404", "400")
 	for path, part := range map[string]string{
@@ -102,6 +106,7 @@ func TestARunThatIsNotThere(t *testing.T) {
 
 // Search looks while one types, on the server, and keeps the state chosen.
 func TestSearch(t *testing.T) {
+	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		h.enable("feed-refresh")
@@ -120,6 +125,7 @@ func TestSearch(t *testing.T) {
 }
 
 func TestSortingAndStates(t *testing.T) {
+	t.Parallel()
 	h := plain(t)
 	h.enable("feed-refresh", "daily-full-sync")
 	tb := h.open(t, "/")
