@@ -57,8 +57,8 @@ func TestADeadlineIsUnavailable(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		for _, call := range []func() error{
+			func() error { return second(s.Schedules(ctx)) }, // waits until it passes; the others come after it has
 			func() error { return second(s.Claim(ctx, request("w1"))) },
-			func() error { return second(s.Schedules(ctx)) },
 			func() error { return second(s.Unlock(ctx, "a")) },
 		} {
 			err := call()
