@@ -144,7 +144,11 @@ func (p *pass) account(ctx context.Context, kept []*due, lost []Claim, runs []Jo
 		p.report.LockLost += len(lost)
 		p.log.WarnContext(ctx, "hourbell: lock lost before the slot could fire; nothing changed", "count", len(lost), "first", lost[0].ID)
 	}
-	if len(runs) > 0 {
-		p.log.InfoContext(ctx, "hourbell: fired", "schedules", len(fired), "runs", len(runs))
+	p.logFired(ctx, len(fired), len(runs))
+}
+
+func (p *pass) logFired(ctx context.Context, schedules, runs int) {
+	if runs > 0 {
+		p.log.InfoContext(ctx, "hourbell: fired", "schedules", schedules, "runs", runs)
 	}
 }

@@ -178,7 +178,7 @@ func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, ni
 
 // stepped is the real store with a place to stand between the steps of the loop. Before and after each verb it calls
 // at with "before <verb>" and "after <verb>", and an error of at takes the place of the verb's: before it, the verb
-// does not happen; after it, its answer is lost. Verbs: claim advance insert-runs insert-events give-back hold revise
+// does not happen; after it, its answer is lost. Verbs: fire-on-time claim advance insert-runs insert-events give-back hold revise
 // insert begin (of a transaction; only before) commit (of a transaction, after fn) heartbeat.
 type stepped struct {
 	hourbell.Store
@@ -225,6 +225,10 @@ func (s *stepped) Transaction(ctx context.Context, limit time.Duration, fn func(
 
 func (s *stepped) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbell.Claims, error) {
 	return step(s, "claim", func() (hourbell.Claims, error) { return s.Store.Claim(ctx, r) })
+}
+
+func (s *stepped) FireOnTime(ctx context.Context, fires []hourbell.Fire) (hourbell.Fired, error) {
+	return step(s, "fire-on-time", func() (hourbell.Fired, error) { return s.Store.FireOnTime(ctx, fires) })
 }
 
 func (s *stepped) Advance(ctx context.Context, worker string, list []hourbell.Settlement) ([]string, error) {

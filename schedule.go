@@ -44,7 +44,11 @@ type TickReport struct {
 	// Wake is the earliest instant, by the database's clock, at which another pass can find something; zero for never.
 	Wake time.Time
 	at   time.Time // the clock's instant in the last claim
+	seen time.Time // the same by this process's clock
 }
+
+// untilWake is how long it is until Wake.
+func (r TickReport) untilWake() time.Duration { return r.Wake.Sub(r.at) - wallClock().Sub(r.seen) }
 
 // Run syncs the definitions and then loops until ctx ends: it ticks, and sleeps until the next slot, PollInterval at
 // most. It returns nil after a clean stop, within about five seconds of ctx's end. It returns an error, and has
@@ -96,7 +100,9 @@ func (s *Scheduler) loop(ctx context.Context) {
 			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)
 		case report.Wake.After(report.at):
 			idle.reset()
-			pause = max(report.Wake.Sub(report.at), idle.least)
+			if pause = report.untilWake(); report.Claimed == 0 {
+				pause = max(pause, idle.least)
+			}
 		case report.Wake.IsZero():
 			pause = s.cfg.PollInterval
 		default: // due, but somebody else is at it
@@ -119,6 +125,9 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 	if s.cfg.OnTick != nil {
 		defer func() { s.cfg.OnTick(pass.report) }()
 	}
+	if err := pass.fireOnTime(ctx, lasting); err != nil {
+		return pass.report, err
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return pass.report, err
@@ -128,8 +137,9 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 			return pass.report, err
 		}
 		s.ticked(claims.At)
-		pass.report.at, pass.report.Wake = claims.At, claims.Wake
+		pass.report.at, pass.report.seen, pass.report.Wake = claims.At, wallClock(), claims.Wake
 		if len(claims.Rows) == 0 {
+			s.coming.moveTo(claims.At)
 			return pass.report, nil
 		}
 		pass.report.Claimed += len(claims.Rows)

@@ -51,8 +51,9 @@ type Scheduler struct {
 	contact contact
 	ran     atomic.Bool
 
-	ticking sync.Mutex // held for a tick
-	limit   int        // how many schedules the next claim takes; guarded by ticking
+	ticking sync.Mutex // held for a tick; guards what follows
+	limit   int        // how many schedules the next claim takes
+	coming  timetable
 
 	mu       sync.Mutex        // guards what follows
 	excepted map[string]string // rows left out of claims: id to definition hash
@@ -91,6 +92,7 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 	if s.catalog, err = newCatalog(cfg.Jobs, cfg.Definitions, cfg.Grace, cfg.PollInterval+s.callDeadline()); err != nil {
 		return nil, err
 	}
+	s.coming = newTimetable(s.catalog.definitions)
 	s.worker = newWorker(cfg.Namespace, s.catalog.hash)
 	return s, nil
 }

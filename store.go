@@ -2,6 +2,7 @@ package hourbell
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -56,6 +57,11 @@ type Store interface {
 
 	// Claim locks due schedules for a worker, earliest slot first.
 	Claim(ctx context.Context, request ClaimRequest) (Claims, error)
+	// FireOnTime fires schedules that need no claim, in one statement: the slot is their latest, has come and is within
+	// its grace, the definition is the one given, and nobody is at the row, has failed on it or owes it a run. The
+	// others it leaves alone. It fails, and fires none, where a slot has its runs already. A store that has no such
+	// statement fires none and answers the zero Fired.
+	FireOnTime(ctx context.Context, fires []Fire) (Fired, error)
 	// Advance settles claimed schedules and clears their locks; it returns the ids of those whose claim still held.
 	Advance(ctx context.Context, worker string, settlements []Settlement) ([]string, error)
 	// GiveBack clears the locks of claims that still hold; debts stay.
@@ -139,6 +145,26 @@ type Claim struct {
 	At     time.Time
 	HeldBy string // the holder from whom it was taken over, "" when it was free
 	Lapsed bool   // an earlier debt had lapsed
+}
+
+// Fire is a slot that is to fire on time.
+type Fire struct {
+	ScheduleID, DefinitionHash string
+	Slot, Next                 time.Time // the latest slot, and the first after it
+	Jobs                       []FireJob // one at least
+}
+
+// FireJob is a job to enqueue.
+type FireJob struct {
+	Name, Group string
+	Args        json.RawMessage // nil for none
+}
+
+// Fired is what came of a batch of fires.
+type Fired struct {
+	At    time.Time // the clock's instant that judged
+	Slots int       // that fired
+	Runs  int       // inserted
 }
 
 // Settlement moves one claimed schedule forward.

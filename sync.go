@@ -99,17 +99,12 @@ func (s *Scheduler) refuseToRemoveAll(ctx context.Context, now time.Time) error 
 		return err
 	}
 	for _, w := range workers {
-		if w.ID != s.worker.ID && w.alive(now) {
+		if w.ID != s.worker.ID && w.Alive(now) {
 			return fmt.Errorf("none of the schedules stored in Namespace %q is declared here, and worker %s on %s (process %d) lives: "+
 				"refusing to remove them all; give each service a Namespace of its own", s.cfg.Namespace, w.ID, w.Hostname, w.PID)
 		}
 	}
 	return nil
-}
-
-// alive says whether the worker is taken for living at an instant.
-func (w Worker) alive(at time.Time) bool {
-	return w.StoppedAt.IsZero() && at.Sub(w.HeartbeatAt).Abs() <= deadAfter
 }
 
 // apply writes a plan and says whether all of it still fitted.

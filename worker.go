@@ -136,6 +136,20 @@ func (s *Scheduler) ticked(at time.Time) {
 	s.lastTick, s.tickedAt = at, wallClock()
 }
 
+// estimate is what the clock that judges shows by now, as far as this process can tell without asking; zero before it
+// ever has.
+func (s *Scheduler) estimate() time.Time {
+	if s.cfg.Now != nil {
+		return s.cfg.Now()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastTick.IsZero() {
+		return time.Time{}
+	}
+	return s.lastTick.Add(wallClock().Sub(s.tickedAt))
+}
+
 // contact follows when this process has seen the database. One that has not for as long as a silent worker is
 // taken for dead cannot tell who is dead from who was cut off like itself, and for as long again judges nobody
 // (rule O1).

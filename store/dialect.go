@@ -28,18 +28,19 @@ const (
 var postgres = &dialect{
 	name: "postgres",
 	expand: map[string]func(string) string{
-		"now":     func(string) string { return postgresNow },
-		"instant": func(string) string { return "(SELECT now FROM clock)" },
-		"span":    func(x string) string { return "(CAST(" + x + " AS bigint) * interval '1 microsecond')" },
-		"time":    func(x string) string { return "CAST(" + x + " AS timestamptz)" },
-		"micros":  func(x string) string { return "CAST(EXTRACT(EPOCH FROM " + x + ") * 1000000 AS bigint)" },
-		"json":    func(x string) string { return "CAST(" + x + " AS jsonb)" },
-		"list":    func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
-		"skip":    func(string) string { return "FOR UPDATE SKIP LOCKED" },
-		"among":   func(x string) string { return "= ANY (ARRAY(" + x + "))" }, // looks each up by its key; IN may join, and read the whole table
-		"own":     func(x string) string { return "s." + x },                   // c has columns of the same name
-		"batch":   postgresBatch,
-		"locked":  postgresLocked,
+		"now":       func(string) string { return postgresNow },
+		"instant":   func(string) string { return "(SELECT now FROM clock)" },
+		"span":      func(x string) string { return "(CAST(" + x + " AS bigint) * interval '1 microsecond')" },
+		"time":      func(x string) string { return "CAST(" + x + " AS timestamptz)" },
+		"micros":    func(x string) string { return "CAST(EXTRACT(EPOCH FROM " + x + ") * 1000000 AS bigint)" },
+		"json":      func(x string) string { return "CAST(" + x + " AS jsonb)" },
+		"list":      func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
+		"skip":      func(string) string { return "FOR UPDATE SKIP LOCKED" },
+		"among":     func(x string) string { return "= ANY (ARRAY(" + x + "))" }, // looks each up by its key; IN may join, and read the whole table
+		"own":       func(x string) string { return "s." + x },                   // c has columns of the same name
+		"isolation": func(string) string { return "current_setting('default_transaction_isolation')" },
+		"batch":     postgresBatch,
+		"locked":    postgresLocked,
 	},
 	encode: func(value any) any {
 		if t, ok := value.(time.Time); ok {
@@ -52,18 +53,19 @@ var postgres = &dialect{
 var sqlite = &dialect{
 	name: "sqlite",
 	expand: map[string]func(string) string{
-		"now":     func(string) string { return sqliteNow },
-		"instant": func(string) string { return sqliteNow }, // the same throughout a statement, and half the price of looking it up
-		"span":    func(x string) string { return x },
-		"time":    func(x string) string { return x },
-		"micros":  func(x string) string { return x },
-		"json":    func(x string) string { return "json(" + x + ")" }, // refuses what is none
-		"list":    func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
-		"skip":    func(string) string { return "" },
-		"among":   func(x string) string { return "IN (" + x + ")" },
-		"own":     func(x string) string { return x }, // RETURNING knows no other table
-		"batch":   sqliteBatch,
-		"locked":  sqliteBatch, // there is one writer at a time
+		"now":       func(string) string { return sqliteNow },
+		"instant":   func(string) string { return sqliteNow }, // the same throughout a statement, and half the price of looking it up
+		"span":      func(x string) string { return x },
+		"time":      func(x string) string { return x },
+		"micros":    func(x string) string { return x },
+		"json":      func(x string) string { return "json(" + x + ")" }, // refuses what is none
+		"list":      func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
+		"skip":      func(string) string { return "" },
+		"among":     func(x string) string { return "IN (" + x + ")" },
+		"own":       func(x string) string { return x },  // RETURNING knows no other table
+		"isolation": func(string) string { return "''" }, // there is one level only
+		"batch":     sqliteBatch,
+		"locked":    sqliteBatch, // there is one writer at a time
 	},
 	encode: func(value any) any {
 		switch value := value.(type) {
@@ -130,11 +132,14 @@ func microseconds(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// timePointer is an instant as Postgres has it; nil for none. What it cannot keep is cut off, not rounded up.
+// timePointer is an instant as Postgres has it; nil for none.
 func timePointer(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	t = t.UTC().Truncate(time.Microsecond)
+	t = whole(t)
 	return &t
 }
+
+// whole is an instant as Postgres can keep it: what is below a microsecond is cut off, not rounded up.
+func whole(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

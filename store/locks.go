@@ -90,7 +90,7 @@ func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claim
 }
 
 func (s *Store) claimPostgres(ctx context.Context, v values) (claims hourbell.Claims, err error) {
-	err = s.write(ctx, claimPostgres, v, func(rows *sql.Rows) error {
+	err = s.alone(ctx, claimPostgres, v, func(rows *sql.Rows) error {
 		var c hourbell.Claim
 		var owedBefore time.Time
 		if err := rows.Scan(append([]any{toTime(&claims.At), toTime(&claims.Wake), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)...); err != nil {

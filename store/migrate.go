@@ -157,7 +157,7 @@ func (d *dialect) hasMigrations() string {
 	return "SELECT count(to_regclass('hourbell_migrations'))"
 }
 
-var appliedVersion = prepare(`SELECT COALESCE(max(version), 0) FROM hourbell_migrations`)
+var appliedVersion = prepare(`SELECT COALESCE(max(version), 0), {isolation} FROM hourbell_migrations`)
 
 // Ready implements [hourbell.Store].
 func (s *Store) Ready(ctx context.Context) error {
@@ -166,7 +166,9 @@ func (s *Store) Ready(ctx context.Context) error {
 		return err
 	}
 	applied, needed := 0, list[len(list)-1].version
-	err = s.query(ctx, appliedVersion, nil, func(rows *sql.Rows) error { return rows.Scan(&applied) })
+	var isolation string
+	err = s.query(ctx, appliedVersion, nil, func(rows *sql.Rows) error { return rows.Scan(&applied, &isolation) })
+	s.committed.Store(isolation == "read committed")
 	if err == nil && applied < needed {
 		err = fmt.Errorf("%w (it has version %d of %d)", hourbell.ErrNotMigrated, applied, needed)
 	}

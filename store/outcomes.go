@@ -56,13 +56,14 @@ func (s *Store) Outcomes(ctx context.Context, q hourbell.OutcomeQuery) (list []h
 	}))
 }
 
-// The runs of a fire follow its first in the index hourbell_job_runs_schedule.
+// The runs of a fire or request follow its first in the index hourbell_job_runs_schedule.
 var selectTallies = prepare(`
 {batch id:bigint}
 SELECT h.id, r.status, count(*)
 FROM c JOIN hourbell_job_runs h ON h.namespace = @namespace AND h.id = c.id
-	JOIN hourbell_job_runs r ON r.id {among SELECT x.id FROM hourbell_job_runs x
-		WHERE x.namespace = @namespace AND x.schedule_id = h.schedule_id AND x.id >= h.id ORDER BY x.id LIMIT @limit}
+	JOIN hourbell_job_runs r ON r.id {among SELECT h.id UNION ALL SELECT * FROM (SELECT x.id FROM hourbell_job_runs x
+		WHERE x.namespace = @namespace AND x.schedule_id = h.schedule_id AND x.id > h.id AND (x.trigger <> 'CRON' OR x.ordinal > 0)
+		ORDER BY x.id LIMIT @limit - 1) others}
 	AND r.trigger = h.trigger AND (h.scheduled_for IS NULL OR r.scheduled_for = h.scheduled_for)
 	AND COALESCE(r.request_key, '') = COALESCE(h.request_key, '')
 GROUP BY h.id, r.status`)

@@ -9,6 +9,9 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
+// runsInto are the columns that a run is inserted with.
+const runsInto = `hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at)`
+
 // A conflict is with one of the two unique indexes: the slot has fired, or the request was made before.
 var insertRuns = prepare(`
 {batch job:text job_group:text trigger:text schedule_id:text scheduled_for:timestamptz ordinal:bigint args:text actor:text request_key:text}
@@ -74,7 +77,7 @@ func (s *Store) RunsByKey(ctx context.Context, key string) (list []hourbell.JobR
 	return list, s.query(ctx, selectRequest, values{"key": key}, collect(&list, runFields))
 }
 
-// Runs implements [hourbell.Store]. It walks the primary key, or the index of the schedule.
+// Runs implements [hourbell.Store]. It walks the primary key, or the two indexes that a schedule's runs are in.
 func (s *Store) Runs(ctx context.Context, q hourbell.RunQuery) (list []hourbell.JobRun, err error) {
 	f := newFilters(q.Limit)
 	f.number("id", "=", q.ID)
@@ -84,9 +87,20 @@ func (s *Store) Runs(ctx context.Context, q hourbell.RunQuery) (list []hourbell.
 	f.text("status", q.Status)
 	f.text("trigger", q.Trigger)
 	f.number("id", "<", q.Before)
-	st := prepare(`SELECT ` + runColumns + ` FROM hourbell_job_runs WHERE namespace = @namespace` + f.where.String() + ` ORDER BY id DESC LIMIT @limit`)
+	from := `hourbell_job_runs WHERE namespace = @namespace` + f.where.String()
+	if q.ScheduleID != "" {
+		from = `(SELECT * FROM (SELECT * FROM ` + from + ` AND ` + firstOfFire + ` ORDER BY scheduled_for DESC LIMIT @limit) a
+			UNION ALL SELECT * FROM (SELECT * FROM ` + from + ` AND ` + notFirst + ` ORDER BY id DESC LIMIT @limit) b) r`
+	}
+	st := prepare(`SELECT ` + runColumns + ` FROM ` + from + ` ORDER BY id DESC LIMIT @limit`)
 	return list, s.query(ctx, st, f.values, collect(&list, runFields))
 }
+
+// The runs in hourbell_job_runs_fire, where later slots have greater ids, and those in hourbell_job_runs_schedule.
+const (
+	firstOfFire = `trigger = 'CRON' AND ordinal = 0`
+	notFirst    = `(trigger <> 'CRON' OR ordinal > 0)`
+)
 
 // takeable walks the index hourbell_job_runs_open.
 const takeable = `namespace = @namespace AND (status = 'QUEUED' OR status = 'RUNNING' AND leased_until <= {now})

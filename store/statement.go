@@ -87,7 +87,7 @@ type batch []column
 
 type column struct {
 	name   string
-	values any // []string, []int64, []bool or []*time.Time
+	values any // []string, []int64, []bool, []time.Time or []*time.Time
 	at     func(i int) any
 	count  int
 }
@@ -97,8 +97,10 @@ func col[Row any, Value string | int64 | bool](name string, rows []Row, get func
 	list := make([]Value, len(rows))
 	for i := range rows {
 		list[i] = get(&rows[i])
-		if text, ok := any(list[i]).(string); ok {
-			list[i] = any(clean(text)).(Value)
+	}
+	if texts, ok := any(list).([]string); ok {
+		for i, text := range texts {
+			texts[i] = clean(text)
 		}
 	}
 	return column{name, list, func(i int) any { return list[i] }, len(rows)}
@@ -106,17 +108,23 @@ func col[Row any, Value string | int64 | bool](name string, rows []Row, get func
 
 // times makes a column of instants, in which a zero instant is NULL.
 func times[Row any](name string, rows []Row, get func(*Row) time.Time) column {
-	list := make([]*time.Time, len(rows))
+	list := make([]time.Time, len(rows))
+	none := false
 	for i := range rows {
-		list[i] = timePointer(get(&rows[i]))
+		list[i] = whole(get(&rows[i]))
+		none = none || list[i].IsZero()
 	}
-	at := func(i int) any {
-		if list[i] == nil {
-			return nil
+	at := func(i int) any { return microseconds(list[i]) }
+	if !none {
+		return column{name, list, at, len(rows)}
+	}
+	pointers := make([]*time.Time, len(rows))
+	for i, t := range list {
+		if !t.IsZero() {
+			pointers[i] = &list[i]
 		}
-		return list[i].UnixMicro()
 	}
-	return column{name, list, at, len(rows)}
+	return column{name, pointers, at, len(rows)}
 }
 
 // column is the values of one column.

@@ -17,7 +17,7 @@ RETURNING heartbeat_at`)
 
 // Heartbeat implements [hourbell.Store].
 func (s *Store) Heartbeat(ctx context.Context, w hourbell.Worker) (at time.Time, err error) {
-	return at, s.write(ctx, heartbeat, values{
+	return at, s.alone(ctx, heartbeat, values{
 		"id": w.ID, "worker_type": w.WorkerType, "hostname": clean(w.Hostname), "pid": w.PID, "version": clean(w.Version),
 		"build_time": w.BuildTime, "definitions_hash": w.DefinitionsHash, "started_at": w.StartedAt, "last_tick_at": w.LastTickAt,
 		"clock_skew": w.ClockSkew.Microseconds(),

@@ -69,8 +69,10 @@ CREATE UNIQUE INDEX hourbell_job_runs_request ON hourbell_job_runs (namespace, r
 -- What can be taken.
 CREATE INDEX hourbell_job_runs_open ON hourbell_job_runs (namespace, id)
     WHERE status IN ('QUEUED', 'RUNNING');
--- The history of a schedule, newest first.
-CREATE INDEX hourbell_job_runs_schedule ON hourbell_job_runs (namespace, schedule_id, id);
+-- The history of a schedule, newest first: of its runs that are not in hourbell_job_runs_fire, which has the others.
+-- So a run of a fire of one job, as most are, has one entry less.
+CREATE INDEX hourbell_job_runs_schedule ON hourbell_job_runs (namespace, schedule_id, id)
+    WHERE trigger <> 'CRON' OR ordinal > 0;
 -- Which requests a schedule had, and which of its fires failed. Most runs are neither, and cost nothing here.
 CREATE INDEX hourbell_job_runs_manual ON hourbell_job_runs (namespace, schedule_id, id)
     WHERE trigger = 'MANUAL' AND ordinal = 0;

@@ -1,0 +1,153 @@
+package hourbell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sort"
+	"time"
+
+	"github.com/hourbell/hourbell/cron"
+)
+
+// The second road.
+//
+// Between a claim and its fire host code may run, so that the lock is committed for all to see: two transactions, of
+// which the first costs a third of the whole. Where there is no Enqueuer, and a row is free and on time, nothing runs
+// in between, and one statement claims, advances and inserts. It fires only what the first road would fire too: its
+// conditions are those of claim, decide and fence together, judged by its own clock, and whatever does not meet them it
+// leaves to the first road, which follows in the same tick. A row fired by it has never been locked, and owes nothing.
+
+// fireOnTime fires what has come due since the last tick and meets no obstacle.
+func (p *pass) fireOnTime(stop, ctx context.Context) error {
+	if p.cfg.Enqueuer != nil {
+		return nil
+	}
+	for batch := range p.punctual(p.coming.due(p.estimate())) {
+		if stop.Err() != nil || p.coming == nil {
+			return nil
+		}
+		if err := p.fireBatchOnTime(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire) error {
+	ctx, cancel := context.WithTimeout(ctx, p.fireDeadline())
+	defer cancel()
+	fired, err := p.store.FireOnTime(ctx, batch)
+	switch {
+	case err != nil && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)):
+		p.limit = max(p.limit/2, 1)
+		return fmt.Errorf("hourbell: fire %d schedules on time: %w", len(batch), err)
+	case err != nil: // of one of them; the first road finds out which
+		p.log.WarnContext(ctx, "hourbell: could not fire at once; will claim first", "schedules", len(batch), "error", err)
+		return nil
+	}
+	if fired.At.IsZero() { // the store has no second road
+		p.coming = nil
+		return nil
+	}
+	p.limit = min(p.limit*2, p.cfg.BatchSize)
+	p.contact.seen()
+	p.ticked(fired.At)
+	p.report.Claimed += fired.Slots
+	p.report.Fired += fired.Slots
+	p.report.Enqueued += fired.Runs
+	p.logFired(ctx, fired.Slots, fired.Runs)
+	return nil
+}
+
+// punctual makes batches of the schedules that share the lines given.
+func (p *pass) punctual(due []*line) iter.Seq[[]Fire] {
+	return func(yield func([]Fire) bool) {
+		var batch []Fire
+		var jobs []FireJob
+		for _, l := range due {
+			for _, d := range l.definitions {
+				if len(batch) >= p.limit || len(batch) > 0 && len(jobs)+len(d.jobs) > maxRuns {
+					if !yield(batch) {
+						return
+					}
+					batch, jobs = batch[:0], jobs[:0]
+				}
+				first := len(jobs)
+				for _, j := range d.jobs {
+					jobs = append(jobs, FireJob{j.Name, j.Group, j.args})
+				}
+				batch = append(batch, Fire{ScheduleID: d.ID, DefinitionHash: d.hash, Slot: l.coming, Next: l.then, Jobs: jobs[first:]})
+			}
+		}
+		if len(batch) > 0 {
+			yield(batch)
+		}
+	}
+}
+
+// timetable knows the coming slots of what is declared here, worked out while nothing is due: at the instant itself
+// there is no time for it. It judges nothing. It is not safe for concurrent use.
+type timetable []*line
+
+// line is one expression in one zone, with the definitions that share it.
+type line struct {
+	slots        cron.Schedule
+	definitions  []*definition
+	coming, then time.Time // the next two slots after the instant that the line was moved to; zero before it ever was
+}
+
+// never is a slot that does not come.
+var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func newTimetable(definitions map[string]*definition) timetable {
+	var table timetable
+	known := map[[2]string]*line{}
+	for _, d := range definitions {
+		key := [2]string{d.Cron, d.TimeZone}
+		if known[key] == nil {
+			known[key] = &line{slots: d.slots}
+			table = append(table, known[key])
+		}
+		known[key].definitions = append(known[key].definitions, d)
+	}
+	for _, l := range table {
+		sort.Slice(l.definitions, func(i, j int) bool { return l.definitions[i].ID < l.definitions[j].ID })
+	}
+	return table
+}
+
+// due are the lines whose coming slot is the latest at an instant.
+func (t timetable) due(at time.Time) []*line {
+	var due []*line
+	for _, l := range t {
+		if !l.coming.IsZero() && !l.coming.After(at) && l.then.After(at) {
+			due = append(due, l)
+		}
+	}
+	return due
+}
+
+// moveTo brings the table to an instant up to which everything has been dealt with.
+func (t timetable) moveTo(at time.Time) {
+	for _, l := range t {
+		switch {
+		case l.coming.After(at):
+			continue
+		case l.then.After(at):
+			l.coming = l.then
+		default:
+			l.coming = l.after(at)
+		}
+		l.then = l.after(l.coming)
+	}
+}
+
+func (l *line) after(t time.Time) time.Time {
+	next, err := l.slots.Next(t)
+	if err != nil {
+		return never
+	}
+	return next
+}
