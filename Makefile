@@ -8,6 +8,12 @@ GO ?= go
 FUZZTIME ?= 20s
 # What `make bench` measures.
 BENCH ?= .
+# What `make compare` runs (all workloads where empty), how often every peer has its turn, for how many seconds what
+# runs by the real clock is watched, and more flags (cd benchmarks && go run . -help).
+WORKLOADS ?=
+ROUNDS ?= 3
+SECONDS ?= 20
+COMPAREFLAGS ?=
 # More flags for go test, e.g. make test TESTFLAGS='-run TestSync -v'.
 TESTFLAGS ?=
 
@@ -29,8 +35,8 @@ each = @failed=; for module in $(MODULES); do \
 WITHPG := .bin/withpg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test race cover bench fuzz demo pictures lint fmt tidy-check vuln $(WITHPG) \
-	.formatted .vet .staticcheck .golangci .test .race .cover .bench
+.PHONY: help setup test race cover bench compare fuzz demo pictures lint fmt tidy-check vuln $(WITHPG) \
+	.formatted .vet .staticcheck .golangci .test .race .cover .bench .compare
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +56,9 @@ cover: setup ## run the tests and say what they cover; details in .bin/cover.htm
 
 bench: setup ## run the benchmarks on a server that really writes (BENCH=regexp)
 	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(MAKE) --no-print-directory .bench
+
+compare: setup ## compare with hand-written SQL and others, in one table (WORKLOADS=fire,lateness ROUNDS=3 SECONDS=20)
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(MAKE) --no-print-directory .compare
 
 fuzz: ## fuzz each target for FUZZTIME
 	$(call each,for package in $$($(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do \
@@ -110,3 +119,6 @@ $(WITHPG):
 
 .bench:
 	$(call each,$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...)
+
+.compare:
+	@cd benchmarks && $(GO) run . -workloads='$(WORKLOADS)' -rounds='$(ROUNDS)' -seconds='$(SECONDS)' $(COMPAREFLAGS)

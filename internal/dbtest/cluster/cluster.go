@@ -155,6 +155,7 @@ func settings(port int) []string {
 		"-c", "max_connections=300",
 		"-c", "fsync=" + fsync,
 		"-c", "full_page_writes=" + fsync,
+		"-c", "track_commit_timestamp=" + fsync, // benchmarks read there when a row was committed
 		"-c", "timezone=UTC",
 	}
 }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/dbtest/cluster"
+)
+
+// measured starts a server as 'make compare' does. That of the other tests does not say when a row was committed, and
+// has others at it while autovacuum is hurried here.
+var measured = sync.OnceValues(func() (*cluster.Cluster, error) {
+	if err := os.Setenv(cluster.FsyncEnv, "1"); err != nil {
+		return nil, err
+	}
+	return cluster.Start(context.Background())
+})
+
+// small are options with which every workload takes moments.
+func small(t *testing.T) options {
+	t.Helper()
+	own, err := measured()
+	if errors.Is(err, cluster.ErrNoServer) && os.Getenv(dbtest.RequireEnv) != "1" {
+		dbtest.Shout("benchmarks: TESTS SKIPPED: they start a Postgres server and found no binaries; 'make setup' installs them")
+		t.Skip(err)
+	}
+	require.NoError(t, err)
+	return options{
+		server: own.URL, workloads: workloadNames(), rounds: 1, schedules: 50, slots: 2, seconds: 2,
+		idle: time.Second, stored: 200, ticks: 20, retained: 12_000,
+	}
+}
+
+// waiting are the workloads whose peers mostly wait. Here they do so side by side.
+var waiting = map[string]bool{"fire": true, "lateness": true, "idle": true, "retention": true}
+
+// Each peer checks for itself that what should fire does so, and nothing twice.
+
+func TestPeersThatMostlyWork(t *testing.T) {
+	opts := small(t)
+	for _, w := range workloads() {
+		for _, p := range w.peers(opts) {
+			if !waiting[w.name] {
+				require.NoError(t, try(t.Context(), opts, w, p))
+			}
+		}
+	}
+}
+
+func TestPeersThatMostlyWait(t *testing.T) {
+	opts := small(t)
+	var tries []func() error
+	for _, w := range workloads() {
+		for _, p := range w.peers(opts) {
+			if waiting[w.name] {
+				tries = append(tries, func() error { return try(t.Context(), opts, w, p) })
+			}
+		}
+	}
+	require.NoError(t, together(len(tries), func(i int) error { return tries[i]() }))
+}
+
+func try(ctx context.Context, opts options, w workload, p peer) error {
+	s, err := connect(ctx, opts.server)
+	if err != nil {
+		return err
+	}
+	figures, err := p.measure(ctx, s)
+	if err == nil {
+		err = unless(len(figures) == len(w.metrics), "%d figures for %d metrics", len(figures), len(w.metrics))
+	}
+	if err = errors.Join(err, s.close()); err != nil {
+		return fmt.Errorf("%s, %s: %w", w.name, p.name, err)
+	}
+	return nil
+}
+
+func TestTargetsNameWhatThereIs(t *testing.T) {
+	opts := options{schedules: 10_000, stored: 1_000_000, ticks: 3600, retained: 10_000_000}
+	for _, w := range workloads() {
+		if w.targets == nil {
+			continue
+		}
+		names, metrics := []string{""}, []string{}
+		for _, p := range w.peers(opts) {
+			names = append(names, p.name)
+		}
+		for _, m := range w.metrics {
+			metrics = append(metrics, m.name)
+		}
+		for _, target := range w.targets(opts) {
+			require.Contains(t, names, target.peer)
+			require.Contains(t, names, target.against)
+			require.Contains(t, metrics, target.metric)
+		}
+	}
+}
+
+func TestOneTableOnStandardOutput(t *testing.T) {
+	opts := small(t)
+	opts.workloads = []string{"fanout"}
+	var out, progress strings.Builder
+	require.NoError(t, run(t.Context(), opts, &out, &progress))
+	require.Contains(t, out.String(), "fsync on")
+	require.Equal(t, 1, strings.Count(out.String(), "| workload"), out.String())
+	require.Contains(t, out.String(), "× hand-written, 20 jobs")
+	require.Contains(t, progress.String(), "fanout 1/1 hourbell, 50 jobs · a fire")
+}
+
+func TestAServerThatCannotBeReached(t *testing.T) {
+	for _, address := range []string{"host=localhost password=secret", "postgres://u:secret@127.0.0.1:1/postgres"} {
+		err := run(t.Context(), options{server: address}, &strings.Builder{}, &strings.Builder{})
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "secret")
+	}
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Hand-written SQL on hourbell's own tables, with the columns that its contract needs: what is lost between this and
+// the limit is the price of the contract, and what is lost between hourbell and this is hourbell's own.
+const (
+	ownDue = `
+WITH due AS MATERIALIZED (
+	SELECT id, next_run_at FROM hourbell_schedules
+	WHERE namespace = 'default' AND enabled AND removed_at IS NULL AND next_run_at <= $1
+		AND (locked_by IS NULL OR locked_at < $1::timestamptz - interval '5 minutes') AND (held_until IS NULL OR held_until <= $1)
+	ORDER BY next_run_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+
+	ownAdvance = `
+	next_run_at = c.next, settled_until = c.slot, last_run_at = $1, last_scheduled_for = c.slot, failures = 0, last_error = '',
+	locked_at = NULL, locked_by = NULL, lock_token = s.lock_token + 1, owed_since = NULL, held_until = NULL, updated_at = $1`
+
+	ownInsert = `
+INSERT INTO hourbell_job_runs (namespace, job, trigger, schedule_id, scheduled_for, ordinal, status, queued_at)
+SELECT 'default', j.job, 'CRON', advanced.id, advanced.slot, j.place - 1, 'QUEUED', $1
+FROM advanced CROSS JOIN unnest($3::text[]) WITH ORDINALITY j(job, place)`
+
+	// ownFire claims, advances and inserts in one statement.
+	ownFire = ownDue + `,
+advanced AS (
+	UPDATE hourbell_schedules s SET` + ownAdvance + `
+	FROM (SELECT id AS due_id, next_run_at AS slot, $4::timestamptz AS next FROM due) c
+	WHERE s.namespace = 'default' AND s.id = c.due_id
+	RETURNING s.id, c.slot)` + ownInsert
+
+	// ownClaim makes the lock visible, and ownSettle fires what is still locked by this claim: two commits.
+	ownClaim = ownDue + `
+UPDATE hourbell_schedules s SET locked_at = $1, locked_by = $3, lock_token = s.lock_token + 1, owed_since = $1, updated_at = $1
+FROM due WHERE s.namespace = 'default' AND s.id = due.id
+RETURNING s.id, s.lock_token, s.next_run_at`
+
+	ownSettle = `
+WITH advanced AS (
+	UPDATE hourbell_schedules s SET` + ownAdvance + `
+	FROM unnest($4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[]) c(due_id, token, slot, next)
+	WHERE s.namespace = 'default' AND s.id = c.due_id AND s.lock_token = c.token AND s.locked_by = $2 AND c.slot <= $1
+	RETURNING s.id, c.slot)` + ownInsert
+)
+
+// newOwn makes hourbell's tables with n schedules due first at a slot.
+func newOwn(ctx context.Context, db *database, n int, slot time.Time) (*pgxpool.Pool, error) {
+	if _, err := db.migrated(ctx, nil); err != nil {
+		return nil, err
+	}
+	if err := db.exec(ctx, storedSchedules, n, "schedule-", slot, time.Duration(0)); err != nil {
+		return nil, err
+	}
+	pool, err := db.pool(ctx, 1)
+	return pool, errors.Join(err, db.settle(ctx))
+}
+
+// storedSchedules stores $1 schedules behind hourbell's back, the ids beginning with $2. The first is due at $3, each
+// other by $4 later.
+const storedSchedules = `
+INSERT INTO hourbell_schedules (namespace, id, name, cron, time_zone, target_kind, target, grace, definition_hash, enabled,
+	next_run_at, created_at, updated_at)
+SELECT 'default', $2 || to_char(i, 'FM0000000'), 'name', '0 * * * *', 'UTC', 'JOBS', '["job"]', interval '2 minutes', 'x', true,
+	$3::timestamptz + i * $4::interval, now(), now()
+FROM generate_series(0, $1::int - 1) i`
+
+// ownWorker stands in for a worker's id.
+const ownWorker = "01JNHANDWRITTENWORKER00000"
+
+// sendOwnFire fires a batch in one statement and returns how many schedules fired.
+func sendOwnFire(ctx context.Context, conn *pgxpool.Conn, slot time.Time, jobs []string) (int64, error) {
+	tag, err := conn.Exec(ctx, ownFire, slot, batch, jobs, slot.Add(time.Hour))
+	return tag.RowsAffected() / int64(len(jobs)), err
+}
+
+// sendOwnSteps claims a batch and then fires it.
+func sendOwnSteps(ctx context.Context, conn *pgxpool.Conn, slot time.Time, jobs []string) (int64, error) {
+	rows, err := conn.Query(ctx, ownClaim, slot, batch, ownWorker)
+	if err != nil {
+		return 0, err
+	}
+	var ids []string
+	var tokens []int64
+	var slots, nexts []time.Time
+	for rows.Next() {
+		var id string
+		var token int64
+		var due time.Time
+		if err := rows.Scan(&id, &token, &due); err != nil {
+			rows.Close()
+			return 0, err
+		}
+		ids, tokens, slots, nexts = append(ids, id), append(tokens, token), append(slots, due), append(nexts, due.Add(time.Hour))
+	}
+	if err := rows.Err(); err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	tag, err := conn.Exec(ctx, ownSettle, slot, ownWorker, jobs, ids, tokens, slots, nexts)
+	return tag.RowsAffected() / int64(len(jobs)), err
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"runtime"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// server is where every peer gets a database of its own.
+type server struct {
+	url   *url.URL
+	admin *pgx.Conn
+	about string // what ran where, for the head of the table
+}
+
+func connect(ctx context.Context, address string) (*server, error) {
+	u, err := url.Parse(address)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		// The address is not repeated: it holds a password.
+		return nil, errors.New("the server's address is not a URL such as postgres://user:password@host:5432/postgres")
+	}
+	admin, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the server: %w", err)
+	}
+	s := &server{url: u, admin: admin}
+	var version, fsync string
+	err = admin.QueryRow(ctx, "SELECT current_setting('server_version'), current_setting('fsync')").Scan(&version, &fsync)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.about = fmt.Sprintf("PostgreSQL %s, fsync %s, %s, %d CPUs", version, fsync, runtime.Version(), runtime.NumCPU())
+	return s, nil
+}
+
+// goodbye bounds what happens after a measurement, also after one that was broken off.
+const goodbye = 2 * time.Minute
+
+func (s *server) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	return s.admin.Close(ctx)
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/glebarez/sqlite"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/store"
+)
+
+// sqliteSettings are those of the demo.
+const sqliteSettings = "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"
+
+// onSQLite is fire on a SQLite file, also with several schedulers at it.
+var onSQLite = workload{
+	name:    "sqlite",
+	metrics: []metric{{"fired", perSecond}, {"ticks that found it locked", count}},
+	peers: func(o options) []peer {
+		return []peer{{"hourbell", fireSQLite(o, 1)}, {"hourbell ×4", fireSQLite(o, 4)}}
+	},
+	targets: func(options) []target {
+		return []target{
+			{"hourbell", "fired", "", atLeast(15_000)},
+			{"hourbell", "ticks that found it locked", "", atMost(0)},
+			{"hourbell ×4", "fired", "hourbell", bound{}},
+			{"hourbell ×4", "ticks that found it locked", "", atMost(0)},
+		}
+	},
+}
+
+func fireSQLite(o options, replicas int) func(context.Context, *server) ([]float64, error) {
+	return func(ctx context.Context, _ *server) (figures []float64, err error) {
+		dir, err := os.MkdirTemp("", "hourbell-bench-")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		f, err := openFile(ctx, filepath.Join(dir, "bench.db"), replicas, config(o.schedules, everyHour))
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, f.close()) }()
+		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) { return f.fire(ctx, slot, o.schedules) })
+		return []float64{rate(o.schedules, took), float64(f.locked.Load())}, err
+	}
+}
+
+// file is a SQLite file that replicas are at.
+type file struct {
+	clock    *clock
+	handles  []*gorm.DB
+	replicas []*hourbell.Scheduler
+	locked   atomic.Int64
+}
+
+func openFile(ctx context.Context, path string, replicas int, cfg hourbell.Config) (*file, error) {
+	f := &file{clock: newClock(firstSlot.Add(-quiet))}
+	cfg.Now = f.clock.Now
+	for range replicas {
+		handle, err := gorm.Open(sqlite.Open(path+sqliteSettings), &gorm.Config{Logger: logger.Discard})
+		if err != nil {
+			return nil, errors.Join(err, f.close())
+		}
+		f.handles = append(f.handles, handle)
+		if err := store.Migrate(ctx, handle); err != nil {
+			return nil, errors.Join(err, f.close())
+		}
+		one, err := hourbell.New(store.New(handle), cfg)
+		if err == nil {
+			err = one.Sync(ctx)
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.close())
+		}
+		f.replicas = append(f.replicas, one)
+	}
+	return f, nil
+}
+
+func (f *file) close() error {
+	return together(len(f.handles), func(i int) error {
+		pool, err := f.handles[i].DB()
+		if err != nil {
+			return err
+		}
+		return pool.Close()
+	})
+}
+
+// fire lets all replicas tick side by side until everything due at a slot has fired, and each exactly once.
+func (f *file) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
+	f.clock.set(slot.Add(-quiet))
+	if _, err := f.tick(ctx); err != nil {
+		return 0, err
+	}
+	f.clock.set(slot)
+	fired := 0
+	began := time.Now()
+	for fired < want && time.Since(began) < time.Minute {
+		more, err := f.tick(ctx)
+		if err != nil {
+			return 0, err
+		}
+		fired += more
+	}
+	took := time.Since(began)
+	var runs int64
+	err := f.handles[0].WithContext(ctx).Raw("SELECT count(*) FROM hourbell_job_runs").Scan(&runs).Error
+	all := int64(want) * (int64(slot.Sub(firstSlot)/time.Hour) + 1)
+	return took, errors.Join(err, unless(fired == want && runs == all, "%d schedules fired and there are %d runs, instead of %d and %d", fired, runs, want, all))
+}
+
+func (f *file) tick(ctx context.Context) (int, error) {
+	var fired atomic.Int64
+	err := together(len(f.replicas), func(i int) error {
+		report, err := f.replicas[i].Tick(ctx)
+		fired.Add(int64(report.Fired))
+		if errors.Is(err, hourbell.ErrBusy) || err != nil && strings.Contains(err.Error(), "locked") {
+			f.locked.Add(1)
+			return nil
+		}
+		return err
+	})
+	return int(fired.Load()), err
+}
