@@ -90,10 +90,11 @@ func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claim
 }
 
 func (s *Store) claimPostgres(ctx context.Context, v values) (claims hourbell.Claims, err error) {
+	var c hourbell.Claim
+	var owedBefore time.Time
+	into := append([]any{toTime(&claims.At), toTime(&claims.Wake), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)
 	err = s.alone(ctx, claimPostgres, v, func(rows *sql.Rows) error {
-		var c hourbell.Claim
-		var owedBefore time.Time
-		if err := rows.Scan(append([]any{toTime(&claims.At), toTime(&claims.Wake), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)...); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		if c.ID != "" {
@@ -132,9 +133,10 @@ func (s *Store) claimSQLite(ctx context.Context, v values) (claims hourbell.Clai
 	for _, p := range seen {
 		before[p.id] = p
 	}
+	var c hourbell.Claim
+	into := scheduleFields(&c.Schedule)
 	err = s.write(ctx, claimSQLite, v, func(rows *sql.Rows) error {
-		var c hourbell.Claim
-		if err := rows.Scan(scheduleFields(&c.Schedule)...); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		c.HeldBy = before[c.ID].holder

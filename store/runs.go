@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"sort"
 	"time"
 
@@ -12,15 +13,23 @@ import (
 // runsInto are the columns that a run is inserted with.
 const runsInto = `hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at)`
 
-// A conflict is with one of the two unique indexes: the slot has fired, or the request was made before.
-var insertRuns = prepare(`
+// A slot that has its first run already gets no other, and a request that was made before does nothing. Only what may meet
+// such a conflict says so: ON CONFLICT inserts each row as a speculation.
+var (
+	insertFires    = prepare(insertion + ` ON CONFLICT (namespace, schedule_id, scheduled_for) WHERE trigger = 'CRON' AND ordinal = 0 DO NOTHING` + inserted)
+	insertRequests = prepare(insertion + ` ON CONFLICT (namespace, request_key, job) WHERE request_key IS NOT NULL DO NOTHING` + inserted)
+	insertOthers   = prepare(insertion + inserted)
+)
+
+const (
+	insertion = `
 {batch job:text job_group:text trigger:text schedule_id:text scheduled_for:timestamptz ordinal:bigint args:text actor:text request_key:text}
 INSERT INTO hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at, actor, request_key)
 SELECT @namespace, c.job, NULLIF(c.job_group, ''), c.trigger, NULLIF(c.schedule_id, ''), c.scheduled_for, c.ordinal, 'QUEUED',
 	{json NULLIF(c.args, '')}, clock.now, NULLIF(c.actor, ''), NULLIF(c.request_key, '')
-FROM c CROSS JOIN clock WHERE true
-ON CONFLICT DO NOTHING
-RETURNING id, schedule_id, ordinal, queued_at`)
+FROM c CROSS JOIN clock WHERE true`
+	inserted = ` RETURNING id, schedule_id, ordinal, queued_at`
+)
 
 // InsertRuns implements [hourbell.Store]. A schedule has one fire in a call, so schedule and ordinal name a run.
 func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourbell.JobRun, error) {
@@ -35,8 +44,19 @@ func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourb
 	for i, run := range runs {
 		places[place{run.ScheduleID, run.Ordinal}] = i
 	}
-	inserted := make([]hourbell.JobRun, 0, len(runs))
-	err := s.write(ctx, insertRuns, values{"batch": batch{
+	list := make([]hourbell.JobRun, 0, len(runs))
+	statement := insertOthers
+	switch {
+	case runs[0].RequestKey != "":
+		statement = insertRequests
+	case slices.ContainsFunc(runs, func(r hourbell.JobRun) bool { return r.Trigger == "CRON" && r.Ordinal == 0 }):
+		statement = insertFires
+	}
+	var at place
+	var id int64
+	var queued time.Time
+	into := []any{&id, toText(&at.schedule), &at.ordinal, toTime(&queued)}
+	err := s.write(ctx, statement, values{"batch": batch{
 		col("job", runs, func(r *hourbell.JobRun) string { return r.Job }),
 		col("job_group", runs, func(r *hourbell.JobRun) string { return r.Group }),
 		col("trigger", runs, func(r *hourbell.JobRun) string { return r.Trigger }),
@@ -47,18 +67,15 @@ func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourb
 		col("actor", runs, func(r *hourbell.JobRun) string { return r.Actor }),
 		col("request_key", runs, func(r *hourbell.JobRun) string { return r.RequestKey }),
 	}}, func(rows *sql.Rows) error {
-		var at place
-		var id int64
-		var queued time.Time
-		if err := rows.Scan(&id, toText(&at.schedule), &at.ordinal, toTime(&queued)); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		run := runs[places[at]]
 		run.ID, run.QueuedAt = id, queued
-		inserted = append(inserted, run)
+		list = append(list, run)
 		return nil
 	})
-	return inserted, err
+	return list, err
 }
 
 var (

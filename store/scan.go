@@ -53,11 +53,12 @@ func toText(s *string) sql.Scanner {
 func toJSON(raw *json.RawMessage) sql.Scanner {
 	return scanner(func(value any) error {
 		var text string
-		err := toText(&text).(scanner)(value)
-		if value != nil {
-			*raw = json.RawMessage(text)
+		if err := toText(&text).(scanner)(value); err != nil || value == nil {
+			*raw = nil
+			return err
 		}
-		return err
+		*raw = json.RawMessage(text)
+		return nil
 	})
 }
 
@@ -127,14 +128,16 @@ func workerFields(w *hourbell.Worker) []any {
 	}
 }
 
-// collect makes a scan function that appends what it reads to a list.
+// collect makes a scan function that appends what it reads to a list. All rows are read into one place, whose fields are
+// set anew by each.
 func collect[Row any](list *[]Row, fields func(*Row) []any) func(*sql.Rows) error {
+	row := new(Row)
+	into := fields(row)
 	return func(rows *sql.Rows) error {
-		var row Row
-		if err := rows.Scan(fields(&row)...); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		*list = append(*list, row)
+		*list = append(*list, *row)
 		return nil
 	}
 }
