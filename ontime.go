@@ -38,6 +38,7 @@ func (p *pass) fireOnTime(stop, ctx context.Context) error {
 func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire) error {
 	ctx, cancel := context.WithTimeout(ctx, p.fireDeadline())
 	defer cancel()
+	asked := wallClock()
 	fired, err := p.store.FireOnTime(ctx, batch)
 	switch {
 	case err != nil && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)):
@@ -53,7 +54,7 @@ func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire) error {
 	}
 	p.limit = min(p.limit*2, p.cfg.BatchSize)
 	p.contact.seen()
-	p.ticked(fired.At)
+	p.ticked(fired.At, asked)
 	p.report.Claimed += fired.Slots
 	p.report.Fired += fired.Slots
 	p.report.Enqueued += fired.Runs

@@ -44,11 +44,8 @@ type TickReport struct {
 	// Wake is the earliest instant, by the database's clock, at which another pass can find something; zero for never.
 	Wake time.Time
 	at   time.Time // the clock's instant in the last claim
-	seen time.Time // the same by this process's clock
+	seen time.Time // the same by this process's clock, at the latest
 }
-
-// untilWake is how long it is until Wake.
-func (r TickReport) untilWake() time.Duration { return r.Wake.Sub(r.at) - wallClock().Sub(r.seen) }
 
 // Run syncs the definitions and then loops until ctx ends: it ticks, and sleeps until the next slot, PollInterval at
 // most. It returns nil after a clean stop, within about five seconds of ctx's end. It returns an error, and has
@@ -84,31 +81,18 @@ func unlessStopped(ctx context.Context, err error) error {
 
 // loop ticks until ctx ends.
 func (s *Scheduler) loop(ctx context.Context) {
-	idle := backoff{least: 10 * time.Millisecond, most: 320 * time.Millisecond}
-	faults := backoff{least: time.Second, most: s.cfg.PollInterval}
+	pace := newPace(s.cfg.PollInterval)
 	for ctx.Err() == nil {
 		report, err := s.Tick(ctx)
-		if err == nil {
-			faults.reset()
-		}
-		var pause time.Duration
 		switch {
 		case ctx.Err() != nil:
-			return
-		case err != nil:
-			pause = jitter(faults.next())
+		case err == nil:
+			sleep(ctx, pace.after(report))
+		default:
+			pause := pace.afterFault()
 			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)
-		case report.Wake.After(report.at):
-			idle.reset()
-			if pause = report.untilWake(); report.Claimed == 0 {
-				pause = max(pause, idle.least)
-			}
-		case report.Wake.IsZero():
-			pause = s.cfg.PollInterval
-		default: // due, but somebody else is at it
-			pause = jitter(idle.next())
+			sleep(ctx, pause)
 		}
-		sleep(ctx, min(pause, s.cfg.PollInterval))
 	}
 }
 
@@ -132,12 +116,13 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 		if err := ctx.Err(); err != nil {
 			return pass.report, err
 		}
+		asked := wallClock()
 		claims, err := s.claim(lasting)
 		if err != nil {
 			return pass.report, err
 		}
-		s.ticked(claims.At)
-		pass.report.at, pass.report.seen, pass.report.Wake = claims.At, wallClock(), claims.Wake
+		pass.report.at, pass.report.Wake = claims.At, claims.Wake
+		pass.report.seen = s.ticked(claims.At, asked)
 		if len(claims.Rows) == 0 {
 			s.coming.moveTo(claims.At)
 			return pass.report, nil

@@ -129,11 +129,13 @@ func (s *Scheduler) runs(running bool) {
 	s.running, s.tickedAt = running, wallClock()
 }
 
-// ticked notes that the loop has claimed, be there anything due or not.
-func (s *Scheduler) ticked(at time.Time) {
+// ticked notes that the loop has claimed, be there anything due or not, and returns when the clock showed what it showed,
+// by this process's: halfway between question and answer, before which the question will hardly have been read.
+func (s *Scheduler) ticked(at, asked time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastTick, s.tickedAt = at, wallClock()
+	s.lastTick, s.tickedAt = at, asked.Add(wallClock().Sub(asked)/2)
+	return s.tickedAt
 }
 
 // estimate is what the clock that judges shows by now, as far as this process can tell without asking; zero before it

@@ -19,18 +19,22 @@ const moved = `next_run_at = c.next, settled_until = c.slot, last_run_at = clock
 	lock_token = s.lock_token + 1, updated_at = clock.now`
 
 // fires is claim, fenced advance and insert at once, in Postgres. The locks of the rows are the claim; rows that others
-// are at are passed by. Each fire brings its first run along, so that most need no join. "… IS TRUE" keeps the planner
-// from what it cannot know the cost of: from walking the index of what is due for each fire, and from going through all
-// other runs for each. The first runs get the lowest ids. There is no ON CONFLICT, which costs a fifth: where a slot has its run already, all of it fails.
+// are at are passed by.
+//
+// It must cost the same whatever the planner thinks of tables and arrays, of whose sizes it knows nothing at first and
+// little later. So each schedule is looked up by its key (LATERAL with a LIMIT is never turned into a join, and what is
+// compared IS TRUE in no index, of which that of what is due would be walked for each), is found again where it was locked (what has moved since is left to the first road), and brings its first run along; of the other runs,
+// those of what fired are told by a hash (IN … IS TRUE is never turned into a join either). There is no ON CONFLICT, which
+// costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
 var fires = prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 free AS MATERIALIZED (
-	SELECT c.* FROM unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[]), CAST(@c_slot AS timestamptz[]), CAST(@c_next AS timestamptz[]),
-		CAST(@c_job AS text[]), CAST(@c_job_group AS text[]), CAST(@c_args AS text[])) AS c(id, hash, slot, next, job, job_group, args), hourbell_schedules s
-	WHERE ` + punctual + ` FOR UPDATE OF s {skip}),
+	SELECT s.at, c.* FROM unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[]), CAST(@c_slot AS timestamptz[]), CAST(@c_next AS timestamptz[]),
+		CAST(@c_job AS text[]), CAST(@c_job_group AS text[]), CAST(@c_args AS text[])) AS c(id, hash, slot, next, job, job_group, args)
+	CROSS JOIN LATERAL (SELECT s.ctid AS at FROM hourbell_schedules s WHERE ` + punctual + ` LIMIT 1 {skip}) s),
 fired AS (
 	UPDATE hourbell_schedules s SET ` + moved + `
-	FROM free c CROSS JOIN clock WHERE s.namespace = @namespace AND s.id = c.id
+	FROM free c CROSS JOIN clock WHERE s.ctid = c.at
 	RETURNING c.*),
 first AS (
 	INSERT INTO ` + runsInto + `

@@ -1,0 +1,46 @@
+package hourbell
+
+import "time"
+
+// pace says how long the loop sleeps between passes (rule T3).
+type pace struct {
+	poll                   time.Duration // at most
+	idle, courtesy, faults backoff
+	expected               time.Time // when something was to come due
+}
+
+func newPace(poll time.Duration) *pace {
+	return &pace{
+		poll:     poll,
+		idle:     backoff{least: 10 * time.Millisecond, most: 320 * time.Millisecond},
+		courtesy: backoff{least: 20 * time.Millisecond, most: 80 * time.Millisecond},
+		faults:   backoff{least: time.Second, most: poll},
+	}
+}
+
+// afterFault is the pause after a pass that failed.
+func (p *pace) afterFault() time.Duration { return jitter(p.faults.next()) }
+
+// after is the pause after a pass that did not.
+func (p *pace) after(report TickReport) time.Duration {
+	p.faults.reset()
+	expected := p.expected
+	p.expected = report.Wake
+	switch {
+	case report.Wake.IsZero():
+		return p.poll
+	case !report.Wake.After(report.at): // due, but somebody else is at it
+		return jitter(p.idle.next())
+	}
+	p.idle.reset()
+	pause := report.Wake.Sub(report.at) - wallClock().Sub(report.seen)
+	switch {
+	case report.Claimed > 0:
+		p.courtesy.reset()
+		return min(pause, p.poll)
+	case !expected.IsZero() && !expected.After(report.at):
+		// Somebody was faster. Let them go first the next time too: two at once are slower than one.
+		pause += jitter(p.courtesy.next())
+	}
+	return min(max(pause, p.idle.least), p.poll)
+}
