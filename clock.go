@@ -47,3 +47,38 @@ func outlive(parent context.Context, grace time.Duration) (context.Context, cont
 		cancel()
 	}
 }
+
+// distant follows another machine's clock by what it answered. It judges nothing. The zero value knows nothing.
+type distant struct {
+	base, last time.Time // by this process's clock, of which only the distances count: when it was asked first, and last
+	low, high  time.Time // between which lies what the other showed at base
+}
+
+// read takes an answer in, and when it was asked for and came. What the other showed is no older than the question and no
+// younger than the answer, so that the quickest of many tell it best.
+func (d *distant) read(shown, asked, answered time.Time) {
+	if d.base.IsZero() {
+		d.base, d.last = asked, asked
+	}
+	low, high := shown.Add(-answered.Sub(d.base)), shown.Add(-asked.Sub(d.base))
+	drift := answered.Sub(d.last) / 10_000 // the two may run apart
+	d.low, d.high, d.last = later(low, d.low.Add(-drift)), earlier(high, d.high.Add(drift)), answered
+	if d.low.After(d.high) { // the first answer, or one of them was stepped
+		d.low, d.high = low, high
+	}
+}
+
+// at is about what the other shows at an instant of this process's clock; zero if nothing is known.
+func (d *distant) at(local time.Time) time.Time {
+	if d.base.IsZero() {
+		return time.Time{}
+	}
+	return d.low.Add(d.high.Sub(d.low)/2 + local.Sub(d.base))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -21,8 +21,8 @@ func newPace(poll time.Duration) *pace {
 // afterFault is the pause after a pass that failed.
 func (p *pace) afterFault() time.Duration { return jitter(p.faults.next()) }
 
-// after is the pause after a pass that did not.
-func (p *pace) after(report TickReport) time.Duration {
+// after is the pause after a pass that did not, at an instant of the clock that judges.
+func (p *pace) after(report TickReport, now time.Time) time.Duration {
 	p.faults.reset()
 	expected := p.expected
 	p.expected = report.Wake
@@ -33,14 +33,13 @@ func (p *pace) after(report TickReport) time.Duration {
 		return jitter(p.idle.next())
 	}
 	p.idle.reset()
-	pause := report.Wake.Sub(report.at) - wallClock().Sub(report.seen)
+	pause := max(report.Wake.Sub(now), time.Millisecond)
 	switch {
 	case report.Claimed > 0:
 		p.courtesy.reset()
-		return min(pause, p.poll)
 	case !expected.IsZero() && !expected.After(report.at):
 		// Somebody was faster. Let them go first the next time too: two at once are slower than one.
 		pause += jitter(p.courtesy.next())
 	}
-	return min(max(pause, p.idle.least), p.poll)
+	return min(pause, p.poll)
 }

@@ -44,7 +44,6 @@ type TickReport struct {
 	// Wake is the earliest instant, by the database's clock, at which another pass can find something; zero for never.
 	Wake time.Time
 	at   time.Time // the clock's instant in the last claim
-	seen time.Time // the same by this process's clock, at the latest
 }
 
 // Run syncs the definitions and then loops until ctx ends: it ticks, and sleeps until the next slot, PollInterval at
@@ -87,7 +86,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 		case err == nil:
-			sleep(ctx, pace.after(report))
+			sleep(ctx, pace.after(report, s.estimate()))
 		default:
 			pause := pace.afterFault()
 			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)
@@ -121,8 +120,8 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 		if err != nil {
 			return pass.report, err
 		}
+		s.ticked(claims.At, asked)
 		pass.report.at, pass.report.Wake = claims.At, claims.Wake
-		pass.report.seen = s.ticked(claims.At, asked)
 		if len(claims.Rows) == 0 {
 			s.coming.moveTo(claims.At)
 			return pass.report, nil

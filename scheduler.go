@@ -61,6 +61,7 @@ type Scheduler struct {
 	tickedAt time.Time         // the same by this process's; when it began to run, before the first tick
 	running  bool
 	skew     time.Duration
+	judge    distant // the clock that judges
 }
 
 // By says who asks for a change, and why. Both are recorded with it.

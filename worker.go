@@ -129,27 +129,22 @@ func (s *Scheduler) runs(running bool) {
 	s.running, s.tickedAt = running, wallClock()
 }
 
-// ticked notes that the loop has claimed, be there anything due or not, and returns when the clock showed what it showed,
-// by this process's: halfway between question and answer, before which the question will hardly have been read.
-func (s *Scheduler) ticked(at, asked time.Time) time.Time {
+// ticked notes that the loop has claimed, be there anything due or not: what the clock showed, and when it was asked.
+func (s *Scheduler) ticked(at, asked time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastTick, s.tickedAt = at, asked.Add(wallClock().Sub(asked)/2)
-	return s.tickedAt
+	s.lastTick, s.tickedAt = at, wallClock()
+	s.judge.read(at, asked, s.tickedAt)
 }
 
-// estimate is what the clock that judges shows by now, as far as this process can tell without asking; zero before it
-// ever has.
+// estimate is about what the clock that judges shows by now, without asking; zero before it ever was asked.
 func (s *Scheduler) estimate() time.Time {
 	if s.cfg.Now != nil {
 		return s.cfg.Now()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lastTick.IsZero() {
-		return time.Time{}
-	}
-	return s.lastTick.Add(wallClock().Sub(s.tickedAt))
+	return s.judge.at(wallClock())
 }
 
 // contact follows when this process has seen the database. One that has not for as long as a silent worker is
