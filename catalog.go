@@ -21,13 +21,14 @@ type catalog struct {
 	byName      map[string]job
 	byGroup     map[string][]job
 	definitions map[string]*definition
-	hash        string
+	hashes      map[string]bool // of each definition
+	hash        string          // of all
 }
 
 // newCatalog checks jobs and definitions as a set. leastGrace is the shortest grace that makes sense with the rest
 // of the config; grace is what a definition without one gets.
 func newCatalog(jobs []Job, definitions []Definition, grace, leastGrace time.Duration) (*catalog, error) {
-	c := &catalog{byName: map[string]job{}, byGroup: map[string][]job{}, definitions: map[string]*definition{}}
+	c := &catalog{byName: map[string]job{}, byGroup: map[string][]job{}, definitions: map[string]*definition{}, hashes: map[string]bool{}}
 	var errs []error
 	for _, declared := range jobs {
 		if err := c.addJob(declared); err != nil {
@@ -91,6 +92,7 @@ func (c *catalog) addDefinition(declared Definition, leastGrace time.Duration) e
 	}
 	d.hash = d.fingerprint()
 	c.definitions[d.ID] = d
+	c.hashes[d.hash] = true
 	return nil
 }
 
@@ -118,6 +120,16 @@ func (c *catalog) resolve(target Target) ([]job, error) {
 		jobs[i] = known
 	}
 	return jobs, nil
+}
+
+// matches says whether these are the hashes of all definitions, and of no other.
+func (c *catalog) matches(hashes []string) bool {
+	for _, hash := range hashes {
+		if !c.hashes[hash] {
+			return false
+		}
+	}
+	return len(hashes) == len(c.hashes)
 }
 
 // fingerprint is the hash of the whole set of definitions.

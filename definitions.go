@@ -141,7 +141,7 @@ func (d Definition) slots() (cron.Schedule, error) {
 	return slots, nil
 }
 
-// fingerprint is the definition's hash: it covers all that code owns of the stored row, and of the jobs all that
+// fingerprint is the definition's hash: it covers all that code owns of the stored row, id included, and of the jobs all that
 // their runs carry, so that two builds share a hash only if they would enqueue the same.
 func (d *definition) fingerprint() string {
 	type hashedJob struct {
@@ -152,7 +152,7 @@ func (d *definition) fingerprint() string {
 	for i, j := range d.jobs {
 		jobs[i] = hashedJob{j.Name, j.Group, j.args}
 	}
-	return hashOf([]any{d.Name, d.Description, d.Cron, d.TimeZone, d.Target.kind, d.Target.stored(), d.Grace, jobs})
+	return hashOf([]any{d.ID, d.Name, d.Description, d.Cron, d.TimeZone, d.Target.kind, d.Target.stored(), d.Grace, jobs})
 }
 
 // hashOf is a short hash of a value's JSON.

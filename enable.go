@@ -52,7 +52,7 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 		if err != nil {
 			return false, fmt.Errorf("cannot be enabled: %w", err)
 		}
-		if err := revision.resume(now, slots); err != nil {
+		if err := revision.resume(now, newCalendar(slots)); err != nil {
 			return false, fmt.Errorf("hourbell: %w", err)
 		}
 	}

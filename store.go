@@ -47,6 +47,8 @@ type Store interface {
 
 	// Schedules reads the schedules with these ids, or all of them without ids, by id, removed ones included.
 	Schedules(ctx context.Context, ids ...string) ([]Schedule, error)
+	// DefinitionHashes reads the hashes of all definitions stored and not removed, in no order.
+	DefinitionHashes(ctx context.Context) ([]string, error)
 	// ListSchedules reads a page of schedules with its counts. The query's Sort and Limit are set.
 	ListSchedules(ctx context.Context, query ScheduleQuery) (SchedulePage, error)
 	// Insert adds schedules and returns the ids of those that were not there yet and whose Until the clock has not

@@ -24,6 +24,13 @@ func (s *Scheduler) Sync(ctx context.Context) error {
 	if err := s.store.Ready(ctx); err != nil {
 		return fmt.Errorf("hourbell: sync: %w", err)
 	}
+	hashes, err := s.store.DefinitionHashes(ctx)
+	if err != nil {
+		return fmt.Errorf("hourbell: sync: %w", err)
+	}
+	if s.catalog.matches(hashes) {
+		return nil
+	}
 	for range attempts {
 		plan, err := s.plan(ctx)
 		if err != nil {
@@ -82,6 +89,7 @@ func (s *Scheduler) plan(ctx context.Context) (*syncPlan, error) {
 			return nil, err
 		}
 	}
+	plan.added = make([]Revision, 0, max(len(s.catalog.definitions)-len(stored), 0))
 	for id, declared := range s.catalog.definitions {
 		if !stored[id] {
 			if err := plan.add(s.cfg.Namespace, declared); err != nil {
@@ -124,7 +132,7 @@ func (s *Scheduler) apply(ctx context.Context, plan *syncPlan) (bool, error) {
 		}
 		written = append(added, revised...)
 		sort.Strings(written)
-		var events []Event
+		events := make([]Event, 0, len(written))
 		for _, id := range written {
 			events = append(events, plan.events[id]...)
 		}
@@ -142,13 +150,22 @@ func (s *Scheduler) apply(ctx context.Context, plan *syncPlan) (bool, error) {
 func (p *syncPlan) add(namespace string, d *definition) error {
 	row := Revision{Schedule: d.onto(Schedule{Namespace: namespace, ID: d.ID, Enabled: d.EnabledByDefault})}
 	if row.Enabled {
-		if err := row.resume(p.now, d.slots); err != nil {
+		if err := row.resume(p.now, p.calendar(d)); err != nil {
 			return err
 		}
 	}
 	p.added = append(p.added, row)
 	p.events[d.ID] = []Event{{ScheduleID: d.ID, Kind: eventDefined, Detail: d.summary()}}
 	return nil
+}
+
+// calendar is that of a definition, one for all that share expression and zone.
+func (p *syncPlan) calendar(d *definition) *calendar {
+	key := [2]string{d.Cron, d.TimeZone}
+	if p.calendars[key] == nil {
+		p.calendars[key] = newCalendar(d.slots)
+	}
+	return p.calendars[key]
 }
 
 // redefine revises a stored schedule that code declares, if it differs.
@@ -173,7 +190,7 @@ func (p *syncPlan) redefine(row Schedule, d *definition) error {
 	revision.Schedule = d.onto(revision.Schedule)
 	revision.RemovedAt = time.Time{}
 	if row.Enabled {
-		if err := revision.resume(p.now, d.slots); err != nil {
+		if err := revision.resume(p.now, p.calendar(d)); err != nil {
 			return err
 		}
 	}
@@ -256,7 +273,7 @@ func retire(row Schedule, now time.Time, reason string, by By, calendars map[[2]
 }
 
 // resume lets a settled row go on with the first slot after the later of now and the last slot settled (rule M4).
-func (r *Revision) resume(now time.Time, slots cron.Schedule) error {
+func (r *Revision) resume(now time.Time, slots *calendar) error {
 	next, err := slots.Next(later(now, r.SettledUntil))
 	if err != nil {
 		return fmt.Errorf("schedule %q: %w", r.ID, err)

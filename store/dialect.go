@@ -38,6 +38,7 @@ var postgres = &dialect{
 		"skip":      func(string) string { return "FOR UPDATE SKIP LOCKED" },
 		"among":     func(x string) string { return "= ANY (ARRAY(" + x + "))" }, // looks each up by its key; IN may join, and read the whole table
 		"own":       func(x string) string { return "s." + x },                   // c has columns of the same name
+		"lines":     func(x string) string { return "string_agg(" + x + ", chr(10))" },
 		"isolation": func(string) string { return "current_setting('default_transaction_isolation')" },
 		"batch":     postgresBatch,
 		"locked":    postgresLocked,
@@ -62,7 +63,8 @@ var sqlite = &dialect{
 		"list":      func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
 		"skip":      func(string) string { return "" },
 		"among":     func(x string) string { return "IN (" + x + ")" },
-		"own":       func(x string) string { return x },  // RETURNING knows no other table
+		"own":       func(x string) string { return x }, // RETURNING knows no other table
+		"lines":     func(x string) string { return "group_concat(" + x + ", char(10))" },
 		"isolation": func(string) string { return "''" }, // there is one level only
 		"batch":     sqliteBatch,
 		"locked":    sqliteBatch, // there is one writer at a time
