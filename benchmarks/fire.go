@@ -16,8 +16,9 @@ var fire = workload{
 	metrics: []metric{{"fired", perSecond}},
 	peers: func(o options) []peer {
 		return []peer{
-			{"limit", fireLimit(o, 1)},
-			{"limit ×4", fireLimit(o, 4)},
+			{"bare minimum", fireLimit(o, bare, 1)},
+			{"limit", fireLimit(o, whole, 1)},
+			{"limit ×4", fireLimit(o, whole, 4)},
 			{"own tables, one statement", fireOwn(o, sendOwnFire)},
 			{"own tables, two steps", fireOwn(o, sendOwnSteps)},
 			{"hourbell", fireHourbell(o, 1, nil)},
@@ -28,6 +29,7 @@ var fire = workload{
 	},
 	targets: func(options) []target {
 		return []target{
+			{"bare minimum", "fired", "limit", bound{}},
 			{"limit ×4", "fired", "limit", bound{}},
 			{"own tables, one statement", "fired", "limit", bound{}},
 			{"own tables, two steps", "fired", "limit", bound{}},
@@ -44,9 +46,9 @@ var fire = workload{
 	},
 }
 
-func fireLimit(o options, connections int) func(context.Context, *server) ([]float64, error) {
+func fireLimit(o options, l limit, connections int) func(context.Context, *server) ([]float64, error) {
 	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
-		pool, err := newLimit(ctx, db, o.schedules, connections, firstSlot)
+		pool, err := l.lay(ctx, db, o.schedules, connections, firstSlot)
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +57,7 @@ func fireLimit(o options, connections int) func(context.Context, *server) ([]flo
 		}
 		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
 			send := func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
-				tag, err := conn.Exec(ctx, limitFire, slot, slot.Add(time.Hour), batch)
+				tag, err := conn.Exec(ctx, l.fire, slot, slot.Add(time.Hour), batch)
 				return tag.RowsAffected(), err
 			}
 			return fireRaw(ctx, pool, connections, o.schedules, send)

@@ -116,7 +116,7 @@ const limitRows = "SELECT scheduled_for AS slot, xmin FROM runs"
 func latenessLimit(o options, connections int) func(context.Context, *server) ([]float64, error) {
 	return onTheSecond(o, limitRows, func(ctx context.Context, db *database) (func() error, error) {
 		first := time.Now().Truncate(time.Second).Add(2 * time.Second)
-		pool, err := newLimit(ctx, db, perInstant, connections, first)
+		pool, err := whole.lay(ctx, db, perInstant, connections, first)
 		if err != nil {
 			return nil, err
 		}

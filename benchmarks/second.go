@@ -22,7 +22,7 @@ func fireEachSecond(ctx context.Context, pool *pgxpool.Pool, first time.Time) er
 		if pass(ctx, time.Until(slot.Add(-ahead))) != nil {
 			return nil
 		}
-		if _, err := conn.Exec(ctx, limitFire, slot, slot.Add(time.Second), batch); err != nil {
+		if _, err := conn.Exec(ctx, whole.fire, slot, slot.Add(time.Second), batch); err != nil {
 			return err
 		}
 	}
