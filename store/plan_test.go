@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,9 +81,19 @@ func literal(value any) string {
 		}
 		return "'" + value.Format(time.RFC3339Nano) + "'"
 	case []string:
-		return "'{" + strings.Join(value, ",") + "}'"
+		quoted := make([]string, len(value))
+		for i, text := range value {
+			quoted[i] = strconv.Quote(text)
+		}
+		return "'{" + strings.Join(quoted, ",") + "}'"
 	case []int64:
 		return strings.NewReplacer(" ", ",", "[", "'{", "]", "}'").Replace(fmt.Sprint(value))
+	case []time.Time:
+		pointers := make([]*time.Time, len(value))
+		for i := range value {
+			pointers[i] = &value[i]
+		}
+		return literal(pointers)
 	case []*time.Time:
 		list := make([]string, len(value))
 		for i, at := range value {
@@ -107,6 +118,35 @@ func TestAClaimWalksTheIndexOfWhatIsDue(t *testing.T) {
 		for name, plan := range plans(t, db, statement) {
 			require.Contains(t, plan, "Index Scan using hourbell_schedules_due", "%s, limit %d:\n%s", name, limit, plan)
 			require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s, limit %d:\n%s", name, limit, plan)
+		}
+	}
+}
+
+// A fire on time looks each schedule up by its key and finds it again where it was, whether or not the planner knows anything of
+// the tables.
+func TestAFireOnTimeCostsWhatItFires(t *testing.T) {
+	for _, analyzed := range []bool{false, true} {
+		db := dbtest.Postgres(t)
+		handle, pool := watch(t, db, gorm.Config{})
+		s := bind(t, handle, "test", nil)
+		require.NoError(t, db.Exec("ALTER TABLE hourbell_schedules SET (autovacuum_enabled = off)").Error)
+		many(t, db, 20_000, 20)
+		if !analyzed {
+			require.NoError(t, db.Exec("DELETE FROM pg_statistic WHERE starelid = 'hourbell_schedules'::regclass").Error)
+		}
+		var list []hourbell.Fire
+		for i := range 20 {
+			f := punctual(fmt.Sprintf("schedule-%d", 1+i), 2)
+			f.Slot = row(t, s, f.ScheduleID).NextRunAt
+			f.Next = f.Slot.Add(24 * time.Hour)
+			list = append(list, f)
+		}
+		statement := only(t, pool.during(func() { require.Zero(t, fireOnTime(t, s, list...).Slots, "they are late") }), "UPDATE hourbell_schedules")
+		for name, plan := range plans(t, db, statement) {
+			require.Contains(t, plan, "Index Scan using hourbell_schedules_pkey", "%s:\n%s", name, plan)
+			require.Contains(t, plan, "TID Cond", "%s:\n%s", name, plan)
+			require.NotContains(t, plan, "hourbell_schedules_due", "%s:\n%s", name, plan)
+			require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
 		}
 	}
 }
