@@ -249,11 +249,11 @@ func allRunsOf(t testing.TB, s *hourbell.Scheduler, id string) (list []hourbell.
 // The contract as a whole (T2, L1, L3, M1, M2, M3): eight replicas at once, through jumps of the clock past grace and
 // a gap of days, fire every slot once or record it as skipped once.
 func TestReplicasFireEverySlotOnce(t *testing.T) {
-	fires := 10_000
+	fires, schedules := 10_000, 500
 	if testing.Short() {
-		fires = 2000
+		fires, schedules = 1000, 100
 	}
-	f := newFleet(t, dbtest.Postgres(t), 8, 500, false)
+	f := newFleet(t, dbtest.Postgres(t), 8, schedules, false)
 	f.until(fires)
 	require.GreaterOrEqual(t, f.total.Fired+f.total.Skipped, 2*fires)
 	f.account()
@@ -261,8 +261,12 @@ func TestReplicasFireEverySlotOnce(t *testing.T) {
 
 // The same on SQLite, with two replicas.
 func TestTwoReplicasOnSQLiteFireEverySlotOnce(t *testing.T) {
+	fires := 1000
+	if testing.Short() {
+		fires = 200
+	}
 	f := newFleet(t, dbtest.SQLite(t), 2, 60, false)
-	f.until(1000)
+	f.until(fires)
 	f.account()
 }
 
@@ -270,11 +274,14 @@ func TestTwoReplicasOnSQLiteFireEverySlotOnce(t *testing.T) {
 // started anew, and the clock is stepped back at times.
 func TestReplicasThatFailAndDieFireEverySlotOnce(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		fires := 3000
-		if testing.Short() || db.Dialect == "sqlite" {
+		fires, schedules := 3000, 120
+		switch {
+		case testing.Short():
+			fires, schedules = 300, 60
+		case db.Dialect == "sqlite":
 			fires = 600
 		}
-		f := newFleet(t, db, 4, 120, true)
+		f := newFleet(t, db, 4, schedules, true)
 		f.until(fires)
 		f.account()
 		require.NotZero(t, f.total.LockLost)

@@ -22,10 +22,11 @@ const moved = `next_run_at = c.next, settled_until = c.slot, last_run_at = clock
 // are at are passed by.
 //
 // It must cost the same whatever the planner thinks of tables and arrays, of whose sizes it knows nothing at first and
-// little later. So each schedule is looked up by its key (LATERAL with a LIMIT is never turned into a join, and what is
-// compared IS TRUE in no index, of which that of what is due would be walked for each), is found again where it was locked (what has moved since is left to the first road), and brings its first run along; of the other runs,
-// those of what fired are told by a hash (IN … IS TRUE is never turned into a join either). There is no ON CONFLICT, which
-// costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
+// little later. So each schedule is looked up by its key: LATERAL with a LIMIT is never turned into a join, and what is
+// compared IS TRUE is no condition on an index, such as that of what is due, which would be walked for each. It is found
+// again where it was locked; what has moved since is left to the first road. It brings its first run along. Of the other
+// runs, those of what fired are told by a hash: IN … IS TRUE is never turned into a join either. There is no ON CONFLICT,
+// which costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
 var fires = prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 free AS MATERIALIZED (
@@ -48,6 +49,7 @@ others AS (
 	RETURNING 1)
 SELECT clock.now, (SELECT count(*) FROM first), (SELECT count(*) FROM others) FROM clock`)
 
+// cronRun is a run of a slot, as runsInto has it.
 const cronRun = `@namespace, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED', {json NULLIF(c.args, '')}, clock.now`
 
 // FireOnTime implements [hourbell.Store].
