@@ -109,8 +109,9 @@ $(WITHPG):
 # -short leaves out what is long and runs in one goroutine: there is no race to
 # find, and the detector makes it ten times longer. It never leaves out a database.
 # The default time limit of ten minutes is for tests without the detector.
+# The benchmarks are left out: their peers would take minutes to build anew.
 .race:
-	$(call each,$(GO) test -race -short -timeout 20m $(TESTFLAGS) ./...)
+	$(call each,{ [ $$module = ./benchmarks ] || $(GO) test -race -short -timeout 20m $(TESTFLAGS) ./...; })
 
 .cover:
 	@$(GO) test -coverpkg=./... -coverprofile=.bin/cover.out ./...

@@ -41,18 +41,20 @@ const (
 )
 
 // claimPostgres is the claim in one statement: rows that others are at are passed by, so that replicas do not wait
-// for each other, and the planner cannot take more than the limit, for what is due is materialized first. It hands the
-// ids over as an array: for a join it would rather read the whole table than look up as many rows as the limit allows.
+// for each other, and the planner cannot take more than the limit, for what is due is materialized first. It finds the
+// rows again where they were locked, for a join may read the whole table; what it needs to know of them as they were is
+// joined for those few alone of which there is anything to know, for a join may also compare each with each.
 var claimPostgres = prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 due AS MATERIALIZED (
-	SELECT s.id AS due_id, s.locked_by AS held_by, s.owed_since AS owed_before FROM hourbell_schedules s WHERE ` + due + ` {skip}),
+	SELECT s.ctid AS at, s.id AS due_id, s.locked_by AS held_by, s.owed_since AS owed_before FROM hourbell_schedules s WHERE ` + due + ` {skip}),
+before AS MATERIALIZED (SELECT due_id, held_by, owed_before FROM due WHERE held_by IS NOT NULL OR owed_before IS NOT NULL),
 claimed AS (
 	UPDATE hourbell_schedules s SET locked_at = {instant}, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = {instant}
-	WHERE s.namespace = @namespace AND s.id {among SELECT due_id FROM due}
+	WHERE s.ctid {among SELECT at FROM due}
 	RETURNING s.*)
 SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END, held_by, owed_before, ` + scheduleColumns + `
-FROM clock LEFT JOIN claimed ON true LEFT JOIN due ON due_id = claimed.id`)
+FROM clock LEFT JOIN claimed ON true LEFT JOIN before ON due_id = claimed.id`)
 
 // On SQLite RETURNING has only the new values. So what is due is read first, and the claim is one UPDATE that applies
 // where the token is still the one read.

@@ -151,6 +151,23 @@ func TestAFireOnTimeCostsWhatItFires(t *testing.T) {
 	}
 }
 
+// Nor does it compare each with each of a table that was never analyzed.
+func TestAClaimOfATableThatIsNewIsNoSlower(t *testing.T) {
+	db := dbtest.Postgres(t)
+	many(t, db, 4000, 2000)
+	require.NoError(t, db.Exec("DELETE FROM pg_statistic WHERE starelid = 'hourbell_schedules'::regclass").Error)
+	handle, pool := watch(t, db, gorm.Config{})
+	s := bind(t, handle, "test", nil)
+	r := request("w1")
+	r.Limit = 2000
+	statement := only(t, pool.during(func() { require.NoError(t, second(s.Claim(soon(t), r))) }), "UPDATE hourbell_schedules")
+	for name, plan := range plans(t, db, statement) {
+		require.Contains(t, plan, "TID Cond", "%s:\n%s", name, plan)
+		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
+		require.Equal(t, 2, strings.Count(plan, "CTE Scan on due"), "%s: once for their places, once for what is known of few:\n%s", name, plan)
+	}
+}
+
 func TestABatchFindsItsRowsByTheirKey(t *testing.T) {
 	db := dbtest.Postgres(t)
 	many(t, db, 20_000, 20)
