@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"sort"
-	"time"
-
-	"github.com/hourbell/hourbell/cron"
 )
 
 // The second road.
@@ -86,69 +82,4 @@ func (p *pass) punctual(due []*line) iter.Seq[[]Fire] {
 			yield(batch)
 		}
 	}
-}
-
-// timetable knows the coming slots of what is declared here, worked out while nothing is due: at the instant itself
-// there is no time for it. It judges nothing. It is not safe for concurrent use.
-type timetable []*line
-
-// line is one expression in one zone, with the definitions that share it.
-type line struct {
-	slots        cron.Schedule
-	definitions  []*definition
-	coming, then time.Time // the next two slots after the instant that the line was moved to; zero before it ever was
-}
-
-// never is a slot that does not come.
-var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func newTimetable(definitions map[string]*definition) timetable {
-	var table timetable
-	known := map[[2]string]*line{}
-	for _, d := range definitions {
-		key := [2]string{d.Cron, d.TimeZone}
-		if known[key] == nil {
-			known[key] = &line{slots: d.slots}
-			table = append(table, known[key])
-		}
-		known[key].definitions = append(known[key].definitions, d)
-	}
-	for _, l := range table {
-		sort.Slice(l.definitions, func(i, j int) bool { return l.definitions[i].ID < l.definitions[j].ID })
-	}
-	return table
-}
-
-// due are the lines whose coming slot is the latest at an instant.
-func (t timetable) due(at time.Time) []*line {
-	var due []*line
-	for _, l := range t {
-		if !l.coming.IsZero() && !l.coming.After(at) && l.then.After(at) {
-			due = append(due, l)
-		}
-	}
-	return due
-}
-
-// moveTo brings the table to an instant up to which everything has been dealt with.
-func (t timetable) moveTo(at time.Time) {
-	for _, l := range t {
-		switch {
-		case l.coming.After(at):
-			continue
-		case l.then.After(at):
-			l.coming = l.then
-		default:
-			l.coming = l.after(at)
-		}
-		l.then = l.after(l.coming)
-	}
-}
-
-func (l *line) after(t time.Time) time.Time {
-	next, err := l.slots.Next(t)
-	if err != nil {
-		return never
-	}
-	return next
 }
