@@ -35,7 +35,7 @@ type Schedule struct {
 
 // TickReport says what one pass of the loop did.
 type TickReport struct {
-	Claimed  int // claims, of which a schedule may have several
+	Claimed  int // claims, of which a schedule may have several; a fire that needed none counts as one
 	Fired    int // slots
 	Skipped  int // slots
 	Enqueued int // runs
