@@ -248,10 +248,10 @@ func (tb *tab) await(expression string, args ...any) {
 	}
 }
 
-// awaitText waits until an element says something.
+// awaitText waits until an element says something, and can be seen to: a dialog that is closed still has its text.
 func (tb *tab) awaitText(selector, part string) {
 	tb.Helper()
-	tb.await(`document.querySelector(%s)?.innerText.includes(%s)`, selector, part)
+	tb.await(`document.querySelector(%s)?.checkVisibility() && document.querySelector(%s).innerText.includes(%s)`, selector, selector, part)
 }
 
 // text is what an element says, as a person sees it.
