@@ -3,6 +3,7 @@ package page_test
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -276,16 +277,16 @@ func TestReadOnly(t *testing.T) {
 // Whose session has ended is told so, in the dialog.
 func TestTheSessionHasEnded(t *testing.T) {
 	t.Parallel()
-	ended := false
+	var ended atomic.Bool
 	h := newHost(t, dbtest.SQLite(t), setup{admin: admin.Config{Authorize: func(*http.Request, admin.Action) (string, error) {
-		if ended {
+		if ended.Load() {
 			return "", admin.ErrUnauthenticated
 		}
 		return "ada", nil
 	}}})
 	tb := h.open(t, "/")
 	tb.expects("401")
-	ended = true
+	ended.Store(true)
 	tb.click(runFeed)
 	tb.awaitText("dialog", "nobody is logged in")
 	tb.state("session-ended")
@@ -294,24 +295,24 @@ func TestTheSessionHasEnded(t *testing.T) {
 // A guard of the host's that answers instead, as with a page to log in, is not mistaken for success.
 func TestALoginPageInBetween(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
-	guarded := h.server.Config.Handler
-	out := false
-	h.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path == "/login":
-			w.Header().Set("Content-Type", "text/html")
-			_, _ = w.Write([]byte("<!doctype html><title>Log in</title><form><input name=password></form>"))
-		case out:
-			http.Redirect(w, r, "/login", http.StatusSeeOther)
-		default:
-			guarded.ServeHTTP(w, r)
-		}
-	})
+	var out atomic.Bool
+	h := newHost(t, dbtest.SQLite(t), setup{guard: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/login":
+				w.Header().Set("Content-Type", "text/html")
+				_, _ = w.Write([]byte("<!doctype html><title>Log in</title><form><input name=password></form>"))
+			case out.Load():
+				http.Redirect(w, r, "/login", http.StatusSeeOther)
+			default:
+				next.ServeHTTP(w, r)
+			}
+		})
+	}})
 	tb := h.open(t, "/")
 	tb.click(runFeed)
 	tb.awaitText("dialog", "Run Feed refresh now?")
-	out = true
+	out.Store(true)
 	tb.click(confirm)
 	tb.awaitText("dialog", "are you still logged in?")
 	require.Empty(t, h.runs(hourbell.RunQuery{}))
@@ -321,7 +322,7 @@ func TestALoginPageInBetween(t *testing.T) {
 	tb.click(switchFeed)
 	tb.awaitText(".stale", "are you still logged in?")
 	require.False(t, h.schedule("feed-refresh").Enabled)
-	out = false
+	out.Store(false)
 	tb.click("h1")
 	tb.await(`!document.querySelector(".stale").checkVisibility()`)
 	tb.click(runFeed)

@@ -76,6 +76,7 @@ type host struct {
 type setup struct {
 	hourbell.Config
 	admin admin.Config
+	guard func(http.Handler) http.Handler // of the host's, in front of all
 }
 
 // newHost makes a host on a database, whose definitions are stored.
@@ -105,7 +106,10 @@ func newHost(t testing.TB, db *dbtest.DB, s setup) *host {
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle(prefix+"/", http.StripPrefix(prefix, handler))
-	h.server = httptest.NewServer(mux)
+	if s.guard == nil {
+		s.guard = func(next http.Handler) http.Handler { return next }
+	}
+	h.server = httptest.NewServer(s.guard(mux))
 	t.Cleanup(h.server.Close)
 	h.url = h.server.URL + prefix
 	return h
