@@ -76,6 +76,7 @@ func TestRunOutlivesADatabaseThatRefusesConnections(t *testing.T) {
 	require.NoError(t, elsewhere.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+name+"'").Error)
 	await(t, "ticks fail", func() bool { return strings.Count(log.String(), "tick failed") >= 2 })
 	require.NoError(t, elsewhere.Exec("ALTER DATABASE "+name+" ALLOW_CONNECTIONS true").Error)
+	watcher = replica(t, db.Open(t, nil), impatient(&log)) // the watcher's own connections were ended too
 	goesOn(t, watcher)
 	require.NoError(t, stop())
 	closed(t, watcher)
