@@ -50,7 +50,8 @@ func (s *Store) within(tx *gorm.DB) *Store {
 }
 
 // limits makes the server end what the client can no longer: a transaction whose process was stopped would keep its
-// rows for ever. A wait for a lock ends a little earlier than its statement, so that it can be told from a slow one.
+// rows for ever. A wait for a lock ends at half the time, so that it can be told from a slow statement, and from a client
+// that has given up.
 var limits = prepare(`
 SELECT set_config('idle_in_transaction_session_timeout', @limit, true),
        set_config('statement_timeout', @limit, true),
@@ -58,7 +59,7 @@ SELECT set_config('idle_in_transaction_session_timeout', @limit, true),
 
 func (s *Store) limit(ctx context.Context, limit time.Duration) error {
 	milliseconds := func(d time.Duration) string { return fmt.Sprintf("%dms", max(d.Milliseconds(), 1)) }
-	return s.exec(ctx, limits, values{"limit": milliseconds(limit), "lock_limit": milliseconds(limit * 9 / 10)})
+	return s.exec(ctx, limits, values{"limit": milliseconds(limit), "lock_limit": milliseconds(limit / 2)})
 }
 
 // Transaction implements [hourbell.Store].
