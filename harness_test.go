@@ -261,8 +261,8 @@ func (s *stepped) Insert(ctx context.Context, rows []hourbell.Revision) ([]strin
 	return step(s, "insert", func() ([]string, error) { return s.Store.Insert(ctx, rows) })
 }
 
-func (s *stepped) Heartbeat(ctx context.Context, w hourbell.Worker) (time.Time, error) {
-	return step(s, "heartbeat", func() (time.Time, error) { return s.Store.Heartbeat(ctx, w) })
+func (s *stepped) Heartbeat(ctx context.Context, w hourbell.Worker, dead time.Duration) (hourbell.Beat, error) {
+	return step(s, "heartbeat", func() (hourbell.Beat, error) { return s.Store.Heartbeat(ctx, w, dead) })
 }
 
 // firstAt is a hook for stepped that acts the first time a step is reached.

@@ -119,6 +119,7 @@ func (s *Scheduler) except(row Schedule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.excepted[row.ID] = row.DefinitionHash
+	s.doubt = true
 }
 
 // exceptions lists the rows left out, as ClaimRequest wants them.

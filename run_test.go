@@ -134,7 +134,7 @@ func TestWhoWasCutOffJudgesNobodyDead(t *testing.T) {
 		tick(t, s)
 		now.Set(noon)
 		holder := killedHolding(t, db.DB, cfg, "a")
-		_, err := bound(t, db.DB, now.Now).Heartbeat(t.Context(), hourbell.Worker{ID: holder})
+		_, err := bound(t, db.DB, now.Now).Heartbeat(t.Context(), hourbell.Worker{ID: holder}, 30*time.Second)
 		require.NoError(t, err)
 		now.Advance(time.Minute) // the holder has missed its heartbeats
 

@@ -82,6 +82,7 @@ func unlessStopped(ctx context.Context, err error) error {
 func (s *Scheduler) loop(ctx context.Context) {
 	pace := newPace(s.cfg.PollInterval)
 	for ctx.Err() == nil {
+		s.defend(ctx)
 		report, err := s.Tick(ctx)
 		switch {
 		case ctx.Err() != nil:

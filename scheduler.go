@@ -33,6 +33,11 @@ type Config struct {
 	// Retention is how long finished runs and events are kept, at least 1 h. With an Enqueuer it counts from when a
 	// run was enqueued, finished or not. Defaults to 30 days.
 	Retention time.Duration
+	// Version and BuildTime say which build of the host this is. The newest build that lives owns the definitions; where
+	// build times are equal or unknown, the last process to start does. Default to what the toolchain left in the binary:
+	// the main module's version, and the time of the commit it was built from, if that is known.
+	Version   string
+	BuildTime time.Time
 	// OnTick is called after every tick with what it did, in the loop: the place to feed metrics. Defaults to none.
 	OnTick func(TickReport)
 	// Now replaces the database's clock everywhere. It is for tests. Defaults to the database's clock.
@@ -61,6 +66,9 @@ type Scheduler struct {
 	tickedAt time.Time         // the same by this process's; when it began to run, before the first tick
 	running  bool
 	skew     time.Duration
+	rivals   bool      // another build lived at the last heartbeat
+	doubt    bool      // what is stored may not be what is declared here
+	defended time.Time // when that was last looked into, by this process's clock
 	judge    distant // the clock that judges
 }
 
@@ -94,7 +102,7 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 		return nil, err
 	}
 	s.coming = newTimetable(s.catalog.definitions)
-	s.worker = newWorker(cfg.Namespace, s.catalog.hash)
+	s.worker = newWorker(cfg, s.catalog.hash)
 	return s, nil
 }
 

@@ -96,8 +96,8 @@ type Store interface {
 	// Events reads events, newest first.
 	Events(ctx context.Context, query EventQuery) ([]Event, error)
 
-	// Heartbeat writes a worker's row, inserting it where it is missing, and returns the instant it wrote.
-	Heartbeat(ctx context.Context, worker Worker) (time.Time, error)
+	// Heartbeat writes a worker's row, inserting it where it is missing. A worker silent for longer than dead is dead.
+	Heartbeat(ctx context.Context, worker Worker, dead time.Duration) (Beat, error)
 	// StopWorker marks a worker stopped, so that whatever it still holds is free at once.
 	StopWorker(ctx context.Context, id string) error
 	// Workers reads the workers, latest start first.
@@ -184,6 +184,12 @@ type Failure struct {
 	For   time.Duration // from the clock's now
 	Until time.Time     // at the latest: the schedule's next slot
 	Owed  time.Time     // when the debt was opened; zero for none
+}
+
+// Beat is the answer to a heartbeat.
+type Beat struct {
+	At     time.Time // the instant written
+	Rivals bool      // whether another worker lives whose definitions are not this one's
 }
 
 // Keep says how long rows are kept, by kind.

@@ -20,6 +20,7 @@ func (s *Scheduler) sweeps(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.suspect()
 		deleted, err := s.sweep(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "hourbell: old rows could not be deleted; will try again", "error", err)

@@ -18,8 +18,9 @@ const attempts = 10
 // definitions cause no write. A schedule whose expression or zone changed goes on with the first slot of the new one
 // after now; it never fires for the past.
 //
-// It refuses to remove every schedule of the namespace while another worker lives, for that is what two services do
-// to each other that both left Config.Namespace at its default.
+// It writes nothing, and says so in the log, while a newer build lives that declares other definitions: see
+// Config.BuildTime. It refuses to remove every schedule of the namespace while another worker lives, for that is what
+// two services do to each other that both left Config.Namespace at its default.
 func (s *Scheduler) Sync(ctx context.Context) error {
 	if err := s.store.Ready(ctx); err != nil {
 		return fmt.Errorf("hourbell: sync: %w", err)
@@ -36,6 +37,14 @@ func (s *Scheduler) Sync(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("hourbell: sync: %w", err)
 		}
+		if newer := s.outranked(plan.workers, plan.now); newer != nil {
+			s.log.InfoContext(ctx, "hourbell: definitions not synced: they are those of a newer build that lives",
+				"worker", newer.ID, "version", newer.Version, "build_time", newer.BuildTime)
+			return nil
+		}
+		if err := s.refuseToRemoveAll(plan); err != nil {
+			return fmt.Errorf("hourbell: sync: %w", err)
+		}
 		done, err := s.apply(ctx, plan)
 		if err != nil {
 			return fmt.Errorf("hourbell: sync: %w", err)
@@ -50,9 +59,12 @@ func (s *Scheduler) Sync(ctx context.Context) error {
 // syncPlan is what a sync would write.
 type syncPlan struct {
 	now       time.Time
+	workers   []Worker
+	strangers bool // it removes schedules, and none of those stored is declared here
 	added     []Revision
 	revised   []Revision
-	events    map[string][]Event // by schedule, oldest first
+	events    map[string][]Event   // by schedule, oldest first
+	before    map[string]time.Time // when those revised would have been next
 	calendars map[[2]string]*calendar
 }
 
@@ -66,7 +78,11 @@ func (s *Scheduler) plan(ctx context.Context) (*syncPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &syncPlan{now: now, events: map[string][]Event{}, calendars: map[[2]string]*calendar{}}
+	workers, err := s.store.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan := &syncPlan{now: now, workers: workers, events: map[string][]Event{}, before: map[string]time.Time{}, calendars: map[[2]string]*calendar{}}
 	stored := make(map[string]bool, len(rows))
 	common, removed := false, false
 	for _, row := range rows {
@@ -84,11 +100,7 @@ func (s *Scheduler) plan(ctx context.Context) (*syncPlan, error) {
 			return nil, err
 		}
 	}
-	if removed && !common {
-		if err := s.refuseToRemoveAll(ctx, now); err != nil {
-			return nil, err
-		}
-	}
+	plan.strangers = removed && !common
 	plan.added = make([]Revision, 0, max(len(s.catalog.definitions)-len(stored), 0))
 	for id, declared := range s.catalog.definitions {
 		if !stored[id] {
@@ -100,14 +112,13 @@ func (s *Scheduler) plan(ctx context.Context) (*syncPlan, error) {
 	return plan, nil
 }
 
-// refuseToRemoveAll returns an error if another worker of the namespace lives (rule D6).
-func (s *Scheduler) refuseToRemoveAll(ctx context.Context, now time.Time) error {
-	workers, err := s.store.Workers(ctx)
-	if err != nil {
-		return err
+// refuseToRemoveAll returns an error if the plan does so and another worker of the namespace lives (rule D6).
+func (s *Scheduler) refuseToRemoveAll(plan *syncPlan) error {
+	if !plan.strangers {
+		return nil
 	}
-	for _, w := range workers {
-		if w.ID != s.worker.ID && w.Alive(now) {
+	for _, w := range plan.workers {
+		if w.ID != s.worker.ID && w.Alive(plan.now) {
 			return fmt.Errorf("none of the schedules stored in Namespace %q is declared here, and worker %s on %s (process %d) lives: "+
 				"refusing to remove them all; give each service a Namespace of its own", s.cfg.Namespace, w.ID, w.Hostname, w.PID)
 		}
@@ -175,7 +186,7 @@ func (p *syncPlan) redefine(row Schedule, d *definition) error {
 		return nil
 	}
 	if row.Cron == d.Cron && row.TimeZone == d.TimeZone && !back {
-		p.revise(Revision{Schedule: d.onto(row), ReadHash: row.DefinitionHash},
+		p.revise(row, Revision{Schedule: d.onto(row), ReadHash: row.DefinitionHash},
 			Event{ScheduleID: row.ID, Kind: eventChanged, Detail: changes(row, d)})
 		return nil
 	}
@@ -194,7 +205,7 @@ func (p *syncPlan) redefine(row Schedule, d *definition) error {
 			return err
 		}
 	}
-	p.revise(revision, append(skipped, event)...)
+	p.revise(row, revision, append(skipped, event)...)
 	return nil
 }
 
@@ -204,11 +215,12 @@ func (p *syncPlan) remove(row Schedule) error {
 		return err
 	}
 	revision.RemovedAt = p.now
-	p.revise(revision, append(skipped, Event{ScheduleID: row.ID, Kind: eventRemoved})...)
+	p.revise(row, revision, append(skipped, Event{ScheduleID: row.ID, Kind: eventRemoved})...)
 	return nil
 }
 
-func (p *syncPlan) revise(revision Revision, events ...Event) {
+func (p *syncPlan) revise(row Schedule, revision Revision, events ...Event) {
+	p.before[row.ID] = row.NextRunAt
 	p.revised = append(p.revised, revision)
 	p.events[revision.ID] = events
 }

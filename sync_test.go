@@ -483,7 +483,7 @@ func TestSyncRemovesAllWhenTheOtherWorkerIsSilent(t *testing.T) {
 		s := synced(t, db.DB, definitions(c, hourly("a")))
 		bound, err := store.New(db.DB).Bind("default", c.Now)
 		require.NoError(t, err)
-		_, err = bound.Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon"})
+		_, err = bound.Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon"}, 30*time.Second)
 		require.NoError(t, err)
 		stranger := replica(t, db.DB, definitions(c, hourly("z")))
 		c.Advance(30 * time.Second)

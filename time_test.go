@@ -136,7 +136,7 @@ func TestAPassKnowsWhenTheNextCanFindSomething(t *testing.T) {
 		now.Set(noon.Add(time.Hour))
 		holder := killedHolding(t, db.DB, cfg, "a")
 		require.Equal(t, now.Now().Add(5*time.Minute), tick(t, s).Wake, "the end of a lease")
-		_, err := bound(t, db.DB, now.Now).Heartbeat(t.Context(), hourbell.Worker{ID: holder, WorkerType: "schedule_daemon"})
+		_, err := bound(t, db.DB, now.Now).Heartbeat(t.Context(), hourbell.Worker{ID: holder, WorkerType: "schedule_daemon"}, 30*time.Second)
 		require.NoError(t, err)
 		require.WithinDuration(t, now.Now().Add(30*time.Second), tick(t, s).Wake, time.Millisecond, "a holder's third heartbeat missed")
 
@@ -330,7 +330,7 @@ func TestAHeartbeatFromTheFutureIsExpired(t *testing.T) {
 		s := synced(t, db.DB, cfg)
 		now.Set(noon.Add(time.Minute))
 		holder := killedHolding(t, db.DB, cfg, "a")
-		_, err := bound(t, db.DB, now.Now).Heartbeat(t.Context(), hourbell.Worker{ID: holder, WorkerType: "schedule_daemon"})
+		_, err := bound(t, db.DB, now.Now).Heartbeat(t.Context(), hourbell.Worker{ID: holder, WorkerType: "schedule_daemon"}, 30*time.Second)
 		require.NoError(t, err)
 		alive := func() int {
 			health, err := s.Health(t.Context())

@@ -34,9 +34,10 @@ func (w Worker) Alive(at time.Time) bool {
 
 const workerType = "schedule_daemon"
 
-// newWorker describes this process. Build time and version are those that the toolchain left in the binary.
-func newWorker(namespace, definitionsHash string) Worker {
-	w := Worker{ID: rand.Text(), Namespace: namespace, WorkerType: workerType, PID: os.Getpid(), DefinitionsHash: definitionsHash}
+// newWorker describes this process. Build time and version are those that the toolchain left in the binary, unless the
+// host knows better.
+func newWorker(cfg Config, definitionsHash string) Worker {
+	w := Worker{ID: rand.Text(), Namespace: cfg.Namespace, WorkerType: workerType, PID: os.Getpid(), DefinitionsHash: definitionsHash}
 	w.Hostname, _ = os.Hostname()
 	if info, ok := debug.ReadBuildInfo(); ok {
 		w.Version = info.Main.Version
@@ -45,6 +46,12 @@ func newWorker(namespace, definitionsHash string) Worker {
 				w.BuildTime, _ = time.Parse(time.RFC3339, setting.Value)
 			}
 		}
+	}
+	if cfg.Version != "" {
+		w.Version = cfg.Version
+	}
+	if !cfg.BuildTime.IsZero() {
+		w.BuildTime = cfg.BuildTime.UTC()
 	}
 	return w
 }
@@ -90,7 +97,7 @@ func (s *Scheduler) heartbeats(ctx context.Context) {
 }
 
 // beat writes the worker's row and measures how far this process's clock is from the one that judges. The skew
-// written is the one that the last beat measured.
+// written is the one that the last beat measured. It learns whether another build lives.
 func (s *Scheduler) beat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatDeadline)
 	defer cancel()
@@ -100,7 +107,7 @@ func (s *Scheduler) beat(ctx context.Context) error {
 	s.mu.Unlock()
 
 	before := wallClock()
-	written, err := s.store.Heartbeat(ctx, worker)
+	beat, err := s.store.Heartbeat(ctx, worker, deadAfter)
 	if err != nil {
 		return err
 	}
@@ -109,11 +116,12 @@ func (s *Scheduler) beat(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.worker.StartedAt.IsZero() {
-		s.worker.StartedAt = written
+		s.worker.StartedAt = beat.At
 	}
 	if s.cfg.Now == nil {
-		s.skew = before.Add(after.Sub(before) / 2).Round(0).Sub(written)
+		s.skew = before.Add(after.Sub(before) / 2).Round(0).Sub(beat.At)
 	}
+	s.rivals, s.doubt = beat.Rivals, s.doubt || beat.Rivals
 	if s.skew.Abs() > skewWarning && worker.ClockSkew.Abs() <= skewWarning {
 		s.log.WarnContext(ctx, "hourbell: this process's clock is wrong; the database's is used", "skew", s.skew)
 	}

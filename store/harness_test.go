@@ -180,7 +180,7 @@ func revise(t testing.TB, s hourbell.Store, r hourbell.Revision) bool {
 // beat writes the heartbeat of a worker.
 func beat(t testing.TB, s hourbell.Store, id string) {
 	t.Helper()
-	_, err := s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 1})
+	_, err := s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 1}, 30*time.Second)
 	require.NoError(t, err)
 }
 

@@ -60,7 +60,7 @@ func TestHealthNamesAHundredOfMany(t *testing.T) {
 func TestHealthShowsTheLargestSkewOfTheLiving(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
 		skewed := func(id string, skew time.Duration) {
-			require.NoError(t, second(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew})))
+			require.NoError(t, second(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew}, 30*time.Second)))
 		}
 		skewed("dead", time.Hour)
 		c.Advance(dead + time.Microsecond)
@@ -81,7 +81,7 @@ func TestHealthShowsTheLargestSkewOfTheLiving(t *testing.T) {
 func TestHealthSaysWhenTheLivingLastTicked(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
 		ticked := func(id string, at time.Time) {
-			require.NoError(t, second(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", LastTickAt: at})))
+			require.NoError(t, second(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", LastTickAt: at}, 30*time.Second)))
 		}
 		ticked("dead", noon.Add(time.Hour))
 		c.Advance(dead + time.Microsecond)

@@ -78,7 +78,7 @@ func TestNoTextBreaksAStatement(t *testing.T) {
 				require.Len(t, events, 1)
 				require.Equal(t, []string{want, want, want}, []string{events[0].Actor, events[0].Note, events[0].Detail})
 
-				require.NoError(t, second(s.Heartbeat(t.Context(), hourbell.Worker{ID: "w", WorkerType: "schedule_daemon", Hostname: text, Version: text})))
+				require.NoError(t, second(s.Heartbeat(t.Context(), hourbell.Worker{ID: "w", WorkerType: "schedule_daemon", Hostname: text, Version: text}, 30*time.Second)))
 				require.Equal(t, []string{want, want}, []string{workers(t, s)[0].Hostname, workers(t, s)[0].Version})
 				c.Advance(time.Hour)
 				require.NoError(t, every(t.Context(), s))

@@ -66,7 +66,7 @@ var verbs = []verb{
 		return second(s.Events(ctx, hourbell.EventQuery{Limit: 1}))
 	}},
 	{"Heartbeat", func(ctx context.Context, s hourbell.Store) error {
-		return second(s.Heartbeat(ctx, hourbell.Worker{ID: "verb", WorkerType: "schedule_daemon"}))
+		return second(s.Heartbeat(ctx, hourbell.Worker{ID: "verb", WorkerType: "schedule_daemon"}, 30*time.Second))
 	}},
 	{"StopWorker", func(ctx context.Context, s hourbell.Store) error { return s.StopWorker(ctx, "verb") }},
 	{"Workers", func(ctx context.Context, s hourbell.Store) error { return second(s.Workers(ctx)) }},

@@ -26,7 +26,7 @@ func (h *host) heartbeat(id string, at time.Time, skew time.Duration) {
 	h.Helper()
 	s, err := store.New(h.db.DB).Bind("default", func() time.Time { return at })
 	require.NoError(h, err)
-	_, err = s.Heartbeat(h.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew})
+	_, err = s.Heartbeat(h.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew}, 30*time.Second)
 	require.NoError(h, err)
 }
 

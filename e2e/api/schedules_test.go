@@ -123,7 +123,7 @@ func TestALockIsShownAndCleared(t *testing.T) {
 		h.clock.Set(noon.Add(15 * time.Minute))
 		other, err := store.New(h.db.DB).Bind("default", h.clock.Now)
 		require.NoError(t, err)
-		_, err = other.Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon", Hostname: "host"})
+		_, err = other.Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon", Hostname: "host"}, 30*time.Second)
 		require.NoError(t, err)
 		claims, err := other.Claim(t.Context(), hourbell.ClaimRequest{Worker: "other", Limit: 1, LockTTL: time.Hour, Except: []string{}})
 		require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestWorkersAreShown(t *testing.T) {
 		at := func(id string, when time.Time, skew time.Duration) hourbell.Store {
 			s, err := store.New(db.DB).Bind("default", func() time.Time { return when })
 			require.NoError(t, err)
-			_, err = s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 7, ClockSkew: skew})
+			_, err = s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 7, ClockSkew: skew}, 30*time.Second)
 			require.NoError(t, err)
 			return s
 		}

@@ -204,7 +204,7 @@ func (h *host) worker(id string, skew time.Duration) {
 	require.NoError(h, err)
 	_, err = bound.Heartbeat(h.Context(), hourbell.Worker{
 		ID: id, WorkerType: "schedule_daemon", Hostname: "web-1", LastTickAt: h.clock.Now().Add(-2 * time.Second), ClockSkew: skew,
-	})
+	}, 30*time.Second)
 	require.NoError(h, err)
 }
 
