@@ -51,6 +51,21 @@ func TestTheSlowerReplicaLetsOthersGoFirst(t *testing.T) {
 	jittered(t, 20*time.Millisecond, wake(0))
 }
 
+// T3: what another worker holds is looked at again soon, and less and less often.
+func TestWhatIsHeldIsLookedAtAgain(t *testing.T) {
+	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	p := newPace(time.Second)
+	after := func(busy bool, wake time.Duration) time.Duration {
+		return p.after(TickReport{Wake: at.Add(wake), at: at, busy: busy}, at)
+	}
+	for _, want := range []time.Duration{100, 200, 400, 800, 1000} {
+		jittered(t, want*time.Millisecond, after(true, time.Hour))
+	}
+	require.Equal(t, 5*time.Millisecond, after(true, 5*time.Millisecond), "something else comes due before")
+	require.Equal(t, time.Second, after(false, time.Hour))
+	jittered(t, 100*time.Millisecond, after(true, time.Hour))
+}
+
 // O1: faults back off, with jitter, to the poll interval.
 func TestFaultsBackOff(t *testing.T) {
 	p := newPace(10 * time.Second)

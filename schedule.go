@@ -44,6 +44,7 @@ type TickReport struct {
 	// Wake is the earliest instant, by the database's clock, at which another pass can find something; zero for never.
 	Wake time.Time
 	at   time.Time // the clock's instant in the last claim
+	busy bool      // another worker holds what is due
 }
 
 // Run syncs the definitions and then loops until ctx ends: it ticks, and sleeps until the next slot, PollInterval at
@@ -122,7 +123,7 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 			return pass.report, err
 		}
 		s.ticked(claims.At, asked)
-		pass.report.at, pass.report.Wake = claims.At, claims.Wake
+		pass.report.at, pass.report.Wake, pass.report.busy = claims.At, claims.Wake, claims.Busy
 		if len(claims.Rows) == 0 {
 			s.coming.moveTo(claims.At)
 			return pass.report, nil

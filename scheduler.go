@@ -69,7 +69,7 @@ type Scheduler struct {
 	rivals   bool      // another build lived at the last heartbeat
 	doubt    bool      // what is stored may not be what is declared here
 	defended time.Time // when that was last looked into, by this process's clock
-	judge    distant // the clock that judges
+	judge    distant   // the clock that judges
 }
 
 // By says who asks for a change, and why. Both are recorded with it.

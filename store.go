@@ -139,6 +139,8 @@ type Claims struct {
 	// Wake is the earliest instant at which another claim can find something: a slot, the end of a back-off, the end
 	// of a lease. Only set when there are no rows; zero when nothing is to come.
 	Wake time.Time
+	// Busy says that rows are due which another worker holds: it may give them back any moment. Only set when there are no rows.
+	Busy bool
 }
 
 // Claim is a schedule locked by this worker.

@@ -21,6 +21,26 @@ func everySecond(id string) hourbell.Definition {
 }
 
 // T1: a process whose clock is hours wrong fires on time by the database's clock, and shows how wrong it is.
+// T3: what another worker gives back is claimed soon, long before its lock would have ended.
+func TestWhatIsGivenBackIsClaimedSoon(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		now := newClock(noon)
+		cfg := definitions(now, hourly("a"))
+		looked := make(chan struct{}, 1000)
+		cfg.OnTick = func(hourbell.TickReport) { looked <- struct{}{} }
+		s := synced(t, db.DB, cfg)
+		now.Advance(time.Hour)
+		st := bound(t, db.DB, now.Now)
+		claims, err := st.Claim(t.Context(), hourbell.ClaimRequest{Worker: "other", Limit: 1, LockTTL: 5 * time.Minute, MaxHold: time.Minute})
+		require.NoError(t, err)
+		require.Len(t, claims.Rows, 1)
+		running(t, s)
+		<-looked
+		require.NoError(t, st.GiveBack(t.Context(), "other", claims.Rows))
+		await(t, "the fire", func() bool { return len(runsOf(t, s, "a")) == 1 })
+	})
+}
+
 func TestAProcessWhoseClockIsWrongFiresOnTimeAndShowsItsSkew(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for _, wrong := range []time.Duration{5 * time.Hour, -5 * time.Hour} {

@@ -86,7 +86,7 @@ func trouble(t *testing.T) *dbtest.DB {
 	worker := func(id string, at time.Time, skew time.Duration) hourbell.Store {
 		s, err := store.New(db.DB).Bind("default", func() time.Time { return at })
 		require.NoError(t, err)
-		_, err = s.Heartbeat(ctx, hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: id, ClockSkew: skew}, 30*time.Second)
+		_, err = s.Heartbeat(ctx, hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: id, Version: "r-" + id, ClockSkew: skew}, 30*time.Second)
 		require.NoError(t, err)
 		return s
 	}
@@ -125,6 +125,7 @@ func TestTheQueriesFindTheTrouble(t *testing.T) {
 		"removed":      {"removed"},
 		"namespaces":   {"default 5 2"},
 		"size":         {"hourbell_job_runs"},
+		"builds":       {"r-skewed"},
 		"twice":        nil,
 		"incomplete":   nil,
 	}

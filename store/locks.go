@@ -38,6 +38,8 @@ const (
 			ELSE s.locked_at + {span @lock_ttl} END)
 		FROM hourbell_schedules s LEFT JOIN hourbell_workers w ON w.id = s.locked_by
 		WHERE ` + live + ` AND s.next_run_at <= {instant}) wakes)`
+
+	busy = `EXISTS (SELECT 1 FROM hourbell_schedules s WHERE ` + live + ` AND s.next_run_at <= {instant} AND ` + locked + `)`
 )
 
 // claimPostgres is the claim in one statement: rows that others are at are passed by, so that replicas do not wait
@@ -53,7 +55,8 @@ claimed AS (
 	UPDATE hourbell_schedules s SET locked_at = {instant}, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = {instant}
 	WHERE s.ctid {among SELECT at FROM due}
 	RETURNING s.*)
-SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END, held_by, owed_before, ` + scheduleColumns + `
+SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END,
+	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + busy + ` END, held_by, owed_before, ` + scheduleColumns + `
 FROM clock LEFT JOIN claimed ON true LEFT JOIN before ON due_id = claimed.id`)
 
 // On SQLite RETURNING has only the new values. So what is due is read first, and the claim is one UPDATE that applies
@@ -62,7 +65,7 @@ var (
 	peekSQLite = prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 due AS MATERIALIZED (SELECT s.id, s.lock_token, s.locked_by, s.owed_since FROM hourbell_schedules s WHERE ` + due + `)
-SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wake + ` END, due.id, due.lock_token, due.locked_by, due.owed_since
+SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wake + ` END, CASE WHEN due.id IS NULL THEN ` + busy + ` END, due.id, due.lock_token, due.locked_by, due.owed_since
 FROM clock LEFT JOIN due ON true`)
 
 	claimSQLite = prepare(`
@@ -94,7 +97,7 @@ func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claim
 func (s *Store) claimPostgres(ctx context.Context, v values) (claims hourbell.Claims, err error) {
 	var c hourbell.Claim
 	var owedBefore time.Time
-	into := append([]any{toTime(&claims.At), toTime(&claims.Wake), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)
+	into := append([]any{toTime(&claims.At), toTime(&claims.Wake), toNumber(&claims.Busy), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)
 	err = s.alone(ctx, claimPostgres, v, func(rows *sql.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
@@ -116,7 +119,7 @@ func (s *Store) claimSQLite(ctx context.Context, v values) (claims hourbell.Clai
 	var seen []peeked
 	err = s.query(ctx, peekSQLite, v, func(rows *sql.Rows) error {
 		var p peeked
-		if err := rows.Scan(toTime(&claims.At), toTime(&claims.Wake), toText(&p.id), toNumber(&p.token), toText(&p.holder), toTime(&p.owed)); err != nil {
+		if err := rows.Scan(toTime(&claims.At), toTime(&claims.Wake), toNumber(&claims.Busy), toText(&p.id), toNumber(&p.token), toText(&p.holder), toTime(&p.owed)); err != nil {
 			return err
 		}
 		if p.id != "" {

@@ -87,3 +87,31 @@ func TestAnEmptyClaimSaysWhenToComeBack(t *testing.T) {
 		}
 	})
 }
+
+// T3: a claim that finds nothing says whether others hold what is due, for they may give it back any moment.
+func TestAnEmptyClaimSaysWhetherOthersHoldWhatIsDue(t *testing.T) {
+	each(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *clock) {
+		busy := func() bool {
+			t.Helper()
+			claims, err := s.Claim(t.Context(), request("w2"))
+			require.NoError(t, err)
+			require.Empty(t, claims.Rows)
+			return claims.Busy
+		}
+		insert(t, s, dueAt("later", noon.Add(time.Hour)), schedule("a"))
+		held := claimOne(t, s, "w1")
+		require.True(t, busy())
+		set(t, db, "a", "enabled", false)
+		require.False(t, busy())
+		set(t, db, "a", "enabled", true)
+		set(t, db, "a", "next_run_at", noon.Add(time.Minute))
+		require.False(t, busy())
+		set(t, db, "a", "next_run_at", noon)
+		require.True(t, busy())
+		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{held}))
+		claims, err := s.Claim(t.Context(), request("w2"))
+		require.NoError(t, err)
+		require.Len(t, claims.Rows, 1)
+		require.False(t, claims.Busy)
+	})
+}

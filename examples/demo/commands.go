@@ -42,3 +42,17 @@ func runNow(ctx context.Context, scheduler *hourbell.Scheduler, id string) error
 	}
 	return err
 }
+
+// dryRun prints what a sync would write.
+func dryRun(ctx context.Context, scheduler *hourbell.Scheduler) error {
+	changes, err := scheduler.Plan(ctx)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tCHANGE\tNEXT RUN\tWILL BE\tDETAIL")
+	for _, c := range changes {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", c.ScheduleID, c.Kind, instant(c.OldNextRunAt), instant(c.NewNextRunAt), c.Detail)
+	}
+	return table.Flush()
+}

@@ -132,14 +132,14 @@ FROM hourbell_job_runs WHERE trigger = 'CRON' AND schedule_id = ? GROUP BY sched
 
 // skip is a SKIPPED event.
 type skip struct {
-	From, Through time.Time
-	Count         int
+	At, From, Through time.Time
+	Count             int
 }
 
 func (c *crowd) skips(schedule string) (list []skip) {
 	c.Helper()
 	require.NoError(c, c.db.Raw(`
-SELECT slot_from AS "from", slot_to AS through, slot_count AS count
+SELECT at, slot_from AS "from", slot_to AS through, slot_count AS count
 FROM hourbell_events WHERE kind = 'SKIPPED' AND schedule_id = ?`, schedule).Scan(&list).Error)
 	return list
 }

@@ -19,6 +19,9 @@ func TestDemoOnSQLiteExecutesWithinSecondsAndSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 
+	plan := start(t, "demo", dir, "", "-plan")
+	require.Equal(t, 0, plan.exit(t))
+	require.Equal(t, len(schedules), strings.Count(plan.stdout.String(), "DEFINED"))
 	demo := start(t, "demo", dir, "")
 	demo.prints(t, "msg=executed job=check-queues")
 	require.Equal(t, 0, demo.stop(t))

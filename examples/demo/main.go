@@ -4,6 +4,7 @@
 //
 //	go run ./examples/demo                        # on SQLite, in ./hourbell-demo.db
 //	go run ./examples/demo -list                  # the schedules, from another terminal
+//	go run ./examples/demo -plan                  # what a start would change of them
 //	go run ./examples/demo -run hourly-matching   # enqueue its jobs now
 //	go run ./examples/demo -enable feed-refresh   # let it fire
 //
@@ -41,6 +42,7 @@ func run(ctx context.Context) error {
 	disable := flag.String("disable", "", "stop the schedule `ID`, and exit")
 	now := flag.String("run", "", "enqueue the jobs of the schedule `ID` now, and exit")
 	show := flag.Bool("list", false, "list the schedules, and exit")
+	plan := flag.Bool("plan", false, "say what a start would change of the stored schedules, and exit")
 	flag.Parse()
 
 	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
@@ -56,6 +58,9 @@ func run(ctx context.Context) error {
 	scheduler, err := hourbell.New(store.New(db), hourbell.Config{Jobs: jobs, Definitions: schedules, Logger: log})
 	if err != nil {
 		return err
+	}
+	if *plan {
+		return dryRun(ctx, scheduler)
 	}
 	if err := scheduler.Sync(ctx); err != nil {
 		return err

@@ -31,13 +31,20 @@ func TestMain(m *testing.M) {
 	case "demo":
 		main()
 	case "crowd":
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		if err := runCrowd(ctx); err != nil {
-			panic(err)
-		}
+		untilTold(runCrowd)
+	case "build":
+		untilTold(runBuild)
 	}
 	os.Exit(0)
+}
+
+// untilTold runs a role until the process is told to stop.
+func untilTold(run func(context.Context) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		panic(err)
+	}
 }
 
 // process is a running program of a test.
