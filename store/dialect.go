@@ -42,6 +42,7 @@ var postgres = &dialect{
 		"isolation": func(string) string { return "current_setting('default_transaction_isolation')" },
 		"batch":     postgresBatch,
 		"locked":    postgresLocked,
+		"row":       func(string) string { return "s.ctid = c.at" },
 	},
 	encode: func(value any) any {
 		if t, ok := value.(time.Time); ok {
@@ -68,6 +69,7 @@ var sqlite = &dialect{
 		"isolation": func(string) string { return "''" }, // there is one level only
 		"batch":     sqliteBatch,
 		"locked":    sqliteBatch, // there is one writer at a time
+		"row":       func(string) string { return "s.namespace = @namespace AND s.id = c.id" },
 	},
 	encode: func(value any) any {
 		switch value := value.(type) {
@@ -108,11 +110,14 @@ func postgresBatch(columns string) string {
 }
 
 // postgresLocked is a batch over schedules that locks their rows first, in the order of their ids so that two of them
-// cannot deadlock, and then reads the clock: no wait for a lock comes between the clock and what it judges.
+// cannot deadlock, and then reads the clock: no wait for a lock comes between the clock and what it judges. Each row is
+// looked up by its key, whatever the planner knows of the table: LATERAL with a LIMIT is never turned into a join. The
+// statement finds it again where it was locked; what had to be waited for has changed, and is not found.
 func postgresLocked(columns string) string {
 	batch, _, _ := strings.Cut(postgresBatch(columns), ",\nclock AS")
-	return batch + ",\nlocked AS MATERIALIZED (SELECT s.id FROM hourbell_schedules s JOIN c ON c.id = s.id WHERE s.namespace = @namespace ORDER BY s.id FOR UPDATE OF s),\n" +
-		"clock AS MATERIALIZED (SELECT " + postgresNow + " AS now, count(*) FROM locked)"
+	return strings.Replace(batch, "WITH c AS", "WITH given AS", 1) + ",\nc AS MATERIALIZED (SELECT s.at, c.* FROM (SELECT * FROM given ORDER BY id) c\n" +
+		"\tCROSS JOIN LATERAL (SELECT s.ctid AS at FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = c.id LIMIT 1 FOR UPDATE) s),\n" +
+		"clock AS MATERIALIZED (SELECT " + postgresNow + " AS now, count(*) FROM c)"
 }
 
 // sqliteBatch hands the rows of a batch over as one JSON array of arrays.

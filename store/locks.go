@@ -164,7 +164,7 @@ func claimed(c hourbell.Claim, owedBefore time.Time) hourbell.Claim {
 
 // fence is what makes every later word of a claim void once the row has changed.
 const fence = `
-WHERE s.namespace = @namespace AND s.id = c.id AND s.lock_token = c.token AND s.locked_by = @worker`
+WHERE {row} AND s.lock_token = c.token AND s.locked_by = @worker`
 
 var advance = prepare(`
 {locked id:text token:bigint hash:text fired:timestamptz through:timestamptz next:timestamptz}

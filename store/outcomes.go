@@ -62,7 +62,7 @@ var selectTallies = prepare(`
 SELECT h.id, r.status, count(*)
 FROM c JOIN hourbell_job_runs h ON h.namespace = @namespace AND h.id = c.id
 	JOIN hourbell_job_runs r ON r.id {among SELECT h.id UNION ALL SELECT * FROM (SELECT x.id FROM hourbell_job_runs x
-		WHERE x.namespace = @namespace AND x.schedule_id = h.schedule_id AND x.id > h.id AND (x.trigger <> 'CRON' OR x.ordinal > 0)
+		WHERE x.namespace = @namespace AND x.schedule_id = h.schedule_id AND x.id > h.id AND ` + notFirst + `
 		ORDER BY x.id LIMIT @limit - 1) others}
 	AND r.trigger = h.trigger AND (h.scheduled_for IS NULL OR r.scheduled_for = h.scheduled_for)
 	AND COALESCE(r.request_key, '') = COALESCE(h.request_key, '')

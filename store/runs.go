@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"sort"
 	"time"
@@ -11,7 +12,10 @@ import (
 )
 
 // runsInto are the columns that a run is inserted with.
-const runsInto = `hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at)`
+const (
+	runsInto  = `hourbell_job_runs (` + runBasics + `)`
+	runBasics = `namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at`
+)
 
 // A slot that has its first run already gets no other, and a request that was made before does nothing. Only what may meet
 // such a conflict says so: ON CONFLICT inserts each row as a speculation.
@@ -24,25 +28,18 @@ var (
 const (
 	insertion = `
 {batch job:text job_group:text trigger:text schedule_id:text scheduled_for:timestamptz ordinal:bigint args:text actor:text request_key:text}
-INSERT INTO hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at, actor, request_key)
+INSERT INTO hourbell_job_runs (` + runBasics + `, actor, request_key)
 SELECT @namespace, c.job, NULLIF(c.job_group, ''), c.trigger, NULLIF(c.schedule_id, ''), c.scheduled_for, c.ordinal, 'QUEUED',
 	{json NULLIF(c.args, '')}, clock.now, NULLIF(c.actor, ''), NULLIF(c.request_key, '')
 FROM c CROSS JOIN clock WHERE true`
 	inserted = ` RETURNING id, schedule_id, ordinal, queued_at`
 )
 
-// InsertRuns implements [hourbell.Store]. A schedule has one fire in a call, so schedule and ordinal name a run.
+// InsertRuns implements [hourbell.Store]. A schedule has one fire in a call, so schedule and ordinal name a run. The
+// database answers in the order of the question, as a rule: what is inserted is looked for after the last that was found.
 func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourbell.JobRun, error) {
 	if len(runs) == 0 {
 		return nil, nil
-	}
-	type place struct {
-		schedule string
-		ordinal  int
-	}
-	places := make(map[place]int, len(runs))
-	for i, run := range runs {
-		places[place{run.ScheduleID, run.Ordinal}] = i
 	}
 	list := make([]hourbell.JobRun, 0, len(runs))
 	statement := insertOthers
@@ -52,10 +49,9 @@ func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourb
 	case slices.ContainsFunc(runs, func(r hourbell.JobRun) bool { return r.Trigger == "CRON" && r.Ordinal == 0 }):
 		statement = insertFires
 	}
-	var at place
-	var id int64
-	var queued time.Time
-	into := []any{&id, toText(&at.schedule), &at.ordinal, toTime(&queued)}
+	var got hourbell.JobRun
+	into := []any{&got.ID, toText(&got.ScheduleID), &got.Ordinal, toTime(&got.QueuedAt)}
+	next := 0
 	err := s.write(ctx, statement, values{"batch": batch{
 		col("job", runs, func(r *hourbell.JobRun) string { return r.Job }),
 		col("job_group", runs, func(r *hourbell.JobRun) string { return r.Group }),
@@ -70,10 +66,16 @@ func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourb
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		run := runs[places[at]]
-		run.ID, run.QueuedAt = id, queued
-		list = append(list, run)
-		return nil
+		for range runs {
+			run := runs[next]
+			next = (next + 1) % len(runs)
+			if run.Ordinal == got.Ordinal && clean(run.ScheduleID) == got.ScheduleID {
+				run.ID, run.ScheduleID, run.QueuedAt = got.ID, got.ScheduleID, got.QueuedAt
+				list = append(list, run)
+				return nil
+			}
+		}
+		return fmt.Errorf("store: run %d of schedule %q was inserted, and not asked for", got.Ordinal, got.ScheduleID)
 	})
 	return list, err
 }

@@ -97,7 +97,7 @@ UPDATE hourbell_schedules AS s SET
 	last_error = CASE WHEN c.settles THEN '' ELSE s.last_error END,
 	updated_at = CASE WHEN c.settles THEN clock.now ELSE s.updated_at END
 FROM c CROSS JOIN clock
-WHERE s.namespace = @namespace AND s.id = c.id AND s.lock_token = c.token AND s.definition_hash = c.read_hash
+WHERE {row} AND s.lock_token = c.token AND s.definition_hash = c.read_hash
 	AND (c.until IS NULL OR c.until > clock.now)
 RETURNING {own id}`)
 
