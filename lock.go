@@ -35,13 +35,7 @@ const (
 func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
 	defer cancel()
-	request := ClaimRequest{
-		Worker: s.worker.ID, Limit: s.limit, LockTTL: s.cfg.LockTTL, MaxHold: s.cfg.PollInterval, Except: s.exceptions(),
-	}
-	if s.contact.steady() {
-		request.Dead = deadAfter
-	}
-	claims, err := s.store.Claim(ctx, request)
+	claims, err := s.store.Claim(ctx, s.claimRequest())
 	if err != nil {
 		return Claims{}, fmt.Errorf("hourbell: claim due schedules: %w", err)
 	}
@@ -50,6 +44,16 @@ func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
 		claims.Rows[i].At = claims.At
 	}
 	return claims, nil
+}
+
+func (s *Scheduler) claimRequest() ClaimRequest {
+	request := ClaimRequest{
+		Worker: s.worker.ID, Limit: s.limit, LockTTL: s.cfg.LockTTL, MaxHold: s.cfg.PollInterval, Except: s.exceptions(),
+	}
+	if s.contact.steady() {
+		request.Dead = deadAfter
+	}
+	return request
 }
 
 // giveBack clears the locks of claims that are not going to be settled; their debts stay.

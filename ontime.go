@@ -15,38 +15,53 @@ import (
 // conditions are those of claim, decide and fence together, judged by its own clock, and whatever does not meet them it
 // leaves to the first road, which follows in the same tick. A row fired by it has never been locked, and owes nothing.
 
-// fireOnTime fires what has come due since the last tick and meets no obstacle.
-func (p *pass) fireOnTime(stop, ctx context.Context) error {
+// few is how many fires are so few that the statement which fires them can say at once what a claim after it would
+// find, for it must look past each that fired.
+const few = 100
+
+// fireOnTime fires what has come due since the last tick and meets no obstacle. It says whether the pass is over: whether
+// it is known that a claim would find nothing more.
+func (p *pass) fireOnTime(stop, ctx context.Context) (over bool, err error) {
 	if p.cfg.Enqueuer != nil {
-		return nil
+		return false, nil
 	}
-	for batch := range p.punctual(p.coming.due(p.estimate())) {
+	due := p.coming.due(p.estimate())
+	count := 0
+	for _, l := range due {
+		count += len(l.definitions)
+	}
+	for batch := range p.punctual(due) {
 		if stop.Err() != nil || p.coming == nil {
-			return nil
+			return false, nil
 		}
-		if err := p.fireBatchOnTime(ctx, batch); err != nil {
-			return err
+		var then *ClaimRequest
+		if len(batch) == count && count <= few {
+			request := p.claimRequest()
+			then = &request
+		}
+		if over, err = p.fireBatchOnTime(ctx, batch, then); err != nil {
+			return false, err
 		}
 	}
-	return nil
+	return over, nil
 }
 
-func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire) error {
+func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire, then *ClaimRequest) (over bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.fireDeadline())
 	defer cancel()
 	asked := wallClock()
-	fired, err := p.store.FireOnTime(ctx, batch)
+	fired, err := p.store.FireOnTime(ctx, batch, then)
 	switch {
 	case err != nil && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)):
 		p.limit = max(p.limit/2, 1)
-		return fmt.Errorf("hourbell: fire %d schedules on time: %w", len(batch), err)
+		return false, fmt.Errorf("hourbell: fire %d schedules on time: %w", len(batch), err)
 	case err != nil: // of one of them; the first road finds out which
 		p.log.WarnContext(ctx, "hourbell: could not fire at once; will claim first", "schedules", len(batch), "error", err)
-		return nil
+		return false, nil
 	}
 	if fired.At.IsZero() { // the store has no second road
 		p.coming = nil
-		return nil
+		return false, nil
 	}
 	p.limit = min(p.limit*2, p.cfg.BatchSize)
 	p.contact.seen()
@@ -55,7 +70,10 @@ func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire) error {
 	p.report.Fired += fired.Slots
 	p.report.Enqueued += fired.Runs
 	p.logFired(ctx, fired.Slots, fired.Runs)
-	return nil
+	if fired.Idle {
+		p.rest(fired.At, fired.Wake, fired.Busy)
+	}
+	return fired.Idle, nil
 }
 
 // punctual makes batches of the schedules that share the lines given.

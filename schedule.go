@@ -110,7 +110,7 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 	if s.cfg.OnTick != nil {
 		defer func() { s.cfg.OnTick(pass.report) }()
 	}
-	if err := pass.fireOnTime(ctx, lasting); err != nil {
+	if over, err := pass.fireOnTime(ctx, lasting); err != nil || over {
 		return pass.report, err
 	}
 	for {
@@ -123,9 +123,8 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 			return pass.report, err
 		}
 		s.ticked(claims.At, asked)
-		pass.report.at, pass.report.Wake, pass.report.busy = claims.At, claims.Wake, claims.Busy
 		if len(claims.Rows) == 0 {
-			s.coming.moveTo(claims.At)
+			pass.rest(claims.At, claims.Wake, claims.Busy)
 			return pass.report, nil
 		}
 		pass.report.Claimed += len(claims.Rows)
@@ -140,6 +139,12 @@ type pass struct {
 	*Scheduler
 	report    TickReport
 	calendars map[[2]string]*calendar
+}
+
+// rest ends a pass after which nothing is due that this process could claim.
+func (p *pass) rest(at, wake time.Time, busy bool) {
+	p.report.at, p.report.Wake, p.report.busy = at, wake, busy
+	p.coming.moveTo(at)
 }
 
 // due is a claimed schedule with what was decided for it.

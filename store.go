@@ -61,9 +61,9 @@ type Store interface {
 	Claim(ctx context.Context, request ClaimRequest) (Claims, error)
 	// FireOnTime fires schedules that need no claim, in one statement: the slot is their latest, has come and is within
 	// its grace, the definition is the one given, and nobody is at the row, has failed on it or owes it a run. The
-	// others it leaves alone. It fails, and fires none, where a slot has its runs already. A store that has no such
-	// statement fires none and answers the zero Fired.
-	FireOnTime(ctx context.Context, fires []Fire) (Fired, error)
+	// others it leaves alone. It fails, and fires none, where a slot has its runs already. With a request it answers at
+	// once what a claim after it would find. A store that has no such statement fires none and answers the zero Fired.
+	FireOnTime(ctx context.Context, fires []Fire, then *ClaimRequest) (Fired, error)
 	// Advance settles claimed schedules and clears their locks; it returns the ids of those whose claim still held.
 	Advance(ctx context.Context, worker string, settlements []Settlement) ([]string, error)
 	// GiveBack clears the locks of claims that still hold; debts stay.
@@ -169,6 +169,10 @@ type Fired struct {
 	At    time.Time // the clock's instant that judged
 	Slots int       // that fired
 	Runs  int       // inserted
+	// Idle says that a claim was asked for and would find nothing; Wake and Busy are what it would answer.
+	Idle bool
+	Wake time.Time
+	Busy bool
 }
 
 // Settlement moves one claimed schedule forward.

@@ -78,10 +78,7 @@ RETURNING ` + scheduleColumns)
 
 // Claim implements [hourbell.Store].
 func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claims hourbell.Claims, err error) {
-	v := values{
-		"worker": request.Worker, "limit": request.Limit, "lock_ttl": request.LockTTL.Microseconds(), "max_hold": request.MaxHold.Microseconds(),
-		"dead": request.Dead.Microseconds(), "except": request.Except,
-	}
+	v := claimValues(request)
 	if s.dialect == sqlite {
 		claims, err = s.claimSQLite(ctx, v)
 	} else {
@@ -92,6 +89,13 @@ func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claim
 		return a.NextRunAt.Before(b.NextRunAt) || a.NextRunAt.Equal(b.NextRunAt) && a.ID < b.ID
 	})
 	return claims, err
+}
+
+func claimValues(r hourbell.ClaimRequest) values {
+	return values{
+		"worker": r.Worker, "limit": r.Limit, "lock_ttl": r.LockTTL.Microseconds(), "max_hold": r.MaxHold.Microseconds(),
+		"dead": r.Dead.Microseconds(), "except": r.Except,
+	}
 }
 
 func (s *Store) claimPostgres(ctx context.Context, v values) (claims hourbell.Claims, err error) {

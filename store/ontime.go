@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -27,7 +28,13 @@ const moved = `next_run_at = c.next, settled_until = c.slot, last_run_at = clock
 // again where it was locked; what has moved since is left to the first road. It brings its first run along. Of the other
 // runs, those of what fired are told by a hash: IN … IS TRUE is never turned into a join either. There is no ON CONFLICT,
 // which costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
-var fires = prepare(`
+var (
+	fires       = prepare(fireAll + ` FROM clock`)
+	firesAndAsk = prepare(fireAll + `, NOT EXISTS (SELECT 1 FROM hourbell_schedules s WHERE ` + afterwards(due) + `),
+	LEAST(` + afterwards(wake) + `, (SELECT min(next) FROM fired)), ` + afterwards(busy) + ` FROM clock`)
+)
+
+const fireAll = `
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 free AS MATERIALIZED (
 	SELECT s.at, c.* FROM unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[]), CAST(@c_slot AS timestamptz[]), CAST(@c_next AS timestamptz[]),
@@ -47,13 +54,19 @@ others AS (
 		CAST(@c_other_group AS text[]), CAST(@c_other_args AS text[])) AS c(id, slot, ordinal, job, job_group, args) CROSS JOIN clock
 	WHERE (SELECT count(*) FROM first) > 0 AND (c.id IN (SELECT id FROM fired)) IS TRUE
 	RETURNING 1)
-SELECT clock.now, (SELECT count(*) FROM first), (SELECT count(*) FROM others) FROM clock`)
+SELECT clock.now, (SELECT count(*) FROM first), (SELECT count(*) FROM others)`
+
+// afterwards is a part of a claim in the statement that fires: it sees the rows as they were before, and leaves out those
+// that fired.
+func afterwards(part string) string {
+	return strings.ReplaceAll(part, live, live+" AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE")
+}
 
 // cronRun is a run of a slot, as runsInto has it.
 const cronRun = `@namespace, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED', {json NULLIF(c.args, '')}, clock.now`
 
 // FireOnTime implements [hourbell.Store].
-func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire) (fired hourbell.Fired, err error) {
+func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hourbell.ClaimRequest) (fired hourbell.Fired, err error) {
 	if s.dialect == sqlite {
 		return fired, nil // an UPDATE there is no source of rows to insert, and a claim costs little
 	}
@@ -68,7 +81,13 @@ func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire) (fired hou
 			others = append(others, other{&list[i], job, int64(n + 1)})
 		}
 	}
-	return fired, s.alone(ctx, fires, values{"batch": batch{
+	statement, v := fires, values{}
+	into := []any{toTime(&fired.At), &fired.Slots, &fired.Runs}
+	if then != nil {
+		statement, v = firesAndAsk, claimValues(*then)
+		into = append(into, toNumber(&fired.Idle), toTime(&fired.Wake), toNumber(&fired.Busy))
+	}
+	v["batch"] = batch{
 		col("id", list, func(f *hourbell.Fire) string { return f.ScheduleID }),
 		col("hash", list, func(f *hourbell.Fire) string { return f.DefinitionHash }),
 		times("slot", list, func(f *hourbell.Fire) time.Time { return f.Slot }),
@@ -82,8 +101,9 @@ func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire) (fired hou
 		col("other", others, func(o *other) string { return o.job.Name }),
 		col("other_group", others, func(o *other) string { return o.job.Group }),
 		col("other_args", others, func(o *other) string { return string(o.job.Args) }),
-	}}, func(rows *sql.Rows) error {
-		err := rows.Scan(toTime(&fired.At), &fired.Slots, &fired.Runs)
+	}
+	return fired, s.alone(ctx, statement, v, func(rows *sql.Rows) error {
+		err := rows.Scan(into...)
 		fired.Runs += fired.Slots
 		return err
 	})

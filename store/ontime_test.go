@@ -33,7 +33,7 @@ func onPostgres(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.
 
 func fireOnTime(t testing.TB, s hourbell.Store, fires ...hourbell.Fire) hourbell.Fired {
 	t.Helper()
-	fired, err := s.FireOnTime(t.Context(), fires)
+	fired, err := s.FireOnTime(t.Context(), fires, nil)
 	require.NoError(t, err)
 	return fired
 }
@@ -124,7 +124,7 @@ func TestASlotThatHasItsRunIsNotFiredOnTimeAgain(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
 		insert(t, s, schedule("a"), schedule("b"))
 		enqueue(t, s, fire("a", noon, 0))
-		_, err := s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 2), punctual("b", 2)})
+		_, err := s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 2), punctual("b", 2)}, nil)
 		require.ErrorContains(t, err, "hourbell_job_runs_fire")
 		for _, kind := range []error{hourbell.ErrUnavailable, hourbell.ErrBusy} {
 			require.NotErrorIs(t, err, kind)
@@ -164,7 +164,7 @@ func TestFiresAtOnceFireEachSlotOnce(t *testing.T) {
 				fired[i] = len(claims.Rows)
 				return err
 			}
-			got, err := own.FireOnTime(soon(t), fires)
+			got, err := own.FireOnTime(soon(t), fires, nil)
 			fired[i] = got.Slots
 			return err
 		}) {
@@ -188,7 +188,7 @@ func TestAFireOnTimeWaitsForNobody(t *testing.T) {
 	insert(t, s, schedule("a"), schedule("b"))
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules WHERE id = 'a' FOR UPDATE").Error)
-		fired, err := s.FireOnTime(soon(t), []hourbell.Fire{punctual("a", 1), punctual("b", 1)})
+		fired, err := s.FireOnTime(soon(t), []hourbell.Fire{punctual("a", 1), punctual("b", 1)}, nil)
 		require.Equal(t, 1, fired.Slots)
 		return err
 	}))
@@ -239,4 +239,55 @@ func TestAConnectionWithAnotherIsolationIsFoundOut(t *testing.T) {
 	require.Len(t, claim(t, s, "w1").Rows, 1)
 	require.True(t, refused)
 	require.Greater(t, len(pool.during(func() { claim(t, s, "w1") })), 1, "from then on it asks")
+}
+
+// O4: a fire on time that is asked for it says what the claim after it would: whether anything is left, and when to come
+// back.
+func TestAFireOnTimeSaysWhatAClaimAfterItWould(t *testing.T) {
+	cases := map[string]func(t *testing.T, db *dbtest.DB, s hourbell.Store){
+		"nothing else":        func(*testing.T, *dbtest.DB, hourbell.Store) {},
+		"a slot to come":      func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, dueAt("x", noon.Add(time.Minute))) },
+		"a slot far off":      func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, dueAt("x", noon.Add(time.Hour*24))) },
+		"another that is due": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, schedule("x")) },
+		"one that another holds": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("x"))
+			claimOne(t, s, "w1")
+		},
+		"a row that failed before": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("x"))
+			set(t, db, "x", "failures", 1)
+		},
+		"a back-off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("x"))
+			set(t, db, "x", "held_until", noon.Add(30*time.Second))
+		},
+		"an excepted row": func(t *testing.T, db *dbtest.DB, s hourbell.Store) { insert(t, s, schedule("excepted")) },
+		"a disabled row": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("x"))
+			set(t, db, "x", "enabled", false)
+		},
+	}
+	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *clock) {
+		for name, prepare := range cases {
+			t.Run(name, func(t *testing.T) {
+				for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
+					require.NoError(t, db.Exec("DELETE FROM "+table).Error)
+				}
+				prepare(t, db, s)
+				insert(t, s, schedule("a"), schedule("b"))
+				r := request("w2")
+				r.Except = []string{"excepted h1"}
+				fired, err := s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 1), punctual("b", 2), punctual("x", 1)}, &r)
+				require.NoError(t, err)
+				require.Positive(t, fired.Slots)
+				claims, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				require.Equal(t, len(claims.Rows) == 0, fired.Idle)
+				if fired.Idle {
+					require.Equal(t, claims.Wake, fired.Wake)
+					require.Equal(t, claims.Busy, fired.Busy)
+				}
+			})
+		}
+	})
 }
