@@ -48,6 +48,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pool, err := db.DB()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = pool.Close() }()
 	if err := db.WithContext(ctx).AutoMigrate(&Customer{}, &Order{}, &Invoice{}); err != nil {
 		return err
 	}
