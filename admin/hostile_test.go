@@ -155,6 +155,7 @@ func TestNoPathForgesALineOfTheLog(t *testing.T) {
 		request.URL.Path = "/api/schedules/x\r\nlevel=INFO msg=forged\x1b[2J\u2028"
 		require.Equal(t, http.StatusServiceUnavailable, d.answer(request).Code)
 		require.Contains(t, log.String(), "forged")
+		require.Regexp(t, `^(time=\S+ level=ERROR msg=|\{"time":"[^"]+","level":"ERROR","msg":)"hourbell/admin: request failed"`, log.String())
 		require.Equal(t, 1, strings.Count(log.String(), "\n"), log)
 		require.NotContains(t, log.String(), "\r")
 		require.NotContains(t, log.String(), "\x1b")
