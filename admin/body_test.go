@@ -39,12 +39,15 @@ func status(t *testing.T, conn net.Conn) int {
 	return answer.StatusCode
 }
 
-// A body that drips keeps no connection to the database: one that waits for a hundred of them serves the next request.
+// drips is how many bodies drip at once.
+const drips = 40
+
+// A body that drips keeps no connection to the database: a pool of one serves the next request while many of them are waited for.
 func TestABodyThatDripsHoldsNoDatabaseConnection(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		d := newDesk(t, db, Config{})
 		db.SQL().SetMaxOpenConns(1)
-		waiting := make(chan struct{}, 100)
+		waiting := make(chan struct{}, drips)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Drips") != "" {
 				r.Body = &notingBody{r.Body, waiting}
@@ -52,10 +55,10 @@ func TestABodyThatDripsHoldsNoDatabaseConnection(t *testing.T) {
 			d.ServeHTTP(w, r)
 		}))
 		t.Cleanup(server.Close)
-		var drips []net.Conn
-		for i := range 100 {
+		var conns []net.Conn
+		for i := range drips {
 			path := []string{"/api/schedules/off/enable", "/api/enqueue/all", "/api/schedules/off/run", "/api/schedules/on/unlock"}[i%4]
-			drips = append(drips, post(t, server, path, "Drips: 1\r\nContent-Length: 20", `{"note": "`))
+			conns = append(conns, post(t, server, path, "Drips: 1\r\nContent-Length: 20", `{"note": "`))
 		}
 		for range drips {
 			select {
@@ -67,11 +70,11 @@ func TestABodyThatDripsHoldsNoDatabaseConnection(t *testing.T) {
 		require.Zero(t, db.SQL().Stats().InUse, "while all of them wait for their bodies")
 		conn := post(t, server, "/api/enqueue/jobs/job", "Content-Length: 2", "{}")
 		require.Equal(t, http.StatusCreated, status(t, conn))
-		_, err := io.WriteString(drips[0], `slow"    }`)
+		_, err := io.WriteString(conns[0], `slow"    }`)
 		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, status(t, drips[0]), "it may take its time")
+		require.Equal(t, http.StatusOK, status(t, conns[0]), "it may take its time")
 		d.untouched("a body that breaks off", func() {
-			for _, conn := range drips[1:] {
+			for _, conn := range conns[1:] {
 				require.NoError(t, conn.Close())
 			}
 			server.Close() // waits for them
