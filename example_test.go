@@ -154,6 +154,7 @@ func hostDB() *gorm.DB {
 		log.Fatal(err)
 	}
 	pool.SetMaxOpenConns(1)
+	hostPools = append(hostPools, pool)
 	return db
 }
 

@@ -11,10 +11,11 @@ import (
 
 // Config says who may do what.
 type Config struct {
-	// Authorize is asked before each action and names who acts; that is recorded with what was changed. An error refuses
-	// the action: with status 401 where it wraps [ErrUnauthenticated], with 403 otherwise. Its text is shown to whoever
-	// asked. The page also asks it about what it could offer to do, with a GET request. It has no default: a host that
-	// guards the handler by other means says so with [AllowAll].
+	// Authorize is asked before each action and names who acts; that is recorded with what was changed, so that nobody
+	// changes anything without a name. An error refuses the action: with status 401 where it wraps [ErrUnauthenticated],
+	// with 403 otherwise. Its text is shown to whoever asked. A panic goes through to the host, and nothing is done. The
+	// page also asks it about what it could offer to do, with a GET request. It has no default: a host that guards the
+	// handler by other means says so with [AllowAll].
 	Authorize func(r *http.Request, action Action) (actor string, err error)
 	// ReadOnly refuses every action that changes something. Defaults to false.
 	ReadOnly bool
@@ -89,6 +90,8 @@ func New(scheduler *hourbell.Scheduler, cfg Config) (http.Handler, error) {
 
 const readOnly = "this page is read-only: nothing can be changed through it"
 
+const unnamed = "what is done here is recorded with who did it, and the host names nobody: admin.Config.Authorize must return a name"
+
 // authorize asks the host, and returns who acts.
 func (h *handler) authorize(r *http.Request, action Action) (string, error) {
 	if action.Verb.Writes() {
@@ -105,6 +108,8 @@ func (h *handler) authorize(r *http.Request, action Action) (string, error) {
 		return "", refuse(http.StatusForbidden, "forbidden", "%v", err)
 	case action.Verb.Writes() && h.cfg.ReadOnly:
 		return "", refuse(http.StatusForbidden, "read-only", "%s", readOnly)
+	case action.Verb.Writes() && actor == "":
+		return "", refuse(http.StatusForbidden, "unnamed", "%s", unnamed)
 	}
 	return actor, nil
 }

@@ -113,10 +113,13 @@ func (h *handler) control(c *call, action Action, b control) control {
 	if b.Method == "" {
 		b.Method = "get"
 	}
-	if _, err := h.cfg.Authorize(c.r, action); err != nil {
+	switch actor, err := h.cfg.Authorize(c.r, action); {
+	case err != nil:
 		b.Refused = err.Error()
-	} else if h.cfg.ReadOnly {
+	case h.cfg.ReadOnly:
 		b.Refused = readOnly
+	case action.Verb.Writes() && actor == "":
+		b.Refused = unnamed
 	}
 	return b
 }

@@ -78,7 +78,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, hourbell.ErrChanged):
 		return refuse(http.StatusConflict, "changed", "%s: read it again, and decide again", text)
 	case errors.Is(err, hourbell.ErrBusy):
-		return refuse(http.StatusConflict, "busy", "%s: try again", text).retry("1")
+		return refuse(http.StatusConflict, "busy", "%v: try again", hourbell.ErrBusy).retry("1")
 	case errors.Is(err, hourbell.ErrKeyReused):
 		return refuse(http.StatusUnprocessableEntity, "key-reused", "%s: use a new Idempotency-Key for each request that is not a repetition", text)
 	case errors.Is(err, hourbell.ErrUnknownJob), errors.Is(err, hourbell.ErrUnknownGroup):

@@ -146,16 +146,40 @@ func decode(body string, into *form) error {
 		if _, end := decoder.Token(); end != io.EOF {
 			return refuse(http.StatusBadRequest, "bad-body", "the body goes on after its JSON object")
 		}
-		return nil
+		return exact(body)
 	}
 	var mistyped *json.UnmarshalTypeError
 	if errors.As(err, &mistyped) && mistyped.Field != "" {
 		return wrong(mistyped.Field, "is a %s; it must be a %s", mistyped.Value, mistyped.Type)
 	}
 	if name, unknown := strings.CutPrefix(err.Error(), `json: unknown field "`); unknown {
-		return wrong(strings.TrimSuffix(name, `"`), "is no field here; there are note and seen")
+		return unknownField(strings.TrimSuffix(name, `"`))
 	}
 	return refuse(http.StatusBadRequest, "bad-body", "the body is not a JSON object: %s", strings.TrimPrefix(err.Error(), "json: "))
+}
+
+func unknownField(name string) error { return wrong(name, "is no field here; there are note and seen") }
+
+// exact refuses what the decoder has let pass: a name in other letters, and a second value under one name. A guard in front
+// of the handler may have read the body otherwise.
+func exact(body string) error {
+	decoder := json.NewDecoder(strings.NewReader(body))
+	_, _ = decoder.Token() // the brace, or null; it was all read before, and the values are texts
+	given := map[json.Token]bool{}
+	for decoder.More() {
+		name, err := decoder.Token()
+		switch {
+		case err != nil:
+			return refuse(http.StatusBadRequest, "bad-body", "the body is not a JSON object: %v", err)
+		case name != "note" && name != "seen":
+			return unknownField(fmt.Sprint(name))
+		case given[name]:
+			return wrong(fmt.Sprint(name), "is given twice")
+		}
+		given[name] = true
+		_, _ = decoder.Token()
+	}
+	return nil
 }
 
 // key is the request's idempotency key, "" for none. It may stand in quotes, as the header's draft standard has it.

@@ -125,6 +125,7 @@ func TestARefusedConnectionIsUnavailable(t *testing.T) {
 	require.NoError(t, nobody.Close())
 	db, err := gorm.Open(postgres.Open("postgres://user@"+address+"/db?sslmode=disable"), &gorm.Config{DisableAutomaticPing: true, Logger: logger.Discard})
 	require.NoError(t, err)
+	t.Cleanup(func() { _ = openPool(t, db).Close() })
 	s, _ := bound(t, db)
 	for _, v := range verbs {
 		require.ErrorIs(t, v.call(soon(t), s), hourbell.ErrUnavailable, v.name)

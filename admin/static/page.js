@@ -237,10 +237,11 @@
 		if (name && !dialog.open) said.textContent = `${name} is ${button.getAttribute("aria-checked") === "true" ? "enabled" : "disabled"}.`;
 	}
 
-	let busy = false;
+	let busy = null; // what was asked for and is not answered yet: a second click asks for nothing more
 	async function submit(form, button) {
 		if (busy) return;
-		busy = true;
+		const own = {};
+		busy = own;
 		const action = new URL(button?.getAttribute("formaction") || form.getAttribute("action"), location.href);
 		const fields = new URLSearchParams(new FormData(form));
 		try {
@@ -251,7 +252,8 @@
 				return;
 			}
 			const { answer, page } = await ask(action, { method: "POST", body: fields });
-			if (!showDialog(page, answer.url) && dialog.open) dialog.close();
+			if (showDialog(page, answer.url)) busy = null; // whoever closes it goes on, though the page behind it is still read
+			else if (dialog.open) dialog.close();
 			await refresh({ moveRows: true });
 			tags.clear();
 			tellDone(button);
@@ -262,7 +264,7 @@
 				tellTrouble();
 			}
 		} finally {
-			busy = false;
+			if (busy === own) busy = null;
 		}
 	}
 

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
 // The document as it lies in the tree; a test compares it with what is served.
@@ -113,7 +114,7 @@ func checkProblem(t testing.TB, a answer) {
 // TestMain asserts at the end, where all tests ran, that they have seen each answer which the document promises. What
 // no client can bring about is left out: faults of our own, and of the database on each single operation.
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := leaktest.Run(m)
 	if code == 0 && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.fuzz").Value.String() == "" {
 		var missing []string
 		for _, item := range document.Paths.Map() {

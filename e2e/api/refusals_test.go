@@ -196,6 +196,7 @@ func TestABusyScheduleIsSaidToBeBusy(t *testing.T) {
 		a := h.send(request{method: "POST", path: "/api/schedules/hourly/" + verb})
 		require.Equal(t, http.StatusConflict, a.StatusCode)
 		require.Contains(t, a.body, `"busy"`)
+		require.NotContains(t, a.body, "SQLSTATE", "what the database says is nobody's business")
 		require.Equal(t, "1", a.Header.Get("Retry-After"))
 	}
 	// The same for a request whose key another is at work on.

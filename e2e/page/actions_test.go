@@ -3,6 +3,7 @@ package page_test
 import (
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -327,4 +328,35 @@ func TestALoginPageInBetween(t *testing.T) {
 	tb.await(`!document.querySelector(".stale").checkVisibility()`)
 	tb.click(runFeed)
 	tb.awaitText("dialog", "Run Feed refresh now?")
+}
+
+// Whoever closes the dialog that says what was done goes on at once, though the page behind it is still being read.
+func TestNoClickIsLostWhileThePageIsReadAnew(t *testing.T) {
+	t.Parallel()
+	var slow sync.RWMutex // held while the list is not to be answered
+	h := newHost(t, dbtest.SQLite(t), setup{guard: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && r.URL.Path == prefix+"/" {
+				slow.RLock()
+				defer slow.RUnlock()
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	tb := h.open(t, "/")
+	tb.click(runFeed)
+	tb.awaitText("dialog", "Run Feed refresh now?")
+	slow.Lock()
+	release := sync.OnceFunc(slow.Unlock)
+	defer release() // or the server could not be closed where this fails
+	tb.click(confirm)
+	tb.awaitText("dialog", "2 runs enqueued")
+	tb.click(closing)
+	tb.await(`!document.getElementById("dialog").open`)
+	tb.click(runFeed)
+	tb.awaitText("dialog", "Run Feed refresh now?")
+	release()
+	tb.click(confirm)
+	tb.awaitText("dialog", "2 runs enqueued")
+	require.Len(t, h.runs(hourbell.RunQuery{}), 4)
 }

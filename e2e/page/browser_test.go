@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
 const (
@@ -41,11 +42,11 @@ var browser struct {
 }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if browser.close != nil {
-		browser.close()
-	}
-	os.Exit(code)
+	leaktest.Main(m, func() {
+		if browser.close != nil {
+			browser.close()
+		}
+	})
 }
 
 // program finds Chromium.

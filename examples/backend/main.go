@@ -48,6 +48,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pool, err := db.DB()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = pool.Close() }()
 	if err := db.WithContext(ctx).AutoMigrate(&Customer{}, &Order{}, &Invoice{}); err != nil {
 		return err
 	}
@@ -96,7 +101,7 @@ func run(ctx context.Context) error {
 
 // serve answers requests until ctx ends, and then finishes those under way.
 func (b *backend) serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: handler, ReadTimeout: 30 * time.Second}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

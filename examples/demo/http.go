@@ -47,7 +47,7 @@ func newServer(scheduler *hourbell.Scheduler, log *slog.Logger) (*http.Server, e
 	}
 	mux := http.NewServeMux()
 	mux.Handle(prefix+"/", http.StripPrefix(prefix, handler))
-	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}, nil
+	return &http.Server{Handler: mux, ReadTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}, nil
 }
 
 // serveHTTP answers requests until ctx ends, and then finishes those under way.

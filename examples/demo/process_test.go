@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
 // The tests run real processes: this test binary again, in a role that it is given in its environment.
@@ -21,7 +23,7 @@ const roleEnv = "HOURBELL_DEMO_TEST_ROLE"
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleEnv)
 	if role == "" {
-		os.Exit(m.Run())
+		leaktest.Main(m)
 	}
 	go func() { // only the test holds the other end, so this ends when the test does, however it does
 		_, _ = io.Copy(io.Discard, os.Stdin)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell/internal/dbtest/cluster"
+	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
 // asWithpg makes the test binary behave as the command.
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asWithpg) == "1" {
 		main()
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
 
 // withpg runs the command with a TEST_DATABASE_URL ("" for none).
