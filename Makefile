@@ -61,10 +61,11 @@ compare: setup ## compare with hand-written SQL and others, in one table (WORKLO
 	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(MAKE) --no-print-directory .compare
 
 fuzz: ## fuzz each target for FUZZTIME
-	$(call each,for package in $$($(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-	    echo "-- $$target of $$package"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+	$(call each,for file in $$($(GO) list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}' ./... \
+	    | xargs grep -l '^func Fuzz' /dev/null); do \
+	  for target in $$(grep -o '^func Fuzz[A-Za-z0-9]*' $$file | cut -c6-); do \
+	    echo "-- $$target in $${file#$$PWD/}"; \
+	    (cd $$(dirname $$file) && $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 	  done; \
 	done)
 

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,8 +12,8 @@ import (
 
 // Config says who may do what.
 type Config struct {
-	// Authorize is asked before each action and names who acts; that is recorded with what was changed, so that nobody
-	// changes anything without a name. An error refuses the action: with status 401 where it wraps [ErrUnauthenticated],
+	// Authorize is asked before each action and names who acts; that is recorded with what was changed, as "anonymous" where
+	// it is empty. An error refuses the action: with status 401 where it wraps [ErrUnauthenticated],
 	// with 403 otherwise. Its text is shown to whoever asked. A panic goes through to the host, and nothing is done. The
 	// page also asks it about what it could offer to do, with a GET request. It has no default: a host that guards the
 	// handler by other means says so with [AllowAll].
@@ -56,7 +57,7 @@ var ErrUnauthenticated = errors.New("nobody is logged in")
 
 // AllowAll is an Authorize that allows everybody everything, as "anonymous". It is for hosts that guard the handler
 // with a middleware of their own.
-func AllowAll(*http.Request, Action) (actor string, err error) { return "anonymous", nil }
+func AllowAll(*http.Request, Action) (actor string, err error) { return anonymous, nil }
 
 // handler is the API and the page of one scheduler.
 type handler struct {
@@ -90,7 +91,8 @@ func New(scheduler *hourbell.Scheduler, cfg Config) (http.Handler, error) {
 
 const readOnly = "this page is read-only: nothing can be changed through it"
 
-const unnamed = "what is done here is recorded with who did it, and the host names nobody: admin.Config.Authorize must return a name"
+// anonymous is who acts where the host names nobody: what is done is recorded, even so.
+const anonymous = "anonymous"
 
 // authorize asks the host, and returns who acts.
 func (h *handler) authorize(r *http.Request, action Action) (string, error) {
@@ -108,8 +110,6 @@ func (h *handler) authorize(r *http.Request, action Action) (string, error) {
 		return "", refuse(http.StatusForbidden, "forbidden", "%v", err)
 	case action.Verb.Writes() && h.cfg.ReadOnly:
 		return "", refuse(http.StatusForbidden, "read-only", "%s", readOnly)
-	case action.Verb.Writes() && actor == "":
-		return "", refuse(http.StatusForbidden, "unnamed", "%s", unnamed)
 	}
-	return actor, nil
+	return cmp.Or(actor, anonymous), nil
 }

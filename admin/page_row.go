@@ -113,13 +113,10 @@ func (h *handler) control(c *call, action Action, b control) control {
 	if b.Method == "" {
 		b.Method = "get"
 	}
-	switch actor, err := h.cfg.Authorize(c.r, action); {
-	case err != nil:
+	if _, err := h.cfg.Authorize(c.r, action); err != nil {
 		b.Refused = err.Error()
-	case h.cfg.ReadOnly:
+	} else if h.cfg.ReadOnly {
 		b.Refused = readOnly
-	case action.Verb.Writes() && actor == "":
-		b.Refused = unnamed
 	}
 	return b
 }
