@@ -32,9 +32,12 @@ func newTimetable(definitions map[string]*definition) timetable {
 		}
 		known[key].definitions = append(known[key].definitions, d)
 	}
+
 	for _, l := range table {
 		sort.Slice(l.definitions, func(i, j int) bool { return l.definitions[i].ID < l.definitions[j].ID })
 	}
+	// The same order in every process and at every start, so that batches are the same too.
+	sort.Slice(table, func(i, j int) bool { return table[i].definitions[0].ID < table[j].definitions[0].ID })
 	return table
 }
 

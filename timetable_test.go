@@ -61,3 +61,19 @@ func TestALineThatEndsNeverComesDue(t *testing.T) {
 	table.moveTo(time.Date(9990, 1, 1, 0, 0, 0, 0, time.UTC))
 	require.Empty(t, table.due(time.Date(9998, 12, 31, 0, 0, 0, 0, time.UTC)))
 }
+
+// Two processes with the same definitions go through them in the same order, at every start.
+func TestATimetableHasOneOrder(t *testing.T) {
+	definitions := map[string]*definition{}
+	for id, expression := range map[string]string{"a": "* * * * *", "b": "0 * * * *", "c": "*/2 * * * *", "d": "*/5 * * * *", "e": "0 * * * *"} {
+		d := Definition{ID: id, Cron: expression, TimeZone: "UTC"}
+		definitions[id] = &definition{Definition: d}
+	}
+	for range 50 {
+		var order []string
+		for _, l := range newTimetable(definitions) {
+			order = append(order, l.definitions[0].ID)
+		}
+		require.Equal(t, []string{"a", "b", "c", "d"}, order)
+	}
+}
