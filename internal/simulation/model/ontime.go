@@ -1,0 +1,60 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hourbell/hourbell"
+)
+
+// errTaken is what an insert says that meets a unique index, and was told nothing of it.
+var errTaken = errors.New("a slot has its runs already")
+
+// FireOnTime implements [hourbell.Store].
+func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire) (fired hourbell.Fired, err error) {
+	now := s.asked()
+	err = s.statement(func(tx *transaction) error {
+		fired.At = now
+		for _, f := range list {
+			before, there := tx.read(f.ScheduleID)
+			if !there || !s.punctual(tx, before, f, now) {
+				continue
+			}
+			after := before
+			after.NextRunAt, after.SettledUntil, after.LastRunAt, after.LastScheduledFor, after.UpdatedAt = f.Next, f.Slot, now, f.Slot, now
+			after.LockToken++
+			tx.write("fire-on-time", "", s.db.Now, before, after)
+			runs := make([]hourbell.JobRun, len(f.Jobs))
+			for i, job := range f.Jobs {
+				runs[i] = hourbell.JobRun{
+					Job: job.Name, Group: job.Group, Args: job.Args, Trigger: "CRON", ScheduleID: f.ScheduleID,
+					ScheduledFor: f.Slot, Ordinal: i, Status: "QUEUED",
+				}
+			}
+			inserted, err := s.insertRuns(tx, runs)
+			if err != nil {
+				return err
+			}
+			if len(inserted) < len(runs) {
+				return errTaken
+			}
+			fired.Slots++
+			fired.Runs += len(runs)
+		}
+		return nil
+	})
+	if err != nil {
+		fired = hourbell.Fired{}
+	}
+	return fired, err
+}
+
+// punctual says whether a row may fire without a claim.
+func (s *Session) punctual(tx *transaction, row hourbell.Schedule, f hourbell.Fire, now time.Time) bool {
+	owner := s.db.schedules[row.ID].owner
+	return (owner == nil || owner == tx) && row.Enabled && row.RemovedAt.IsZero() &&
+		(row.DefinitionHash == f.DefinitionHash || s.db.Without.Definition) &&
+		row.NextRunAt.Equal(f.Slot) && !f.Slot.After(now) && f.Next.After(now) && !now.After(f.Slot.Add(row.Grace)) &&
+		row.LockedBy == "" && row.OwedSince.IsZero() && row.HeldUntil.IsZero() && row.Failures == 0
+}
