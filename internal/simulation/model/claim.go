@@ -56,7 +56,8 @@ func (s *Session) take(tx *transaction, row hourbell.Schedule, r hourbell.ClaimR
 		after.OwedSince = time.Time{}
 	}
 	tx.write("claim", r.Worker, s.db.Now, row, after)
-	claim := hourbell.Claim{Schedule: after, At: now, HeldBy: row.LockedBy, Lapsed: !row.OwedSince.IsZero() && !alive}
+	claim := hourbell.Claim{Schedule: after, At: now, HeldBy: row.LockedBy}
+	claim.Lapsed = !row.OwedSince.IsZero() && !row.OwedSince.Equal(after.OwedSince)
 	if s.db.Without.Debt {
 		claim.OwedSince = now // as of a row that was never claimed before
 	}

@@ -95,14 +95,17 @@ func (s *Session) Revise(_ context.Context, rows []hourbell.Revision) (ids []str
 		for i, r := range rows {
 			at[r.ID], wanted[i] = r, r.ID
 		}
-		if err := s.lock(tx, wanted); err != nil {
+		asRead := func(row hourbell.Schedule) bool {
+			r := at[row.ID]
+			return row.LockToken == r.LockToken && row.DefinitionHash == r.ReadHash || s.db.Without.CompareAndSet
+		}
+		if err := s.lock(tx, wanted, asRead); err != nil {
 			return err
 		}
 		for _, id := range tx.all() {
 			before, _ := tx.read(id)
 			r, asked := at[id]
-			asRead := before.LockToken == r.LockToken && before.DefinitionHash == r.ReadHash || s.db.Without.CompareAndSet
-			if !asked || !asRead || s.stale(r, s.db.Now) {
+			if !asked || !asRead(before) || s.stale(r, s.db.Now) {
 				continue
 			}
 			tx.write("revise", "", s.db.Now, before, s.revised(before, r))

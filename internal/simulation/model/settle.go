@@ -16,16 +16,16 @@ func (s *Session) fenced(verb, worker string, claims []hourbell.Claim, change fu
 		for i, c := range claims {
 			at[c.ID], wanted[i] = i, c.ID
 		}
-		if err := s.lock(tx, wanted); err != nil {
+		still := func(row hourbell.Schedule) bool {
+			return s.db.Without.Fence || row.LockToken == claims[at[row.ID]].LockToken && row.LockedBy == worker
+		}
+		if err := s.lock(tx, wanted, still); err != nil {
 			return err
 		}
 		for _, id := range tx.all() {
 			i, asked := at[id]
-			if !asked {
-				continue
-			}
 			before, _ := tx.read(id)
-			if !s.db.Without.Fence && (before.LockToken != claims[i].LockToken || before.LockedBy != worker) {
+			if !asked || !still(before) {
 				continue
 			}
 			after := before
@@ -88,10 +88,8 @@ func (s *Session) Hold(_ context.Context, worker string, list []hourbell.Failure
 // Unlock implements [hourbell.Store].
 func (s *Session) Unlock(_ context.Context, id string) (holder string, err error) {
 	return holder, s.statement(func(tx *transaction) error {
-		if row, there := tx.read(id); !there || row.LockedBy == "" {
-			return nil
-		}
-		if err := s.lock(tx, []string{id}); err != nil {
+		isLocked := func(row hourbell.Schedule) bool { return row.LockedBy != "" }
+		if err := s.lock(tx, []string{id}, isLocked); err != nil {
 			return err
 		}
 		before, _ := tx.read(id)

@@ -152,8 +152,16 @@ func (s *Session) unblocked(tx *transaction, blocked func() bool) error {
 	return nil
 }
 
-// lock locks the rows that are there, in the order of their ids.
-func (s *Session) lock(tx *transaction, ids []string) error {
+// lock locks the rows that are there, in the order of their ids; none of them, if there is none that fits as it stands:
+// the real statement then has no reason to look further.
+func (s *Session) lock(tx *transaction, ids []string, fits func(hourbell.Schedule) bool) error {
+	fitting := slices.ContainsFunc(ids, func(id string) bool {
+		row, there := tx.read(id)
+		return there && fits(row)
+	})
+	if !fitting {
+		return nil
+	}
 	for _, id := range slices.Sorted(slices.Values(ids)) {
 		r := s.db.schedules[id]
 		if r == nil || !r.there && r.owner != tx {
