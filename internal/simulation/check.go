@@ -15,6 +15,8 @@ import (
 type Violation struct {
 	Kind string // one of those below
 	What string
+	// change is the place in the log of the change that broke it, from 1; 0 for none.
+	change int
 }
 
 // What can be wrong with a history.
@@ -35,6 +37,7 @@ const (
 	NoEffect     = "a call returned without effect"
 	KeptForEver  = "a row was kept for ever"
 	LeftOver     = "a lock, a debt or a back-off is left over"
+	NoEnd        = "the history did not end well"
 	Unsynced     = "the newest definitions are not those stored"
 )
 
@@ -70,7 +73,7 @@ func (w *world) check() *Violation {
 		put(events, e.ScheduleID, e.Tx, e)
 	}
 	accounts, calendars := map[string]*account{}, map[[2]string]cron.Schedule{}
-	for _, c := range w.db.Log {
+	for i, c := range w.db.Log {
 		id := c.After.ID
 		if accounts[id] == nil {
 			accounts[id] = &account{world: w, id: id, runs: runs[id], events: events[id], taken: map[time.Time]string{}, calendars: calendars}
@@ -79,6 +82,7 @@ func (w *world) check() *Violation {
 		a.row = c.Before
 		a.look(c)
 		if a.found != nil {
+			a.found.change = i + 1
 			return a.found
 		}
 	}
@@ -99,7 +103,7 @@ func put[Row any](rows map[string]map[int][]Row, id string, tx int, row Row) {
 
 func (a *account) wrong(kind, format string, args ...any) {
 	if a.found == nil {
-		a.found = &Violation{kind, a.id + ": " + fmt.Sprintf(format, args...)}
+		a.found = &Violation{Kind: kind, What: a.id + ": " + fmt.Sprintf(format, args...)}
 	}
 }
 

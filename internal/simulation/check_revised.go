@@ -72,7 +72,7 @@ func (w *world) checkClicks() *Violation {
 			}
 		}
 		if !good {
-			return &Violation{NoEffect, fmt.Sprintf("%s: %s %s", c.id, c.kind, c.note)}
+			return &Violation{Kind: NoEffect, What: fmt.Sprintf("%s: %s %s", c.id, c.kind, c.note)}
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ func (w *world) befall(a *actor) bool {
 	if kind == 0 {
 		return true
 	}
-	w.stats.Mishaps++
+	w.mishaps++
 	switch kind {
 	case 1:
 		a.mishap = mishap{err: oneOf(w.tape, errAway, errFault)}

@@ -29,25 +29,25 @@ func step[V any](p *port, verb string, call func() (V, error)) (V, error) {
 	var none V
 	m := p.actor.yield(verb)
 	if m.err != nil && !m.after {
-		p.note(verb, "failed")
+		p.note(verb, false, "failed: %v", m.err)
 		return none, m.err
 	}
 	v, err := call()
 	switch {
 	case err != nil:
-		p.note(verb, "%v", err)
+		p.note(verb, false, "%v", err)
 	case m.err != nil:
-		p.note(verb, "%v, and the answer was lost", describe(v))
+		p.note(verb, false, "%v, and the answer was lost", describe(v))
 		return none, m.err
 	case !idle(v):
-		p.note(verb, "%v", describe(v))
+		p.note(verb, true, "%v", describe(v))
 	}
 	return v, err
 }
 
-func (p *port) note(verb, format string, args ...any) {
+func (p *port) note(verb string, routine bool, format string, args ...any) {
 	if p.actor.world.told {
-		p.actor.world.note(p.actor, verb, fmt.Sprintf(format, args...))
+		p.actor.world.write(p.actor, verb, fmt.Sprintf(format, args...), routine)
 	}
 }
 
@@ -70,7 +70,7 @@ func (p *port) Transaction(_ context.Context, limit time.Duration, fn func(hourb
 		if p.actor.dead { // in the Enqueuer
 			runtime.Goexit()
 		}
-		p.note("rollback", "%v", err)
+		p.note("rollback", false, "%v", err)
 		return err
 	}
 	_, err := step(p, "commit", func() (done, error) { return done{}, inner.Commit() })

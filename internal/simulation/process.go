@@ -90,6 +90,6 @@ func (e engine) Enqueue(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun
 			return errors.New("poisoned")
 		}
 	}
-	e.world.note(e.actor, "enqueue", "done")
+	e.world.write(e.actor, "enqueue", "done", true)
 	return nil
 }

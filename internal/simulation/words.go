@@ -19,18 +19,6 @@ func clock(t time.Time) string {
 	return strings.TrimSuffix(t.Format("15:04:05.000"), ".000")
 }
 
-// note writes a line of the history.
-func (w *world) note(a *actor, verb, what string) {
-	if !w.told {
-		return
-	}
-	name := "world"
-	if a != nil {
-		name = a.name
-	}
-	w.history = append(w.history, fmt.Sprintf("%-12s %10v  %-10s %-13s %s", clock(w.db.Now), w.db.Elapsed.Round(time.Millisecond), name, verb, what))
-}
-
 // idle says whether an answer is one that need not be told.
 func idle(answer any) bool {
 	switch v := answer.(type) {

@@ -26,12 +26,10 @@ type world struct {
 	clicks  []click
 	broken  any // what an actor panicked with
 	told    bool
-	history []string
-	stats   Stats
+	history []line
+	steps   int
+	mishaps int
 }
-
-// Stats says what a history had.
-type Stats struct{ Steps, Fires, Skips, Mishaps int }
 
 // calm is how long things are left alone in the end: a dead holder's lock expires, back-offs end, and a process is there
 // that knows the newest definitions.
@@ -65,24 +63,26 @@ func play(t *tape, without model.Without, told bool) (*world, error) {
 			a.stopAt = w.db.Elapsed
 		}
 	}
-	if err := w.until(s.length + calm/2); err != nil {
+	begun := w.db.Elapsed
+	if err := w.until(begun + calm/2); err != nil {
 		return w, err
 	}
 	w.start(s.replicas, 0)
-	if err := w.until(s.length + calm); err != nil {
+	if err := w.until(begun + calm); err != nil {
 		return w, err
 	}
 	return w, w.finish()
 }
 
-// until lets things happen until so much time has passed.
+// until lets things happen until so much time has passed, or nothing is left to happen.
 func (w *world) until(end time.Duration) error {
-	for w.db.Elapsed < end {
+	for w.db.Elapsed < end && !(w.storm && w.tape.over()) {
+		w.tape.next()
 		a := w.pick()
 		switch {
 		case w.broken != nil:
 			return fmt.Errorf("panic: %v", w.broken)
-		case w.stats.Steps > mostSteps:
+		case w.steps > mostSteps:
 			return fmt.Errorf("no end after %d steps", mostSteps)
 		case a == nil:
 			next := end
@@ -100,7 +100,7 @@ func (w *world) until(end time.Duration) error {
 // finish lets everybody come to rest, at the instant that it is.
 func (w *world) finish() error {
 	for a := w.pick(); a != nil; a = w.pick() {
-		if w.turn(a); w.stats.Steps > mostSteps {
+		if w.turn(a); w.steps > mostSteps {
 			return fmt.Errorf("no rest after %d steps", mostSteps)
 		}
 	}
@@ -109,7 +109,7 @@ func (w *world) finish() error {
 
 // turn lets an actor move, unless something befalls it.
 func (w *world) turn(a *actor) {
-	w.stats.Steps++
+	w.steps++
 	if w.storm && a.blocked == nil && !w.befall(a) {
 		return
 	}
