@@ -41,7 +41,8 @@ type decision struct {
 // decide says what a claim owes. It is a function of its arguments alone: no clock, no database, no logger.
 //
 // The latest slot due fires if it is within grace at the claim (rule M2), or if the row owes a run: the slot that was
-// the latest when the debt was opened was within grace then (rule L4). All other slots due are skipped.
+// the latest when the debt was opened was within grace then, or the latest now has come since, while somebody was at
+// the row (rule L4). All other slots due are skipped.
 func decide(c Claim, slots *calendar) (decision, error) {
 	latest, err := slots.lastDue(c.NextRunAt, c.At)
 	if err != nil {
@@ -60,12 +61,13 @@ func decide(c Claim, slots *calendar) (decision, error) {
 		owes = c.OwedSince.Sub(then) <= c.Grace
 	}
 	inGrace := c.At.Sub(latest) <= c.Grace
-	d := decision{slot: latest, fire: inGrace || owes, next: next}
+	attended := latest.After(c.OwedSince)
+	d := decision{slot: latest, fire: inGrace || owes || attended, next: next}
 	switch {
-	case owes:
-		d.owed = c.OwedSince
-	case inGrace:
+	case inGrace && !owes:
 		d.owed = c.At
+	case d.fire:
+		d.owed = c.OwedSince
 	}
 	d.skipped, err = passedOver(c, d, owes, slots)
 	return d, err

@@ -65,6 +65,10 @@ func TestDecide(t *testing.T) {
 			reason: skipLate, from: "12:00:00", to: "12:00:00", count: 1, keeps: "13:00:30",
 		},
 		{
+			name: "too late when first claimed, and a slot that came while somebody was there is late now", next: "12:00:00", owed: "12:30:00",
+			at: "13:40:00", fires: "13:00:00", reason: skipLate, from: "12:00:00", to: "12:00:00", count: 1, keeps: "12:30:00",
+		},
+		{
 			name: "the debt has lapsed", next: "12:00:00", at: "12:40:00", lapsed: true,
 			reason: skipLapsed, from: "12:00:00", to: "12:00:00", count: 1,
 		},
@@ -201,7 +205,8 @@ func checkDecision(t testing.TB, choice uint8, start, passed, owedAfter, grace u
 	inGrace := !claim.At.After(latest.Add(claim.Grace))
 
 	require.Equal(t, latest, d.slot)
-	require.Equal(t, inGrace || owes, d.fire, "in grace %v, owes %v", inGrace, owes)
+	attended := latest.After(claim.OwedSince)
+	require.Equal(t, inGrace || owes || attended, d.fire, "in grace %v, owes %v, attended %v", inGrace, owes, attended)
 	passedOver := due
 	if d.fire {
 		passedOver = due[:len(due)-1]

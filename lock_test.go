@@ -429,6 +429,28 @@ func TestAFailedAttemptKeepsTheDebt(t *testing.T) {
 	})
 }
 
+// L4: a slot that was claimed in time is owed too where the claim before it came too late for another slot, and its
+// holder died before it had recorded that one as skipped.
+func TestASlotClaimedInTimeIsOwedThoughTheOneBeforeWasNot(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		now := newClock(noon.Add(-time.Minute))
+		often := hourly("a")
+		often.Cron = "*/5 * * * *"
+		cfg := definitions(now, often)
+		heir := synced(t, db.DB, cfg)
+		now.Set(noon.Add(4 * time.Minute)) // too late for the slot of noon
+		killedHolding(t, db.DB, cfg, "a")
+		now.Set(noon.Add(5 * time.Minute)) // in time for that of 12:05
+		require.NoError(t, heir.Unlock(t.Context(), "a", hourbell.By{}))
+		killedHolding(t, db.DB, cfg, "a")
+		now.Set(noon.Add(7*time.Minute + 30*time.Second)) // out of grace
+		require.NoError(t, heir.Unlock(t.Context(), "a", hourbell.By{}))
+		require.Equal(t, 1, tick(t, heir).Fired)
+		require.Equal(t, []time.Time{noon.Add(5 * time.Minute)}, slots(runsOf(t, heir, "a")))
+		require.Equal(t, []string{"LATE 12:00:00-12:00:00 1"}, skipped(t, heir, "a"))
+	})
+}
+
 // L4: a claim that came too late opens no debt, and its failure none either.
 func TestAClaimOutOfGraceOpensNoDebt(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {

@@ -11,6 +11,7 @@ import (
 // debt is what a row owes by the rule L4, worked out from who was at it and when.
 type debt struct {
 	since   time.Time // the claim that opened it; zero for none
+	inTime  time.Time // the first claim since then that was in time for the slot that was the latest; zero for none
 	touched time.Time // when somebody was last at the row
 	lapsed  bool      // a debt had lapsed at the last claim
 	claims  map[string]time.Time
@@ -23,7 +24,10 @@ func (a *account) touch(c model.Change) {
 		alive := !a.debt.since.IsZero() && !a.debt.since.After(c.At) && c.At.Sub(a.touched).Abs() <= a.lockTTL+a.row.Grace
 		a.lapsed = !a.debt.since.IsZero() && !alive
 		if !alive {
-			a.debt.since = c.At
+			a.debt.since, a.inTime = c.At, time.Time{}
+		}
+		if a.inTime.IsZero() && a.inGrace(c.At) {
+			a.inTime = c.At
 		}
 		if a.claims == nil {
 			a.claims = map[string]time.Time{}
@@ -47,9 +51,14 @@ func (a *account) latest(at time.Time) time.Time {
 
 func (a *account) inGrace(at time.Time) bool { return at.Sub(a.latest(at)) <= a.row.Grace }
 
-// owes says whether a claim at an instant finds a debt.
+// owes says whether a claim at an instant finds a debt that was opened in time.
 func (a *account) owes(at time.Time) bool {
 	return !a.debt.since.IsZero() && a.debt.since.Before(at) && a.inGrace(a.debt.since)
+}
+
+// attended says whether the latest slot came due while a debt was open.
+func (a *account) attended(at time.Time) bool {
+	return !a.debt.since.IsZero() && a.latest(at).After(a.debt.since)
 }
 
 // settled takes in that the loop has settled the row.
@@ -58,7 +67,7 @@ func (a *account) settled(c model.Change) {
 	if c.Verb == "advance" {
 		at = a.claims[c.Worker]
 	}
-	inGrace, owes, latest := a.inGrace(at), a.owes(at), a.latest(at)
+	inGrace, owes, attended, latest := a.inGrace(at), a.owes(at), a.attended(at), a.latest(at)
 	fired := a.fires(c)
 	switch {
 	case len(fired) > 1:
@@ -71,7 +80,7 @@ func (a *account) settled(c model.Change) {
 		switch {
 		case !slot.Equal(latest):
 			a.wrong(NotLatest, "%s, claimed at %s, when %s was the latest", clock(slot), clock(at), clock(latest))
-		case !inGrace && !owes:
+		case !inGrace && !owes && !attended:
 			a.wrong(Late, "%s, claimed at %s", clock(slot), clock(at))
 		}
 	}
@@ -79,8 +88,8 @@ func (a *account) settled(c model.Change) {
 		a.reason(e, c, len(fired) == 1, at, owes)
 		a.skip(e, c)
 	}
-	if len(fired) == 0 && (inGrace || owes) {
-		a.wrong(Owed, "%s, claimed at %s, owed since %s", clock(latest), clock(at), clock(a.debt.since))
+	if len(fired) == 0 && (inGrace || owes || !a.inTime.IsZero()) {
+		a.wrong(Owed, "%s, claimed at %s; the first claim in time was at %s", clock(latest), clock(at), clock(a.inTime))
 	}
 	a.debt = debt{}
 }
