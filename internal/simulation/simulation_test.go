@@ -19,7 +19,7 @@ import (
 //
 // HOURBELL_SEEDS=n makes n histories, and HOURBELL_SEED=s begins with that of seed s; alone it tells that one.
 func TestNoHistoryBreaksAPromise(t *testing.T) {
-	first, count := fromEnv(t, "HOURBELL_SEED", 0), uint64(1000)
+	first, count := fromEnv(t, "HOURBELL_SEED", 0), uint64(600)
 	if testing.Short() {
 		count = 60
 	}
@@ -34,7 +34,7 @@ func TestNoHistoryBreaksAPromise(t *testing.T) {
 	all := histories(t, first, count)
 	t.Logf("%d histories, %.0f a minute: %d steps, %d mishaps, %d fires", count, float64(count)/time.Since(start).Minutes(), all.Steps, all.Mishaps, all.Fires)
 	t.Logf("%v", all.Seen)
-	if count < 1000 {
+	if count < 600 {
 		return
 	}
 	for _, what := range []string{
@@ -153,6 +153,9 @@ func TestASeedDeterminesItsHistory(t *testing.T) {
 
 // What is told of a history that breaks a promise breaks the same, and has hardly anything in it that need not be there.
 func TestAHistoryIsShrunk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes hundreds of histories")
+	}
 	without := model.Without{Fence: true, UniqueIndex: true}
 	var seed uint64
 	for ; ; seed++ {
