@@ -7,16 +7,18 @@ import (
 	"time"
 )
 
-// mishap is what befalls an actor at a verb: an error, in place of the verb or of its answer.
+// mishap is what befalls an actor at a verb: an error, in place of the verb or of its answer; or a transaction is refused
+// at its commit for reasons of concurrency, and made again.
 type mishap struct {
 	err   error
 	after bool
+	again bool
 }
 
 // befall draws what happens before an actor moves, most often nothing, and says whether it can move still.
 func (w *world) befall(a *actor) bool {
 	const often, seldom = 6, 2
-	kind := w.tape.draw(w.calmness*8, often, often, often, often, often, 1, often, seldom, seldom, 1, seldom, seldom)
+	kind := w.tape.draw(w.calmness*8, often, often, often, often, often, 1, often, often, seldom, 1, seldom, seldom, often, seldom)
 	if kind == 0 {
 		return true
 	}
@@ -60,6 +62,11 @@ func (w *world) befall(a *actor) bool {
 	case 12:
 		w.note(a, "resync", "will sync again, as whoever meets another build does")
 		a.resync = true
+	case 13:
+		a.mishap = mishap{again: a.at == "commit"}
+	case 14:
+		a.beats = a.replica >= 0 && !a.beats
+		w.note(a, "heart", fmt.Sprintf("beats: %v", a.beats))
 	}
 	return true
 }

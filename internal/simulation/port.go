@@ -20,8 +20,9 @@ type port struct {
 }
 
 var (
-	errFault = errors.New("a fault")
-	errAway  = fmt.Errorf("%w: a fault", hourbell.ErrUnavailable)
+	errFault   = errors.New("a fault")
+	errRefused = errors.New("refused, and made again")
+	errAway    = fmt.Errorf("%w: a fault", hourbell.ErrUnavailable)
 )
 
 // step stops at a verb, and then it happens, or does not, or nobody learns that it has.
@@ -59,6 +60,15 @@ func (p *port) Transaction(_ context.Context, limit time.Duration, fn func(hourb
 	if _, err := step(p, "begin", func() (done, error) { return done{}, nil }); err != nil {
 		return err
 	}
+	for {
+		if again, err := p.attempt(limit, fn); !again {
+			return err
+		}
+	}
+}
+
+// attempt says whether the transaction was refused and is to be made again.
+func (p *port) attempt(limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) (again bool, err error) {
 	inner := *p
 	inner.Session = p.Begin(limit)
 	defer func() {
@@ -71,10 +81,15 @@ func (p *port) Transaction(_ context.Context, limit time.Duration, fn func(hourb
 			runtime.Goexit()
 		}
 		p.note("rollback", false, "%v", err)
-		return err
+		return false, err
 	}
-	_, err := step(p, "commit", func() (done, error) { return done{}, inner.Commit() })
-	return err
+	_, err = step(p, "commit", func() (done, error) {
+		if again = p.actor.mishap.again; again {
+			return done{}, errRefused
+		}
+		return done{}, inner.Commit()
+	})
+	return again, err
 }
 
 // Claim implements [hourbell.Store].
