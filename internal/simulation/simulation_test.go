@@ -98,20 +98,21 @@ func explain(t *testing.T, seed uint64, without model.Without) {
 	}
 }
 
-// absences are the mechanisms, and what goes wrong without them.
+// absences are the mechanisms, what goes wrong without them, and whether it takes long until it does.
 var absences = []struct {
 	mechanism string
 	without   model.Without
 	breaks    string
+	rare      bool
 }{
-	{"TheFence", model.Without{Fence: true}, CountedTwice},
-	{"TheFenceAndTheUniqueIndex", model.Without{Fence: true, UniqueIndex: true}, FiredTwice},
-	{"TheDebt", model.Without{Debt: true}, Owed},
-	{"Settling", model.Without{Settling: true}, Lost},
-	{"CompareAndSet", model.Without{CompareAndSet: true}, NotEnabled},
-	{"TheLimitOnIdleTransactions", model.Without{IdleLimit: true}, KeptForEver},
-	{"TheStatementsOwnClock", model.Without{OwnClock: true}, NotLatest},
-	{"TheDefinitionInTheRow", model.Without{Definition: true}, WrongJobs},
+	{"TheFence", model.Without{Fence: true}, CountedTwice, true},
+	{"TheFenceAndTheUniqueIndex", model.Without{Fence: true, UniqueIndex: true}, FiredTwice, false},
+	{"TheDebt", model.Without{Debt: true}, Owed, false},
+	{"Settling", model.Without{Settling: true}, Lost, false},
+	{"CompareAndSet", model.Without{CompareAndSet: true}, NotEnabled, false},
+	{"TheLimitOnIdleTransactions", model.Without{IdleLimit: true}, KeptForEver, false},
+	{"TheStatementsOwnClock", model.Without{OwnClock: true}, NotLatest, false},
+	{"TheDefinitionInTheRow", model.Without{Definition: true}, WrongJobs, true},
 }
 
 // Each mechanism is needed: without it, a history breaks the promise that rests on it, and the checker says which.
@@ -119,6 +120,9 @@ func TestTheSimulationNoticesTheAbsenceOf(t *testing.T) {
 	const most = 3000
 	for _, a := range absences {
 		t.Run(a.mechanism, func(t *testing.T) {
+			if testing.Short() && a.rare {
+				t.Skip("may take hundreds of histories")
+			}
 			t.Parallel()
 			for seed := range uint64(most) {
 				if v := Run(seed, a.without).Violation; v != nil && v.Kind == a.breaks {

@@ -21,7 +21,7 @@ import (
 func TestTheModelAnswersAsTheRealStore(t *testing.T) {
 	seeds, length := 12, 250
 	if testing.Short() {
-		seeds = 3
+		seeds, length = 2, 100
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		first := rand.Uint64()
