@@ -1,11 +1,13 @@
 package simulation
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
 )
 
@@ -74,6 +76,16 @@ func play(t *tape, without model.Without, told bool) (*world, error) {
 	return w, w.finish()
 }
 
+// leased says whether a row is due and yet cannot be claimed, for somebody's lock or back-off is not over: the clock was
+// stepped back, and has only just come there again.
+func (w *world) leased() bool {
+	rows, _ := w.db.Session(nil).Schedules(context.Background())
+	return slices.ContainsFunc(rows, func(row hourbell.Schedule) bool {
+		due := !row.NextRunAt.IsZero() && !row.NextRunAt.After(w.db.Now)
+		return due && (row.HeldUntil.After(w.db.Now) || row.LockedBy != "" && row.LockedAt.After(w.db.Now.Add(-w.lockTTL)))
+	})
+}
+
 // until lets things happen until so much time has passed, or nothing is left to happen.
 func (w *world) until(end time.Duration) error {
 	for w.db.Elapsed < end && !(w.storm && w.tape.over()) {
@@ -97,8 +109,20 @@ func (w *world) until(end time.Duration) error {
 	return nil
 }
 
-// finish lets everybody come to rest, at the instant that it is.
+// finish lets everybody come to rest, at an instant when nobody's lease is running.
 func (w *world) finish() error {
+	for tries := 0; ; tries++ {
+		if err := w.settleDown(); err != nil || tries == 3 || !w.leased() {
+			return err
+		}
+		if err := w.until(w.db.Elapsed + w.lockTTL + time.Minute); err != nil {
+			return err
+		}
+	}
+}
+
+// settleDown lets everybody come to rest, at the instant that it is.
+func (w *world) settleDown() error {
 	for a := w.pick(); a != nil; a = w.pick() {
 		if w.turn(a); w.steps > mostSteps {
 			return fmt.Errorf("no rest after %d steps", mostSteps)

@@ -75,12 +75,16 @@ func (p *pair) fireOnTime() verb {
 		return p.claim()
 	}
 	var fires []hourbell.Fire
-	for _, id := range []string{"a", "b", "c", "d"} {
-		slot := p.model.Now.Truncate(time.Minute)
+	list, _ := p.session.Schedules(context.Background())
+	for _, row := range list { // often just right
+		slot := pick(p, row.NextRunAt, row.NextRunAt, row.NextRunAt, p.model.Now.Truncate(time.Minute))
 		fires = append(fires, hourbell.Fire{
-			ScheduleID: id, DefinitionHash: pick(p, "h1", "h2"), Slot: pick(p, slot, slot.Add(-time.Minute)), Next: pick(p, slot.Add(time.Minute), slot.Add(2*time.Minute)),
-			Jobs: []hourbell.FireJob{{Name: "j1"}, {Name: "j2", Group: "g"}},
+			ScheduleID: row.ID, DefinitionHash: pick(p, row.DefinitionHash, row.DefinitionHash, "h1"), Slot: slot,
+			Next: pick(p, slot.Add(time.Minute), slot.Add(5*time.Minute)), Jobs: []hourbell.FireJob{{Name: "j1"}, {Name: "j2", Group: "g"}},
 		})
+	}
+	if len(fires) == 0 || fires[0].Slot.IsZero() { // nothing is proposed where nothing comes
+		return p.claim()
 	}
 	return func(st hourbell.Store) (any, error) {
 		fired, err := st.FireOnTime(context.Background(), fires)

@@ -123,3 +123,36 @@ func ending(commits bool) error {
 	}
 	return context.Canceled
 }
+
+// Who claims or fires on time passes by a row that another transaction is at, in the model as on Postgres, and finds it
+// when that is over.
+func TestWhoDoesNotWaitPassesTheRowBy(t *testing.T) {
+	db := dbtest.Postgres(t)
+	real, err := store.New(db.DB).Bind("passes", func() time.Time { return noon })
+	require.NoError(t, err)
+	for name, st := range map[string]hourbell.Store{"postgres": real, "model": model.New(noon, model.Without{}).Session(nil)} {
+		row := hourbell.Schedule{
+			Namespace: "passes", ID: "s", Name: "s", Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: time.Minute,
+			DefinitionHash: "h", Enabled: true, NextRunAt: noon,
+		}
+		_, err := st.Insert(t.Context(), []hourbell.Revision{{Schedule: row}})
+		require.NoError(t, err, name)
+		fires := []hourbell.Fire{{ScheduleID: "s", DefinitionHash: "h", Slot: noon, Next: noon.Add(time.Minute), Jobs: []hourbell.FireJob{{Name: "j"}}}}
+		err = st.Transaction(t.Context(), 30*time.Second, func(tx hourbell.Store, _ hourbell.Tx) error {
+			ids, err := tx.Revise(t.Context(), []hourbell.Revision{{Schedule: row, ReadHash: "h"}})
+			require.NoError(t, err, name)
+			require.Len(t, ids, 1, name)
+			fired, err := st.FireOnTime(t.Context(), fires)
+			require.NoError(t, err, name)
+			require.Zero(t, fired.Slots, name)
+			claims, err := st.Claim(t.Context(), hourbell.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Except: []string{}})
+			require.NoError(t, err, name)
+			require.Empty(t, claims.Rows, name)
+			return nil
+		})
+		require.NoError(t, err, name)
+		fired, err := st.FireOnTime(t.Context(), fires)
+		require.NoError(t, err, name)
+		require.Equal(t, 1, fired.Slots, name)
+	}
+}
