@@ -94,20 +94,14 @@ func (p *port) attempt(limit time.Duration, fn func(hourbell.Store, hourbell.Tx)
 
 // Claim implements [hourbell.Store].
 func (p *port) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbell.Claims, error) {
-	p.worker = r.Worker
-	w := p.actor.world
-	p.Asked = w.db.Now
+	r = p.asks(r)
 	return step(p, "claim", func() (hourbell.Claims, error) {
-		r.Worker = p.actor.name
-		if w.db.Without.Definition {
-			r.Except = nil
-		}
 		claims, err := p.Session.Claim(ctx, r)
 		for i := range claims.Rows {
 			if row := &claims.Rows[i]; row.HeldBy == p.actor.name {
 				row.HeldBy = p.worker
 			}
-			if w.db.Without.Definition {
+			if p.actor.world.db.Without.Definition {
 				p.actor.build.fromMemory(&claims.Rows[i].Schedule)
 			}
 		}
@@ -115,11 +109,25 @@ func (p *port) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbell.Cla
 	})
 }
 
+// asks is what a process asks for, by the actor's name, and notes when.
+func (p *port) asks(r hourbell.ClaimRequest) hourbell.ClaimRequest {
+	p.worker, p.Asked = r.Worker, p.actor.world.db.Now
+	r.Worker = p.actor.name
+	if p.actor.world.db.Without.Definition {
+		r.Except = nil
+	}
+	return r
+}
+
 // FireOnTime implements [hourbell.Store].
-func (p *port) FireOnTime(ctx context.Context, fires []hourbell.Fire) (hourbell.Fired, error) {
+func (p *port) FireOnTime(ctx context.Context, fires []hourbell.Fire, then *hourbell.ClaimRequest) (hourbell.Fired, error) {
 	p.Asked = p.actor.world.db.Now
+	if then != nil {
+		asked := p.asks(*then)
+		then = &asked
+	}
 	fires = slices.Clone(fires) // the caller's memory is used again
-	return step(p, "fire-on-time", func() (hourbell.Fired, error) { return p.Session.FireOnTime(ctx, fires) })
+	return step(p, "fire-on-time", func() (hourbell.Fired, error) { return p.Session.FireOnTime(ctx, fires, then) })
 }
 
 // Advance implements [hourbell.Store].

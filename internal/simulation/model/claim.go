@@ -22,16 +22,10 @@ func (s *Session) Claim(_ context.Context, r hourbell.ClaimRequest) (claims hour
 	now := s.asked()
 	claims.At = now
 	return claims, s.statement(func(tx *transaction) error {
-		var due []hourbell.Schedule
-		for _, id := range tx.all() {
-			row, _ := tx.read(id)
-			if owner := s.db.schedules[id].owner; owner != nil && owner != tx {
-				continue
-			}
-			if s.live(row, r) && !row.NextRunAt.IsZero() && !row.NextRunAt.After(now) && !held(row, r, now) && !s.locked(row, r, now) {
-				due = append(due, row)
-			}
-		}
+		due := slices.DeleteFunc(s.due(tx, r, now), func(row hourbell.Schedule) bool {
+			owner := s.db.schedules[row.ID].owner
+			return owner != nil && owner != tx
+		})
 		sort.SliceStable(due, func(i, j int) bool { return due[i].NextRunAt.Before(due[j].NextRunAt) })
 		for _, row := range due[:min(len(due), r.Limit)] {
 			claims.Rows = append(claims.Rows, s.take(tx, row, r, now))
@@ -41,6 +35,17 @@ func (s *Session) Claim(_ context.Context, r hourbell.ClaimRequest) (claims hour
 		}
 		return nil
 	})
+}
+
+// due are the rows that can be claimed, unless another transaction is at them.
+func (s *Session) due(tx *transaction, r hourbell.ClaimRequest, now time.Time) (due []hourbell.Schedule) {
+	for _, id := range tx.all() {
+		row, _ := tx.read(id)
+		if s.live(row, r) && !row.NextRunAt.IsZero() && !row.NextRunAt.After(now) && !held(row, r, now) && !s.locked(row, r, now) {
+			due = append(due, row)
+		}
+	}
+	return due
 }
 
 // take claims a row.
@@ -103,9 +108,7 @@ func (s *Session) wake(tx *transaction, r hourbell.ClaimRequest, now time.Time) 
 		case known && r.Dead > 0 && silent.Before(free):
 			free = silent.Add(time.Microsecond)
 		}
-		if at.IsZero() || free.Before(at) {
-			at = free
-		}
+		at = sooner(at, free)
 	}
 	return at
 }

@@ -12,10 +12,12 @@ import (
 var errTaken = errors.New("a slot has its runs already")
 
 // FireOnTime implements [hourbell.Store].
-func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire) (fired hourbell.Fired, err error) {
+func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire, then *hourbell.ClaimRequest) (fired hourbell.Fired, err error) {
 	now := s.asked()
 	err = s.statement(func(tx *transaction) error {
 		fired.At = now
+		var next time.Time // of those that fired
+		var ids []string
 		for _, f := range list {
 			before, there := tx.read(f.ScheduleID)
 			if !there || !s.punctual(tx, before, f, now) {
@@ -41,6 +43,14 @@ func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire) (fired hou
 			}
 			fired.Slots++
 			fired.Runs += len(runs)
+			ids = append(ids, f.ScheduleID+" "+before.DefinitionHash)
+			next = sooner(next, f.Next)
+		}
+		if then != nil {
+			r := *then
+			r.Except = append(ids, r.Except...)
+			fired.Idle = len(s.due(tx, r, now)) == 0
+			fired.Wake, fired.Busy = sooner(next, s.wake(tx, r, now)), s.busy(tx, r, now)
 		}
 		return nil
 	})
@@ -57,4 +67,12 @@ func (s *Session) punctual(tx *transaction, row hourbell.Schedule, f hourbell.Fi
 		(row.DefinitionHash == f.DefinitionHash || s.db.Without.Definition) &&
 		row.NextRunAt.Equal(f.Slot) && !f.Slot.After(now) && f.Next.After(now) && !now.After(f.Slot.Add(row.Grace)) &&
 		row.LockedBy == "" && row.OwedSince.IsZero() && row.HeldUntil.IsZero() && row.Failures == 0
+}
+
+// sooner is the earlier of two instants, of which either may be none.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -56,11 +56,15 @@ func (p *pair) revise() verb {
 	}
 }
 
-func (p *pair) claim() verb {
-	r := hourbell.ClaimRequest{
+func (p *pair) request() hourbell.ClaimRequest {
+	return hourbell.ClaimRequest{
 		Worker: p.worker(), Limit: 100, LockTTL: 5 * time.Minute, MaxHold: time.Minute, Dead: pick(p, 0, 30*time.Second),
 		Except: pick(p, []string{}, []string{p.id() + " h1", p.id() + " h2"}),
 	}
+}
+
+func (p *pair) claim() verb {
+	r := p.request()
 	return func(st hourbell.Store) (any, error) {
 		claims, err := st.Claim(context.Background(), r)
 		if st != p.real { // what the model has claimed the real one has too, or this fails
@@ -86,8 +90,10 @@ func (p *pair) fireOnTime() verb {
 	if len(fires) == 0 || fires[0].Slot.IsZero() { // nothing is proposed where nothing comes
 		return p.claim()
 	}
+	request := p.request()
+	then := pick(p, nil, &request)
 	return func(st hourbell.Store) (any, error) {
-		fired, err := st.FireOnTime(context.Background(), fires)
+		fired, err := st.FireOnTime(context.Background(), fires, then)
 		return fired, err
 	}
 }

@@ -142,7 +142,7 @@ func TestWhoDoesNotWaitPassesTheRowBy(t *testing.T) {
 			ids, err := tx.Revise(t.Context(), []hourbell.Revision{{Schedule: row, ReadHash: "h"}})
 			require.NoError(t, err, name)
 			require.Len(t, ids, 1, name)
-			fired, err := st.FireOnTime(t.Context(), fires)
+			fired, err := st.FireOnTime(t.Context(), fires, nil)
 			require.NoError(t, err, name)
 			require.Zero(t, fired.Slots, name)
 			claims, err := st.Claim(t.Context(), hourbell.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Except: []string{}})
@@ -151,7 +151,7 @@ func TestWhoDoesNotWaitPassesTheRowBy(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, err, name)
-		fired, err := st.FireOnTime(t.Context(), fires)
+		fired, err := st.FireOnTime(t.Context(), fires, nil)
 		require.NoError(t, err, name)
 		require.Equal(t, 1, fired.Slots, name)
 	}
