@@ -27,6 +27,7 @@ const (
 	NoSlot       = "something fired or was skipped that is no slot of the schedule"
 	NotLatest    = "a slot fired that was not the latest"
 	Late         = "a slot fired late and was not owed"
+	Tardy        = "a slot did not fire at its instant though all was well"
 	Owed         = "a slot that was owed did not fire"
 	WrongJobs    = "the wrong jobs were enqueued"
 	WrongReason  = "a skip gives the wrong reason"

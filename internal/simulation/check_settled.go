@@ -13,6 +13,7 @@ type debt struct {
 	since   time.Time // the claim that opened it; zero for none
 	inTime  time.Time // the first claim since then that was in time for the slot that was the latest; zero for none
 	touched time.Time // when somebody was last at the row
+	free    bool      // nobody held the row at the last claim, nor was it held back
 	lapsed  bool      // a debt had lapsed at the last claim
 	claims  map[string]time.Time
 }
@@ -22,6 +23,7 @@ func (a *account) touch(c model.Change) {
 	switch c.Verb {
 	case "claim":
 		alive := !a.debt.since.IsZero() && !a.debt.since.After(c.At) && c.At.Sub(a.touched).Abs() <= a.lockTTL+a.row.Grace
+		a.free = c.Before.LockedBy == "" && c.Before.HeldUntil.IsZero() && a.debt.since.IsZero()
 		a.lapsed = !a.debt.since.IsZero() && !alive
 		if !alive {
 			a.debt.since, a.inTime = c.At, time.Time{}
@@ -82,6 +84,8 @@ func (a *account) settled(c model.Change) {
 			a.wrong(NotLatest, "%s, claimed at %s, when %s was the latest", clock(slot), clock(at), clock(latest))
 		case !inGrace && !owes && !attended:
 			a.wrong(Late, "%s, claimed at %s", clock(slot), clock(at))
+		case c.Elapsed > a.calmed && (a.free || c.Verb == "fire-on-time") && c.At.Sub(slot) > 2*time.Second:
+			a.wrong(Tardy, "%s, at %s", clock(slot), clock(c.At))
 		}
 	}
 	for _, e := range a.skips(c) {

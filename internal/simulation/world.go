@@ -23,6 +23,7 @@ type world struct {
 	control chan struct{}
 	newest  *build
 	storm   bool
+	calmed  time.Duration   // when all had been well for a while
 	births  int             // of processes and people, for their names
 	poison  map[string]bool // schedules that the Enqueuer fails on
 	clicks  []click
@@ -70,6 +71,7 @@ func play(t *tape, without model.Without, told bool) (*world, error) {
 		return w, err
 	}
 	w.start(s.replicas, 0)
+	w.calmed = w.db.Elapsed + time.Minute
 	if err := w.until(begun + calm); err != nil {
 		return w, err
 	}

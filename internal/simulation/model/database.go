@@ -61,6 +61,7 @@ type Change struct {
 	Worker        string
 	At            time.Time // the clock in the statement
 	Seen          time.Time // the clock when the writer last read it by itself
+	Elapsed       time.Duration
 	Before, After hourbell.Schedule
 }
 

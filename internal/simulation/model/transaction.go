@@ -187,7 +187,7 @@ func (tx *transaction) read(id string) (hourbell.Schedule, bool) {
 func (tx *transaction) write(verb, worker string, at time.Time, before, after hourbell.Schedule) {
 	tx.db.schedules[after.ID].owner = tx
 	tx.changed[after.ID] = after
-	tx.log = append(tx.log, Change{tx.id, verb, worker, at, tx.seen, before, after})
+	tx.log = append(tx.log, Change{tx.id, verb, worker, at, tx.seen, tx.db.Elapsed, before, after})
 }
 
 // all are the ids of the rows that the transaction sees, in order.
