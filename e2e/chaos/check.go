@@ -25,6 +25,8 @@ type result struct {
 	slots, fired, runs int
 	again, takeovers   int
 	skipped, clicks    map[string]int // by reason; by what came of them
+	skewed             int            // processes that have shown a wrong clock
+	skew               time.Duration  // the largest
 	p50, p99           time.Duration  // how late slots fired
 	switches           map[name][]switching
 	fires              map[name]map[time.Time]fire
@@ -103,6 +105,13 @@ func (r *result) readFigures(ctx context.Context, db queryer) error {
 		return err
 	}
 	r.p50, r.p99 = time.Duration(p50.Float64*1e9), time.Duration(p99.Float64*1e9)
+	var skew float64
+	err = db.QueryRowContext(ctx, `SELECT count(*), COALESCE(max(abs(extract(epoch FROM clock_skew))), 0) FROM hourbell_workers
+		WHERE abs(extract(epoch FROM clock_skew)) > 2`).Scan(&r.skewed, &skew)
+	if err != nil {
+		return err
+	}
+	r.skew = time.Duration(skew * 1e9)
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM hourbell_events WHERE kind = 'LOCK_EXPIRED'`).Scan(&r.takeovers); err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func newDriver(ctx context.Context, o options) (_ *driver, err error) {
 		if i%5 > 2 || i == o.Hosts-1 {
 			k = engineHost
 		}
-		h, err := newHost(fmt.Sprintf("host-%d", i), k, d.server.URL, d.dir, o.Schedules)
+		h, err := newHost(fmt.Sprintf("host-%d", i), k, d.server.URL, d.dir, o.Schedules, rand.New(rand.NewPCG(o.Seed, uint64(10+i))))
 		if err != nil {
 			return nil, err
 		}

@@ -37,28 +37,37 @@ func (d *driver) carryOut(ctx context.Context, plan []fault) {
 	}
 }
 
-// apply lets one fault happen and be over. It does nothing where another is at the same thing.
+// apply lets one fault happen and be over. It does nothing where others are at everything that it could befall.
 func (d *driver) apply(ctx context.Context, f fault) (bool, error) {
-	h := d.hosts[f.host]
+	var h *host
 	switch f.what {
 	case faultImmediate, faultFast:
 		return d.restartPostgres(ctx, f)
 	case faultNobody:
-		return true, d.killAll(ctx, h.kind, f.last)
+		return true, d.killAll(ctx, d.hosts[f.host].kind, f.last)
 	case faultTerminate:
 		return d.terminate(ctx, f.many)
 	case faultKillInFire, faultPauseInFire:
-		if h = d.catchInFire(ctx); h == nil {
-			return false, nil
-		}
+		h = d.catchInFire(ctx)
 	default:
-		if !h.busy.TryLock() {
-			return false, nil
-		}
+		h = d.free(f.host)
+	}
+	if h == nil {
+		return false, nil
 	}
 	defer h.busy.Unlock()
 	defer d.release(h)
 	return true, d.befall(ctx, h, f)
+}
+
+// free is the host of that number, or the next one that no other fault is at. Its busy is held then.
+func (d *driver) free(number int) *host {
+	for i := range d.hosts {
+		if h := d.hosts[(number+i)%len(d.hosts)]; h.busy.TryLock() {
+			return h
+		}
+	}
+	return nil
 }
 
 // befall lets a fault happen to a host.

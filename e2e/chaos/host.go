@@ -30,6 +30,7 @@ const (
 	databaseEnv  = "DATABASE_URL"
 	nameEnv      = "HOURBELL_CHAOS_NAME"
 	schedulesEnv = "HOURBELL_CHAOS_SCHEDULES"
+	clockEnv     = "HOURBELL_CHAOS_CLOCK" // how far its clock is ahead; see build.sh
 )
 
 // exitUnstarted is the code of a host that could not start, as when there is no database. It is started again.

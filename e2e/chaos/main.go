@@ -32,7 +32,7 @@ func main() {
 	flag.DurationVar(&o.Time, "time", 10*time.Minute, "how long there are faults, or how long the soak takes")
 	flag.Uint64Var(&o.Seed, "seed", 0, "the seed of the plan; 0 draws one")
 	flag.IntVar(&o.Hosts, "hosts", 5, "how many processes")
-	flag.IntVar(&o.Schedules, "schedules", 300, "how many schedules")
+	flag.IntVar(&o.Schedules, "schedules", 600, "how many schedules")
 	soaks := flag.Bool("soak", false, "run the soak instead")
 	flag.Parse()
 

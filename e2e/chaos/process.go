@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -15,6 +16,9 @@ import (
 	"time"
 )
 
+// wrongClocks are the clocks that a process may have, where build.sh has made it so that it can have a wrong one.
+var wrongClocks = []time.Duration{0, 0, 0, 2500 * time.Millisecond, -40 * time.Second, time.Hour, -25 * time.Hour}
+
 // host is a process that is started again whenever it has ended. Its address and its network outlive it.
 type host struct {
 	name     string
@@ -23,6 +27,7 @@ type host struct {
 	address  string // of its HTTP server
 	listener *os.File
 	env      []string
+	clocks   *rand.Rand // how wrong the clock of each process is
 	log      *os.File
 	busy     sync.Mutex // held by the fault that is at it
 
@@ -36,7 +41,7 @@ type host struct {
 }
 
 // newHost makes a host that is not running yet. dsn is the database's own; the host gets it through its proxy.
-func newHost(name string, k kind, dsn, dir string, schedules int) (*host, error) {
+func newHost(name string, k kind, dsn, dir string, schedules int, clocks *rand.Rand) (*host, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return nil, err
@@ -65,7 +70,7 @@ func newHost(name string, k kind, dsn, dir string, schedules int) (*host, error)
 		return nil, err
 	}
 	return &host{
-		name: name, kind: k, network: network, address: listener.Addr().String(), listener: file, log: log,
+		name: name, kind: k, clocks: clocks, network: network, address: listener.Addr().String(), listener: file, log: log,
 		env: []string{roleEnv + "=" + string(k), databaseEnv + "=" + u.String(), nameEnv + "=" + name, schedulesEnv + "=" + strconv.Itoa(schedules)},
 	}, nil
 }
@@ -95,7 +100,7 @@ func (h *host) launch() error {
 		return err
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), h.env...)
+	cmd.Env = append(append(os.Environ(), h.env...), clockEnv+"="+wrongClocks[h.clocks.IntN(len(wrongClocks))].String())
 	cmd.Stdout, cmd.Stderr = h.log, h.log
 	cmd.ExtraFiles = []*os.File{h.listener}
 	lifeline, err := cmd.StdinPipe()
