@@ -54,7 +54,10 @@ func chaos(ctx context.Context, o options, out io.Writer) error {
 		d.wrong(err.Error())
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return errors.Join(ctx.Err(), os.RemoveAll(d.dir))
+	}
+	if _, err := d.pool.ExecContext(ctx, "ANALYZE"); err != nil { // the checker's joins are as large as the run was long
+		return err
 	}
 	result, err := check(ctx, d.pool, d.facts)
 	if err != nil {

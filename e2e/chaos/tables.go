@@ -24,8 +24,10 @@ var ownTables = []string{
 		WHEN (OLD.enabled IS DISTINCT FROM NEW.enabled) EXECUTE FUNCTION chaos_witness()`,
 	// What executors did: each run, each time it was executed.
 	`CREATE TABLE chaos_executed (run_id bigint NOT NULL, attempt integer NOT NULL, worker text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp())`,
+	`CREATE INDEX chaos_executed_run ON chaos_executed (run_id)`,
 	// The queue of the engine that the Enqueuer hands runs to. It has no unique index: a run that came twice is to show.
 	`CREATE TABLE chaos_engine (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id bigint NOT NULL, key text NOT NULL, done_at timestamptz)`,
+	`CREATE INDEX chaos_engine_run ON chaos_engine (run_id)`,
 	`CREATE INDEX chaos_engine_open ON chaos_engine (seq) WHERE done_at IS NULL`,
 }
 
