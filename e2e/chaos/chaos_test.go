@@ -71,7 +71,7 @@ func TestAPlanFollowsFromItsSeed(t *testing.T) {
 	require.NotEqual(t, newPlan(7, time.Minute, 5), newPlan(8, time.Minute, 5))
 	for seed := range uint64(50) {
 		kinds := map[string]bool{}
-		for _, f := range newPlan(seed, 15*time.Second+6*time.Second, 5) {
+		for _, f := range newPlan(seed, 20*time.Second, 5) {
 			kinds[f.what] = true
 		}
 		require.Len(t, kinds, len(kindsOfFault), "seed %d", seed)

@@ -48,7 +48,9 @@ func (d *driver) apply(ctx context.Context, f fault) (bool, error) {
 	case faultTerminate:
 		return d.terminate(ctx, f.many)
 	case faultKillInFire, faultPauseInFire:
-		h = d.catchInFire(ctx)
+		h = d.catch(ctx, inFire)
+	case faultPauseInClaim:
+		h = d.catch(ctx, inClaim)
 	default:
 		h = d.free(f.host)
 	}
@@ -94,7 +96,7 @@ func (d *driver) befall(ctx context.Context, h *host, f fault) error {
 		d.tally.stopped(took)
 		lasting()
 		return h.start()
-	case faultPause, faultPauseInFire:
+	case faultPause, faultPauseInFire, faultPauseInClaim:
 		h.signal(syscall.SIGSTOP)
 		d.release(h)
 		lasting()

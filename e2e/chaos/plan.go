@@ -21,20 +21,21 @@ func (f fault) String() string {
 
 // The faults there are.
 const (
-	faultKill        = "kill -9"
-	faultKillInFire  = "kill -9 in the middle of a fire"
-	faultStop        = "clean stop"
-	faultPause       = "SIGSTOP past the lock's life"
-	faultPauseInFire = "SIGSTOP in the middle of a fire"
-	faultCut         = "cut network"
-	faultRefuse      = "refusing network"
-	faultDelay       = "slow network"
-	faultSilence     = "silent network"
-	faultTerminate   = "pg_terminate_backend"
-	faultHog         = "pool held by the host"
-	faultImmediate   = "Postgres restart, immediate"
-	faultFast        = "Postgres restart, fast"
-	faultNobody      = "nobody there for longer than grace"
+	faultKill         = "kill -9"
+	faultKillInFire   = "kill -9 in the middle of a fire"
+	faultStop         = "clean stop"
+	faultPause        = "SIGSTOP past the lock's life"
+	faultPauseInFire  = "SIGSTOP in the middle of a fire"
+	faultPauseInClaim = "SIGSTOP in the middle of a claim"
+	faultCut          = "cut network"
+	faultRefuse       = "refusing network"
+	faultDelay        = "slow network"
+	faultSilence      = "silent network"
+	faultTerminate    = "pg_terminate_backend"
+	faultHog          = "pool held by the host"
+	faultImmediate    = "Postgres restart, immediate"
+	faultFast         = "Postgres restart, fast"
+	faultNobody       = "nobody there for longer than grace"
 )
 
 // kindsOfFault has each, how often it is in a deck, and how long it lasts.
@@ -48,6 +49,7 @@ var kindsOfFault = []struct {
 	{faultStop, 2, 0, 3 * time.Second},
 	{faultPause, 2, lockTTL + lockTTL/4, 2 * lockTTL},
 	{faultPauseInFire, 3, lockTTL + lockTTL/4, 2 * lockTTL},
+	{faultPauseInClaim, 2, lockTTL + lockTTL/4, 2 * lockTTL},
 	{faultCut, 2, 0, 0},
 	{faultRefuse, 2, time.Second, 5 * time.Second},
 	{faultDelay, 2, 2 * time.Second, 6 * time.Second},
