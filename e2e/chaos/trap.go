@@ -9,23 +9,21 @@ import (
 // A trap is a lock on a table, into which a host runs at a certain point and which keeps it there.
 type trap struct {
 	table string
-	query string // what the host is about to do
+	query string // what the host is about to do, by the first thousand bytes of its statement, which is what the server shows
 }
 
 var (
 	// A transaction that has moved schedules forward, or is just doing it, and is about to insert their runs. What people
 	// ask for inserts runs too, and is let pass.
-	inFire = trap{"hourbell_job_runs", `query LIKE '%INSERT INTO hourbell_job_runs%' AND query NOT LIKE '%request_key, job)%'`}
+	inFire = trap{"hourbell_job_runs", `(query LIKE '%free AS MATERIALIZED%' OR query LIKE '%INSERT INTO hourbell_job_runs%' AND query NOT LIKE '%request_key, job)%')`}
 	// A claim. It is committed when the host is let go, and the host does not know that yet when it is paused.
-	inClaim = trap{"hourbell_schedules", `query LIKE '%claimed AS (%'`}
+	inClaim = trap{"hourbell_schedules", `query LIKE '%due AS MATERIALIZED%'`}
 )
 
 // catch waits for a host to run into a trap, and keeps it there until it is released. The host's busy is held then. It
 // returns nil where no host that is free to be caught comes along.
 func (d *driver) catch(ctx context.Context, t trap) *host {
-	if !d.trap.TryLock() {
-		return nil
-	}
+	d.trap.Lock() // one at a time: each keeps everybody waiting
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Second)
 	tx, err := d.pool.BeginTx(ctx, nil)
 	free := func() {
