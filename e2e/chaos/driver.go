@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -180,7 +181,24 @@ func (d *driver) finish(ctx context.Context) error {
 		h.mu.Unlock()
 	}
 	d.facts.Clicks = d.clicks.list
-	return err
+	return errors.Join(err, d.readLogs())
+}
+
+// readLogs looks for what no process may say, whatever is done to it.
+func (d *driver) readLogs() error {
+	for _, h := range d.hosts {
+		text, err := os.ReadFile(h.log.Name())
+		if err != nil {
+			return err
+		}
+		for _, never := range []string{"DATA RACE", "panic", "already fired"} {
+			if at := bytes.Index(text, []byte(never)); at >= 0 {
+				line, _, _ := bytes.Cut(text[at:], []byte("\n"))
+				d.wrong(fmt.Sprintf("%s has said: %s", h.name, line))
+			}
+		}
+	}
+	return nil
 }
 
 func (d *driver) wrong(what string) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -143,7 +144,7 @@ func (d *driver) stopAll(ctx context.Context) error {
 			if err == nil {
 				marked, query = texts(ctx, d.pool, `SELECT id FROM hourbell_workers WHERE pid = $1 AND stopped_at IS NULL`, pid)
 			}
-			if len(marked) > 0 {
+			if len(marked) > 0 && !strings.Contains(tail(h.log.Name(), 20), "could not be marked stopped") { // it has a second for it
 				err = fmt.Errorf("%s was told to stop and has, but its worker %s is not marked stopped", h.name, marked[0])
 			}
 			errs[i] = errors.Join(err, query)
