@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -96,6 +97,10 @@ func newDeck(random *rand.Rand, one bool) (deck []int) {
 		}
 	}
 	random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+	if one { // the one that lasts longest comes first, so that a short run does not wait for it in the end
+		longest := slices.IndexFunc(deck, func(i int) bool { return kindsOfFault[i].what == faultNobody })
+		deck[0], deck[longest] = deck[longest], deck[0]
+	}
 	return deck
 }
 
