@@ -57,12 +57,21 @@ func chaos(ctx context.Context, o options, out io.Writer) error {
 	if ctx.Err() != nil {
 		return errors.Join(ctx.Err(), os.RemoveAll(d.dir))
 	}
+	return d.verdict(ctx, o, out)
+}
+
+// verdict checks what the run has left, says what it was, and keeps the logs where something was lost.
+func (d *driver) verdict(ctx context.Context, o options, out io.Writer) error {
 	if _, err := d.pool.ExecContext(ctx, "ANALYZE"); err != nil { // the checker's joins are as large as the run was long
 		return err
 	}
+	d.facts.Clicks = d.clicks.list
 	result, err := check(ctx, d.pool, d.facts)
 	if err != nil {
 		return err
+	}
+	if result.fired == 0 {
+		d.wrong("nothing fired")
 	}
 	result.violations = append(d.violations, result.violations...)
 	d.summary(out, o, result)
@@ -180,7 +189,6 @@ func (d *driver) finish(ctx context.Context) error {
 		}
 		h.mu.Unlock()
 	}
-	d.facts.Clicks = d.clicks.list
 	return errors.Join(err, d.readLogs())
 }
 
