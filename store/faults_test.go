@@ -102,6 +102,23 @@ func TestAServerThatEndsTheConnectionIsUnavailable(t *testing.T) {
 	require.NoError(t, every(t.Context(), s), "the next call has a connection of its own")
 }
 
+// O1, E4: whoever commits on a connection that the driver has given up meanwhile is told so in the driver's own words. That
+// is the database's absence too, and no fault of the schedules that were to fire.
+func TestAConnectionThatWasGivenUpIsUnavailable(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := bound(t, db.DB)
+	err := s.Transaction(soon(t), dead, func(s hourbell.Store, tx hourbell.Tx) error {
+		var pid int
+		require.NoError(t, tx.Raw("SELECT pg_backend_pid()").Scan(&pid).Error)
+		require.NoError(t, db.Exec("SELECT pg_terminate_backend(?)", pid).Error)
+		require.Error(t, second(s.Schedules(t.Context())))
+		return nil
+	})
+	require.ErrorContains(t, err, "conn closed")
+	require.ErrorIs(t, err, hourbell.ErrUnavailable)
+	require.NoError(t, every(t.Context(), s))
+}
+
 func TestAClosedPoolIsUnavailable(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
