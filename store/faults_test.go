@@ -74,13 +74,13 @@ func TestADeadlineIsUnavailable(t *testing.T) {
 func TestATransactionThatStoodIdleIsUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := bound(t, db.DB)
-	err := s.Transaction(soon(t), 50*time.Millisecond, func(in hourbell.Store, _ hourbell.Tx) error {
+	err := s.Transaction(soon(t), time.Second, func(in hourbell.Store, _ hourbell.Tx) error {
 		insert(t, in, schedule("a"))
 		require.Eventually(t, func() bool {
 			var n int
 			err := db.Raw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'").Scan(&n).Error
 			return err == nil && n == 0
-		}, 5*time.Second, 5*time.Millisecond)
+		}, 30*time.Second, 5*time.Millisecond)
 		return second(in.Insert(t.Context(), added(schedule("b"))))
 	})
 	require.ErrorIs(t, err, hourbell.ErrUnavailable)
