@@ -125,7 +125,7 @@ func (d *driver) awaitExecuted(ctx context.Context) error {
 		case err == nil && (least < 0 || open < least):
 			least, since = open, time.Now()
 		case time.Since(since) > patience:
-			return fmt.Errorf("%d runs are not executed, and nothing has moved for %v; last error: %w", open, patience, err)
+			return fmt.Errorf("%d runs are not executed, and nothing has moved for %v; last error: %v", open, patience, err)
 		}
 		sleep(ctx, 200*time.Millisecond)
 	}

@@ -54,7 +54,9 @@ func (d *driver) summary(out io.Writer, o options, r result) {
 	}
 	line("executed more than once", "%d runs", r.again)
 	line("locks taken over", "%d", r.takeovers)
-	line("processes whose clock is wrong", "%d, by %v at most", r.skewed, r.skew.Round(time.Millisecond))
+	if r.skewed > 0 {
+		line("processes whose clock is wrong", "%d, by %v at most", r.skewed, r.skew.Round(time.Millisecond))
+	}
 	for _, what := range slices.Sorted(maps.Keys(d.tally.counts)) {
 		line(what, "%d", d.tally.counts[what])
 	}
