@@ -188,3 +188,16 @@ func TestTheCheckerSeesWhatWasNotDone(t *testing.T) {
 		require.Regexp(t, want, strings.Join(r.violations, "\n"))
 	}
 }
+
+// An answer that nothing was changed, where something was.
+func TestTheCheckerSeesWhatWasDoneAllTheSame(t *testing.T) {
+	s := newSmall(t)
+	for i := range s.facts.Clicks {
+		if c := &s.facts.Clicks[i]; c.Action == "run" && c.Namespace == "engine" {
+			c.Status = 500
+		}
+	}
+	r, err := check(t.Context(), s.db.SQL(), s.facts)
+	require.NoError(t, err)
+	require.Regexp(t, "the answer says that nothing was changed", strings.Join(r.violations, "\n"))
+}
