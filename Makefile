@@ -14,6 +14,10 @@ WORKLOADS ?=
 ROUNDS ?= 3
 SECONDS ?= 20
 COMPAREFLAGS ?=
+# How long `make chaos` makes trouble, and by which plan (0 draws one); how long `make soak` watches.
+CHAOSTIME ?= 10m
+SEED ?= 0
+SOAKTIME ?= 30m
 # More flags for go test, e.g. make test TESTFLAGS='-run TestSync -v'.
 TESTFLAGS ?=
 
@@ -35,8 +39,8 @@ each = @failed=; for module in $(MODULES); do \
 WITHPG := .bin/withpg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test race cover bench compare fuzz demo pictures lint fmt tidy-check vuln $(WITHPG) \
-	.formatted .vet .staticcheck .golangci .test .race .cover .bench .compare
+.PHONY: help setup test race cover bench compare fuzz chaos soak demo pictures lint fmt tidy-check vuln $(WITHPG) \
+	.chaos .formatted .vet .staticcheck .golangci .test .race .cover .bench .compare
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +73,12 @@ fuzz: ## fuzz each target for FUZZTIME
 	  done; \
 	done)
 
+chaos: .chaos ## processes under faults of all kinds, and the proof that nothing is lost (CHAOSTIME=10m SEED=0)
+	@.bin/chaos -time $(CHAOSTIME) -seed $(SEED)
+
+soak: .chaos ## watch what a process that fires all the time takes of memory and connections (SOAKTIME=30m)
+	@.bin/chaos -soak -time $(SOAKTIME)
+
 demo: ## run the demo
 	$(GO) run ./examples/demo
 
@@ -89,6 +99,11 @@ vuln: ## look for known vulnerabilities (asks vuln.go.dev)
 
 $(WITHPG):
 	@$(GO) build -o $@ ./internal/dbtest/withpg
+
+# These start servers of their own.
+.chaos: $(WITHPG)
+	@$(WITHPG) -check || { ./internal/dbtest/install.sh && $(WITHPG) -check; }
+	@GO='$(GO)' ./e2e/chaos/build.sh $(CURDIR)/.bin/chaos
 
 .formatted:
 	@unformatted=$$($(GOFUMPT) -l .) || exit 1; \

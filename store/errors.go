@@ -124,6 +124,11 @@ func unavailable(err error) bool {
 			return true
 		}
 	}
+	// What pgx says where it has sent nothing, as on a connection that it has given up.
+	var unsent interface{ SafeToRetry() bool }
+	if errors.As(err, &unsent) && unsent.SafeToRetry() {
+		return true
+	}
 	if errors.As(err, &network) || strings.Contains(err.Error(), "sql: database is closed") { // database/sql keeps that one to itself
 		return true
 	}

@@ -74,13 +74,13 @@ func TestADeadlineIsUnavailable(t *testing.T) {
 func TestATransactionThatStoodIdleIsUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := bound(t, db.DB)
-	err := s.Transaction(soon(t), 50*time.Millisecond, func(in hourbell.Store, _ hourbell.Tx) error {
+	err := s.Transaction(soon(t), time.Second, func(in hourbell.Store, _ hourbell.Tx) error {
 		insert(t, in, schedule("a"))
 		require.Eventually(t, func() bool {
 			var n int
 			err := db.Raw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'").Scan(&n).Error
 			return err == nil && n == 0
-		}, 5*time.Second, 5*time.Millisecond)
+		}, 30*time.Second, 5*time.Millisecond)
 		return second(in.Insert(t.Context(), added(schedule("b"))))
 	})
 	require.ErrorIs(t, err, hourbell.ErrUnavailable)
@@ -100,6 +100,23 @@ func TestAServerThatEndsTheConnectionIsUnavailable(t *testing.T) {
 	})
 	require.ErrorIs(t, err, hourbell.ErrUnavailable)
 	require.NoError(t, every(t.Context(), s), "the next call has a connection of its own")
+}
+
+// O1, E4: whoever commits on a connection that the driver has given up meanwhile is told so in the driver's own words. That
+// is the database's absence too, and no fault of the schedules that were to fire.
+func TestAConnectionThatWasGivenUpIsUnavailable(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := bound(t, db.DB)
+	err := s.Transaction(soon(t), dead, func(s hourbell.Store, tx hourbell.Tx) error {
+		var pid int
+		require.NoError(t, tx.Raw("SELECT pg_backend_pid()").Scan(&pid).Error)
+		require.NoError(t, db.Exec("SELECT pg_terminate_backend(?)", pid).Error)
+		require.Error(t, second(s.Schedules(t.Context())))
+		return nil
+	})
+	require.ErrorContains(t, err, "conn closed")
+	require.ErrorIs(t, err, hourbell.ErrUnavailable)
+	require.NoError(t, every(t.Context(), s))
 }
 
 func TestAClosedPoolIsUnavailable(t *testing.T) {

@@ -45,6 +45,7 @@ type Cluster struct {
 	Dir string // everything the server has on disk
 
 	lifeline *os.File // closing it, or dying, stops the server
+	answer   *os.File // where the watchdog says what it has done
 	watchdog *exec.Cmd
 }
 
@@ -71,7 +72,36 @@ func Start(ctx context.Context) (*Cluster, error) {
 
 // Stop ends the server and returns once its directory is gone.
 func (c *Cluster) Stop() error {
-	return errors.Join(c.lifeline.Close(), c.watchdog.Wait())
+	return errors.Join(c.lifeline.Close(), c.answer.Close(), c.watchdog.Wait())
+}
+
+// Halt is a way to stop a server that is to be started again.
+type Halt string
+
+// The ways: sessions are ended properly, or the server goes down as in a crash and recovers when it starts.
+const (
+	Fast      Halt = "fast"
+	Immediate Halt = "immediate"
+)
+
+// Down stops the server and returns once it is gone. What it has on disk stays.
+func (c *Cluster) Down(ctx context.Context, how Halt) error { return c.ask(ctx, string(how)) }
+
+// Up starts the server again after Down, at the same address, and returns once it takes connections.
+func (c *Cluster) Up(ctx context.Context) error { return c.ask(ctx, "start") }
+
+// ask has the watchdog do something. One call at a time.
+func (c *Cluster) ask(ctx context.Context, word string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	_, err := c.lifeline.WriteString(word + "\n")
+	if err == nil {
+		err = ready(ctx, c.answer)
+	}
+	if err != nil {
+		return fmt.Errorf("test server: %s: %w", word, err)
+	}
+	return nil
 }
 
 func start(ctx context.Context, bin string) (_ *Cluster, err error) {
@@ -118,7 +148,11 @@ func start(ctx context.Context, bin string) (_ *Cluster, err error) {
 		_ = lifeline.Close()
 		return nil, err
 	}
-	defer func() { _ = answer.Close() }()
+	defer func() {
+		if err != nil {
+			_ = answer.Close()
+		}
+	}()
 
 	args := append([]string{"-c", watchdog, "hourbell-watchdog", bin, dir}, settings(port)...)
 	cmd := exec.Command("/bin/sh", args...)
@@ -132,8 +166,8 @@ func start(ctx context.Context, bin string) (_ *Cluster, err error) {
 	}
 	started = true
 
-	c := &Cluster{URL: address(port, password), Dir: dir, lifeline: lifeline, watchdog: cmd}
-	if err := ready(ctx, answer); err != nil {
+	c := &Cluster{URL: address(port, password), Dir: dir, lifeline: lifeline, answer: answer, watchdog: cmd}
+	if err = ready(ctx, answer); err != nil {
 		_ = c.Stop()
 		return nil, explain(err, bin, log)
 	}
@@ -177,8 +211,8 @@ func address(port int, password string) string {
 	return u.String()
 }
 
-// ready waits for the watchdog's word. No word and a closed pipe mean that
-// the watchdog has given up.
+// ready waits for the watchdog's word, a line. No word and a closed pipe mean
+// that the watchdog has given up.
 func ready(ctx context.Context, answer *os.File) error {
 	deadline, _ := ctx.Deadline()
 	if err := answer.SetReadDeadline(deadline); err != nil {

@@ -135,3 +135,28 @@ func TestWithoutBinariesThereIsNoServer(t *testing.T) {
 	_, err := cluster.Start(t.Context())
 	require.ErrorIs(t, err, cluster.ErrNoServer)
 }
+
+func TestAServerComesBackAsItWas(t *testing.T) {
+	c := start(t)
+	defer func() { require.NoError(t, c.Stop()) }()
+	for _, how := range []cluster.Halt{cluster.Fast, cluster.Immediate} {
+		before := serverPID(t, c.Dir)
+		require.NoError(t, c.Down(t.Context(), how))
+		require.ErrorIs(t, syscall.Kill(before, 0), syscall.ESRCH)
+		require.NoError(t, c.Up(t.Context()))
+		require.NotEqual(t, before, serverPID(t, c.Dir))
+		u, err := url.Parse(c.URL)
+		require.NoError(t, err)
+		conn, err := net.Dial("tcp", u.Host)
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+	}
+}
+
+func TestAStoppedServerLeavesNothingEither(t *testing.T) {
+	c := start(t)
+	pid := serverPID(t, c.Dir)
+	require.NoError(t, c.Down(t.Context(), cluster.Immediate))
+	require.NoError(t, c.Stop())
+	requireGone(t, pid, c.URL, c.Dir)
+}
