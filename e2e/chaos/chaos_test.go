@@ -12,6 +12,7 @@ import (
 
 	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/dbtest/cluster"
+	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
 // timeEnv is how long TestChaos makes trouble.
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv(roleEnv); role != "" {
 		os.Exit(hostMain(role))
 	}
-	os.Exit(m.Run())
+	leaktest.Main(m)
 }
 
 // The whole contract (D3, T2, L1 to L6, M1, M2, M4, M5, E2, E4, E6, E7, O1 to O6) under fire: processes are killed,
