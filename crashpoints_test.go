@@ -25,11 +25,11 @@ type left struct {
 
 // What a victim may leave of the two schedules, of which one has two jobs.
 var (
-	asItWas = left{}
-	locked    = left{Locks: 2, Debts: 2} // and debts, which tell the heir to fire
-	owing     = left{Debts: 2}
-	heldBack  = left{Debts: 2, Failures: 2}
-	fired     = left{Runs: 3}
+	asItWas  = left{}
+	locked   = left{Locks: 2, Debts: 2} // and debts, which tell the heir to fire
+	owing    = left{Debts: 2}
+	heldBack = left{Debts: 2, Failures: 2}
+	fired    = left{Runs: 3}
 )
 
 func leftIn(t testing.TB, db *dbtest.DB) (l left) {
