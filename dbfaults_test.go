@@ -169,4 +169,3 @@ func TestAFireRefusedForConcurrencyIsNoFailure(t *testing.T) {
 		}
 	}
 }
-
