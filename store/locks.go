@@ -21,8 +21,10 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by AND (w.stopped_at IS NOT NULL
 			OR CAST(@dead AS bigint) > 0 AND (w.heartbeat_at < {instant} - {span @dead} OR w.heartbeat_at > {instant} + {span @dead}))))`
 
+	// Where more is due than one claim takes, who fired longest ago goes first. By the slots' own order a schedule that is seldom
+	// due would never have its turn among many that always are: it would be out of grace by then.
 	due = live + ` AND s.next_run_at <= {instant} AND NOT ` + held + ` AND NOT ` + locked + `
-		ORDER BY s.next_run_at LIMIT @limit`
+		ORDER BY s.last_run_at NULLS FIRST, s.next_run_at LIMIT @limit`
 
 	// A debt is alive while somebody was at the row within the last LockTTL and grace (rule L4).
 	owed = `CASE WHEN s.owed_since <= {instant} AND s.updated_at >= {instant} - {span @lock_ttl} - s.grace
