@@ -31,12 +31,20 @@ const (
 	heartbeatDeadline = 5 * time.Second
 )
 
+// A loop is behind when it claims as much as one claim takes, of which the earliest slot has been due for longer than behindAfter.
+// For the time of behindFor it then sees to it that every schedule has its turn, those that are due once a day included.
+const (
+	behindAfter = 5 * time.Second
+	behindFor   = 25 * time.Hour
+)
+
 // claim locks a batch of due schedules.
 func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
 	defer cancel()
 	request := ClaimRequest{
 		Worker: s.worker.ID, Limit: s.limit, LockTTL: s.cfg.LockTTL, MaxHold: s.cfg.PollInterval, Except: s.exceptions(),
+		Fairly: !s.behind.IsZero(),
 	}
 	if s.contact.steady() {
 		request.Dead = deadAfter
@@ -46,6 +54,12 @@ func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
 		return Claims{}, fmt.Errorf("hourbell: claim due schedules: %w", err)
 	}
 	s.contact.seen()
+	switch {
+	case len(claims.Rows) >= request.Limit && claims.At.Sub(claims.Rows[0].NextRunAt) > behindAfter:
+		s.behind = claims.At
+	case claims.At.Sub(s.behind) > behindFor:
+		s.behind = time.Time{}
+	}
 	for i := range claims.Rows {
 		claims.Rows[i].At = claims.At
 	}

@@ -57,8 +57,7 @@ type Store interface {
 	// Revise writes schedules over and returns the ids of those that were still as they had been read.
 	Revise(ctx context.Context, revisions []Revision) ([]string, error)
 
-	// Claim locks due schedules for a worker, and answers with the earliest slot first. Where more are due than the limit,
-	// it takes those that fired longest ago, and before them those that never did.
+	// Claim locks due schedules for a worker, earliest slot first.
 	Claim(ctx context.Context, request ClaimRequest) (Claims, error)
 	// FireOnTime fires schedules that need no claim, in one statement: the slot is their latest, has come and is within
 	// its grace, the definition is the one given, and nobody is at the row, has failed on it or owes it a run. The
@@ -130,6 +129,8 @@ type ClaimRequest struct {
 	MaxHold time.Duration // a back-off that lies further ahead than this is expired
 	Dead    time.Duration // a worker silent for longer is dead; zero judges nobody
 	Except  []string      // "id hash" of rows this process cannot fire
+	// Fairly takes those that fired longest ago, and before them those that never did, where more are due than Limit.
+	Fairly bool
 }
 
 // Claims is the answer to a ClaimRequest.
