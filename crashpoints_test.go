@@ -56,18 +56,10 @@ func killed(t *testing.T, leaves left, victims ...victim) {
 			if v.Engine == "" && db.Dialect == "sqlite" {
 				continue // there is no second road there
 			}
-			emptied(t, db)
+			wiped(t, db)
 			t.Run(v.road()+", "+v.Step, func(t *testing.T) { kill(t, db, v, leaves) })
 		}
 	})
-}
-
-// emptied takes out of a database what the last victim left.
-func emptied(t testing.TB, db *dbtest.DB) {
-	t.Helper()
-	for _, table := range []string{"schedules", "job_runs", "events", "workers"} {
-		require.NoError(t, db.Exec("DELETE FROM hourbell_"+table).Error)
-	}
 }
 
 func (v victim) road() string {

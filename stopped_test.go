@@ -37,7 +37,7 @@ func TestStoppedAndContinuedAtAnyStep(t *testing.T) {
 	victims["postgres"] = append(victims["postgres"], victims["sqlite"]...)
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for _, v := range victims[db.Dialect] {
-			emptied(t, db)
+			wiped(t, db)
 			t.Run(v.road()+", "+v.Step, func(t *testing.T) {
 				heir, c := survivor(t, db, v)
 				p := sent(t, db, v)
@@ -59,7 +59,7 @@ func TestStoppedAndContinuedAtAnyStep(t *testing.T) {
 func TestOnSQLiteAStoppedTransactionKeepsTheFile(t *testing.T) {
 	db := dbtest.SQLite(t)
 	for _, step := range []string{"after advance", "before commit"} {
-		emptied(t, db)
+		wiped(t, db)
 		v := stoppedAt(firstRoad("writes", ""), step)
 		v.LockTTL = 10 * time.Minute // and so the client's deadline does not pass meanwhile
 		_, c := survivor(t, db, v)
