@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -93,10 +94,10 @@ func obey(ctx context.Context, orders string) error {
 	if err != nil {
 		return err
 	}
-	passes := 0
+	var passes atomic.Int32
+	var struck atomic.Bool
 	at := func(step string) error {
-		if step == v.Step && passes >= len(v.Clock)-1 {
-			v.Step = "" // once
+		if step == v.Step && int(passes.Load()) >= len(v.Clock)-1 && !struck.Swap(true) {
 			strike(step, v.Signal)
 		}
 		return nil
@@ -113,10 +114,11 @@ func obey(ctx context.Context, orders string) error {
 	}
 	cfg.OnTick = func(hourbell.TickReport) {
 		_ = at("sleep")
-		if passes++; passes < len(v.Clock) {
-			c.Set(v.Clock[passes])
+		n := int(passes.Add(1))
+		if n < len(v.Clock) {
+			c.Set(v.Clock[n])
 		}
-		fmt.Println("pass", passes)
+		fmt.Println("pass", n)
 	}
 	s, err := hourbell.New(&stepped{store.New(db), at}, cfg)
 	if err != nil {
