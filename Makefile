@@ -45,15 +45,15 @@ WITHPG := .bin/withpg
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(WITHPG) ## install what the tests lack: a Postgres server (unless TEST_DATABASE_URL names one), Chromium
+setup: $(WITHPG) ## install what the tests lack: a Postgres server (unless TEST_DATABASE_URL names one), Chromium, PgBouncer
 	@$(WITHPG) -check || { ./internal/dbtest/install.sh && $(WITHPG) -check; }
 	@./e2e/setup.sh -check || ./e2e/setup.sh
 
 test: setup ## run all tests of all modules, with Postgres and Chromium
-	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
 
 race: setup ## the same under the race detector, -short (needs a C compiler)
-	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
 
 cover: setup ## run the tests and say what they cover; details in .bin/cover.html
 	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .cover

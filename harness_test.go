@@ -13,6 +13,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -94,6 +95,14 @@ func bound(t testing.TB, db *gorm.DB, now func() time.Time) hourbell.Store {
 	st, err := store.New(db).Bind("default", now)
 	require.NoError(t, err)
 	return st
+}
+
+// wiped takes all rows out of a database, so that another test can have it.
+func wiped(t testing.TB, db *dbtest.DB) {
+	t.Helper()
+	for _, table := range []string{"schedules", "job_runs", "events", "workers"} {
+		require.NoError(t, db.Exec("DELETE FROM hourbell_"+table).Error)
+	}
 }
 
 // running runs the loop beside the test, as a host does. stop ends it and returns what Run returned; the end of the

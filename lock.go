@@ -31,15 +31,29 @@ const (
 	heartbeatDeadline = 5 * time.Second
 )
 
+// A loop is behind when it claims as much as one claim takes, of which the earliest slot has been due for longer than behindAfter.
+// For the time of behindFor it then sees to it that every schedule has its turn, those that are due once a day included.
+const (
+	behindAfter = 5 * time.Second
+	behindFor   = 25 * time.Hour
+)
+
 // claim locks a batch of due schedules.
 func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
 	defer cancel()
-	claims, err := s.store.Claim(ctx, s.claimRequest())
+	request := s.claimRequest()
+	claims, err := s.store.Claim(ctx, request)
 	if err != nil {
 		return Claims{}, fmt.Errorf("hourbell: claim due schedules: %w", err)
 	}
 	s.contact.seen()
+	switch {
+	case len(claims.Rows) >= request.Limit && claims.At.Sub(claims.Rows[0].NextRunAt) > behindAfter:
+		s.behind = claims.At
+	case claims.At.Sub(s.behind) > behindFor:
+		s.behind = time.Time{}
+	}
 	for i := range claims.Rows {
 		claims.Rows[i].At = claims.At
 	}
@@ -49,6 +63,7 @@ func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
 func (s *Scheduler) claimRequest() ClaimRequest {
 	request := ClaimRequest{
 		Worker: s.worker.ID, Limit: s.limit, LockTTL: s.cfg.LockTTL, MaxHold: s.cfg.PollInterval, Except: s.exceptions(),
+		Fairly: !s.behind.IsZero(),
 	}
 	if s.contact.steady() {
 		request.Dead = deadAfter

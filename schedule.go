@@ -97,8 +97,9 @@ func (s *Scheduler) loop(ctx context.Context) {
 	}
 }
 
-// Tick makes one pass: it claims what is due, decides, and fires or skips it, until nothing is due. Ticks of one
-// Scheduler follow one another. The report says what was done even where there is an error.
+// Tick makes one pass: it claims what is due, decides, and fires or skips it, until nothing is due, or for PollInterval
+// where more comes due meanwhile than it can fire. Ticks of one Scheduler follow one another. The report says what was done even
+// where there is an error.
 //
 // When ctx ends, the fire under way is finished or rolled back within about four seconds and nothing new is claimed.
 func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
@@ -113,7 +114,7 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 	if over, err := pass.fireOnTime(ctx, lasting); err != nil || over {
 		return pass.report, err
 	}
-	for {
+	for began := (time.Time{}); ; {
 		if err := ctx.Err(); err != nil {
 			return pass.report, err
 		}
@@ -130,6 +131,13 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 		pass.report.Claimed += len(claims.Rows)
 		if err := pass.process(ctx, lasting, claims.Rows); err != nil {
 			return pass.report, err
+		}
+		if began.IsZero() {
+			began = claims.At
+		}
+		if claims.At.Sub(began) >= s.cfg.PollInterval { // the host is told what was done, though it has no end
+			pass.report.Wake = claims.At
+			return pass.report, nil
 		}
 	}
 }

@@ -58,6 +58,7 @@ type Scheduler struct {
 
 	ticking sync.Mutex // held for a tick; guards what follows
 	limit   int        // how many schedules the next claim takes
+	behind  time.Time  // when the loop last found more due than it can fire; zero for not lately
 	coming  timetable
 
 	mu       sync.Mutex        // guards what follows

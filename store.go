@@ -129,6 +129,8 @@ type ClaimRequest struct {
 	MaxHold time.Duration // a back-off that lies further ahead than this is expired
 	Dead    time.Duration // a worker silent for longer is dead; zero judges nobody
 	Except  []string      // "id hash" of rows this process cannot fire
+	// Fairly takes those that fired longest ago, and before them those that never did, where more are due than Limit.
+	Fairly bool
 }
 
 // Claims is the answer to a ClaimRequest.

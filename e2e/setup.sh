@@ -1,6 +1,8 @@
 #!/bin/sh
-# setup.sh: installs what the tests of the admin page need and this machine
-# lacks: Chromium, and npm to fetch the accessibility checker.
+# setup.sh: installs what these tests need and this machine lacks: Chromium
+# and npm, to fetch the accessibility checker, for those of the admin page, and
+# PgBouncer. They start it themselves; one that the package starts is neither
+# needed nor touched.
 # With -check it installs nothing, and fails if something is missing.
 set -eu
 cd "$(dirname "$0")/page/testdata"
@@ -23,6 +25,8 @@ have_browser() {
 	done
 	return 1
 }
+
+have_pooler() { PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null 2>&1; }
 
 # The version that package.json pins, whole.
 have_checker() {
@@ -47,11 +51,12 @@ install() {
 }
 
 if [ "${1:-}" = -check ]; then
-	have_browser && have_checker
+	have_browser && have_checker && have_pooler
 	exit
 fi
 
 have_browser || install chromium </dev/null
+have_pooler || install pgbouncer </dev/null
 if ! have_checker; then
 	command -v npm >/dev/null 2>&1 || install npm </dev/null
 	npm ci --silent --no-audit --no-fund </dev/null

@@ -219,3 +219,25 @@ func TestOfTwoClaimsOfOneRowTheNewerIsValid(t *testing.T) {
 		require.True(t, advance(t, s, "w1", second))
 	})
 }
+
+// E4: who is behind takes those that fired longest ago, whatever their slots, and before them those that never did. The answer has
+// the earliest slot first all the same.
+func TestAFairClaimTakesThoseThatFiredLongestAgo(t *testing.T) {
+	each(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *clock) {
+		for i, id := range []string{"a", "b", "c", "d"} {
+			insert(t, s, dueAt(id, noon.Add(time.Duration(i-10)*time.Second)))
+			if id != "d" {
+				set(t, db, id, "last_run_at", noon.Add(-time.Duration(i+1)*time.Hour))
+			}
+		}
+		r := request("w1")
+		r.Limit, r.Fairly = 2, true
+		claims, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"c", "d"}, claimIDs(claims))
+		r.Worker = "w2"
+		claims, err = s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, claimIDs(claims))
+	})
+}

@@ -21,8 +21,12 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by AND (w.stopped_at IS NOT NULL
 			OR CAST(@dead AS bigint) > 0 AND (w.heartbeat_at < {instant} - {span @dead} OR w.heartbeat_at > {instant} + {span @dead}))))`
 
-	due = live + ` AND s.next_run_at <= {instant} AND NOT ` + held + ` AND NOT ` + locked + `
-		ORDER BY s.next_run_at LIMIT @limit`
+	due = live + ` AND s.next_run_at <= {instant} AND NOT ` + held + ` AND NOT ` + locked
+
+	// The index has the earliest slot first. By that order a schedule that is seldom due would never have its turn within
+	// its grace among many that always are; so who is behind asks for those that fired longest ago, and reads all that is due.
+	bySlot = due + ` ORDER BY s.next_run_at LIMIT @limit`
+	byTurn = due + ` ORDER BY s.last_run_at NULLS FIRST, s.next_run_at LIMIT @limit`
 
 	// A debt is alive while somebody was at the row within the last LockTTL and grace (rule L4).
 	owed = `CASE WHEN s.owed_since <= {instant} AND s.updated_at >= {instant} - {span @lock_ttl} - s.grace
@@ -46,7 +50,10 @@ const (
 // for each other, and the planner cannot take more than the limit, for what is due is materialized first. It finds the
 // rows again where they were locked, for a join may read the whole table; what it needs to know of them as they were is
 // joined for those few alone of which there is anything to know, for a join may also compare each with each.
-var claimPostgres = prepare(`
+var claimPostgres, claimFairlyPostgres = claimOf(bySlot), claimOf(byTurn)
+
+func claimOf(due string) *statement {
+	return prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 due AS MATERIALIZED (
 	SELECT s.ctid AS at, s.id AS due_id, s.locked_by AS held_by, s.owed_since AS owed_before FROM hourbell_schedules s WHERE ` + due + ` {skip}),
@@ -58,15 +65,12 @@ claimed AS (
 SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END,
 	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + busy + ` END, held_by, owed_before, ` + scheduleColumns + `
 FROM clock LEFT JOIN claimed ON true LEFT JOIN before ON due_id = claimed.id`)
+}
 
 // On SQLite RETURNING has only the new values. So what is due is read first, and the claim is one UPDATE that applies
 // where the token is still the one read.
 var (
-	peekSQLite = prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now),
-due AS MATERIALIZED (SELECT s.id, s.lock_token, s.locked_by, s.owed_since FROM hourbell_schedules s WHERE ` + due + `)
-SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wake + ` END, CASE WHEN due.id IS NULL THEN ` + busy + ` END, due.id, due.lock_token, due.locked_by, due.owed_since
-FROM clock LEFT JOIN due ON true`)
+	peekSQLite, peekFairlySQLite = peekOf(bySlot), peekOf(byTurn)
 
 	claimSQLite = prepare(`
 {batch id:text token:bigint}
@@ -76,13 +80,25 @@ WHERE s.namespace = @namespace AND s.id = c.id AND s.lock_token = c.token AND s.
 RETURNING ` + scheduleColumns)
 )
 
+func peekOf(due string) *statement {
+	return prepare(`
+WITH clock AS MATERIALIZED (SELECT {now} AS now),
+due AS MATERIALIZED (SELECT s.id, s.lock_token, s.locked_by, s.owed_since FROM hourbell_schedules s WHERE ` + due + `)
+SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wake + ` END, CASE WHEN due.id IS NULL THEN ` + busy + ` END, due.id, due.lock_token, due.locked_by, due.owed_since
+FROM clock LEFT JOIN due ON true`)
+}
+
 // Claim implements [hourbell.Store].
 func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claims hourbell.Claims, err error) {
 	v := claimValues(request)
+	claim, peek := claimPostgres, peekSQLite
+	if request.Fairly {
+		claim, peek = claimFairlyPostgres, peekFairlySQLite
+	}
 	if s.dialect == sqlite {
-		claims, err = s.claimSQLite(ctx, v)
+		claims, err = s.claimSQLite(ctx, peek, v)
 	} else {
-		claims, err = s.claimPostgres(ctx, v)
+		claims, err = s.claimPostgres(ctx, claim, v)
 	}
 	sort.Slice(claims.Rows, func(i, j int) bool {
 		a, b := claims.Rows[i], claims.Rows[j]
@@ -98,11 +114,11 @@ func claimValues(r hourbell.ClaimRequest) values {
 	}
 }
 
-func (s *Store) claimPostgres(ctx context.Context, v values) (claims hourbell.Claims, err error) {
+func (s *Store) claimPostgres(ctx context.Context, st *statement, v values) (claims hourbell.Claims, err error) {
 	var c hourbell.Claim
 	var owedBefore time.Time
 	into := append([]any{toTime(&claims.At), toTime(&claims.Wake), toNumber(&claims.Busy), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)
-	err = s.alone(ctx, claimPostgres, v, func(rows *sql.Rows) error {
+	err = s.alone(ctx, st, v, func(rows *sql.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
@@ -114,14 +130,14 @@ func (s *Store) claimPostgres(ctx context.Context, v values) (claims hourbell.Cl
 	return claims, err
 }
 
-func (s *Store) claimSQLite(ctx context.Context, v values) (claims hourbell.Claims, err error) {
+func (s *Store) claimSQLite(ctx context.Context, peek *statement, v values) (claims hourbell.Claims, err error) {
 	type peeked struct {
 		id, holder string
 		token      int64
 		owed       time.Time
 	}
 	var seen []peeked
-	err = s.query(ctx, peekSQLite, v, func(rows *sql.Rows) error {
+	err = s.query(ctx, peek, v, func(rows *sql.Rows) error {
 		var p peeked
 		if err := rows.Scan(toTime(&claims.At), toTime(&claims.Wake), toNumber(&claims.Busy), toText(&p.id), toNumber(&p.token), toText(&p.holder), toTime(&p.owed)); err != nil {
 			return err

@@ -114,6 +114,10 @@ func TestAClaimWalksTheIndexOfWhatIsDue(t *testing.T) {
 	for _, limit := range []int{20, 2000} {
 		r := request("w1")
 		r.Limit = limit
+		fairly := r
+		fairly.Fairly = true
+		behind := only(t, pool.during(func() { require.NoError(t, second(s.Claim(soon(t), fairly))) }), "UPDATE hourbell_schedules")
+		require.NotContains(t, plans(t, db, behind)["for these values"], "Seq Scan on hourbell_schedules", "limit %d", limit)
 		statement := only(t, pool.during(func() { require.NoError(t, second(s.Claim(soon(t), r))) }), "UPDATE hourbell_schedules")
 		for name, plan := range plans(t, db, statement) {
 			require.Contains(t, plan, "Index Scan using hourbell_schedules_due", "%s, limit %d:\n%s", name, limit, plan)
