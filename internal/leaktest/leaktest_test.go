@@ -58,16 +58,26 @@ func TestLeftSeesWhatIsNotClosed(t *testing.T) {
 	defer cancel()
 	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "a.db"))
 	require.NoError(t, err)
-	require.Contains(t, join(Left(0)), "connectionOpener")
+	sees(t, "connectionOpener")
 	tx, err := db.BeginTx(ctx, nil)
 	require.NoError(t, err)
-	require.Contains(t, join(Left(0)), "(*Tx).awaitDone")
+	sees(t, "(*Tx).awaitDone")
 	require.NoError(t, tx.Rollback())
 	require.NoError(t, db.Close())
 	server := httptest.NewServer(http.NotFoundHandler())
-	require.Contains(t, join(Left(0)), "goServe")
+	sees(t, "goServe")
 	server.Close()
 	require.Empty(t, Left(settling))
 }
 
-func join(list []string) string { return strings.Join(list, "\n\n") }
+// sees waits until a part of a stack is seen: a goroutine that has only just been made is not yet where it will be.
+func sees(t *testing.T, part string) {
+	t.Helper()
+	for deadline := time.Now().Add(settling); ; time.Sleep(time.Millisecond) {
+		left := strings.Join(Left(0), "\n\n")
+		if strings.Contains(left, part) {
+			return
+		}
+		require.True(t, time.Now().Before(deadline), "%s is not in:\n%s", part, left)
+	}
+}
