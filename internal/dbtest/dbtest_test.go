@@ -45,10 +45,16 @@ func TestMigratedAndEmpty(t *testing.T) {
 }
 
 func TestEachRunsBothKinds(t *testing.T) {
+	t.Setenv("HOURBELL_ONLY_POSTGRES", "")
 	var kinds []string
 	dbtest.Each(t, func(_ *testing.T, db *dbtest.DB) { kinds = append(kinds, db.Dialect) })
 	require.Contains(t, kinds, "sqlite")
 	require.Subset(t, []string{"sqlite", "postgres"}, kinds)
+
+	t.Setenv("HOURBELL_ONLY_POSTGRES", "1")
+	kinds = nil
+	dbtest.Each(t, func(_ *testing.T, db *dbtest.DB) { kinds = append(kinds, db.Dialect) })
+	require.NotContains(t, kinds, "sqlite")
 }
 
 func TestOpenIsAnotherPoolOnTheSameDatabase(t *testing.T) {
