@@ -71,7 +71,7 @@ func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire, then *ClaimReq
 	p.report.Enqueued += fired.Runs
 	p.logFired(ctx, fired.Slots, fired.Runs)
 	if fired.Idle {
-		p.rest(fired.At, fired.Wake, fired.Busy)
+		p.rest(fired.At, fired.Wake, false)
 	}
 	return fired.Idle, nil
 }

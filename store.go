@@ -61,8 +61,8 @@ type Store interface {
 	Claim(ctx context.Context, request ClaimRequest) (Claims, error)
 	// FireOnTime fires schedules that need no claim, in one statement: the slot is their latest, has come and is within
 	// its grace, the definition is the one given, and nobody is at the row, has failed on it or owes it a run. The
-	// others it leaves alone. It fails, and fires none, where a slot has its runs already. With a request it answers at
-	// once what a claim after it would find. A store that has no such statement fires none and answers the zero Fired.
+	// others it leaves alone. It fails, and fires none, where a slot has its runs already. With a request it says at
+	// once whether a claim after it could find anything. A store that has no such statement fires none and answers the zero Fired.
 	FireOnTime(ctx context.Context, fires []Fire, then *ClaimRequest) (Fired, error)
 	// Advance settles claimed schedules and clears their locks; it returns the ids of those whose claim still held.
 	Advance(ctx context.Context, worker string, settlements []Settlement) ([]string, error)
@@ -171,10 +171,10 @@ type Fired struct {
 	At    time.Time // the clock's instant that judged
 	Slots int       // that fired
 	Runs  int       // inserted
-	// Idle says that a claim was asked for and would find nothing; Wake and Busy are what it would answer.
+	// Idle says that it was asked for and that nothing is due after it, held by others or not. Wake is what a claim would answer
+	// then; only set where Idle is.
 	Idle bool
 	Wake time.Time
-	Busy bool
 }
 
 // Settlement moves one claimed schedule forward.

@@ -30,8 +30,9 @@ const moved = `next_run_at = c.next, settled_until = c.slot, last_run_at = clock
 // which costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
 var (
 	fires       = prepare(fireAll + ` FROM clock`)
-	firesAndAsk = prepare(fireAll + `, NOT EXISTS (SELECT 1 FROM hourbell_schedules s WHERE ` + afterwards(due) + `),
-	LEAST(` + afterwards(wake) + `, (SELECT min(next) FROM fired)), ` + afterwards(busy) + ` FROM clock`)
+	firesAndAsk = prepare(fireAll + `, (SELECT true FROM hourbell_schedules s WHERE ` + afterwards(live) + ` AND s.next_run_at <= {instant}
+		ORDER BY s.next_run_at LIMIT 1) IS NULL,
+	LEAST((` + afterwards(coming) + `), (SELECT min(next) FROM fired)) FROM clock`)
 )
 
 const fireAll = `
@@ -84,8 +85,8 @@ func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hour
 	statement, v := fires, values{}
 	into := []any{toTime(&fired.At), &fired.Slots, &fired.Runs}
 	if then != nil {
-		statement, v = firesAndAsk, claimValues(*then)
-		into = append(into, toNumber(&fired.Idle), toTime(&fired.Wake), toNumber(&fired.Busy))
+		statement, v = firesAndAsk, values{"except": then.Except}
+		into = append(into, toNumber(&fired.Idle), toTime(&fired.Wake))
 	}
 	v["batch"] = batch{
 		col("id", list, func(f *hourbell.Fire) string { return f.ScheduleID }),
@@ -105,6 +106,9 @@ func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hour
 	return fired, s.alone(ctx, statement, v, func(rows *sql.Rows) error {
 		err := rows.Scan(into...)
 		fired.Runs += fired.Slots
+		if !fired.Idle {
+			fired.Wake = time.Time{}
+		}
 		return err
 	})
 }

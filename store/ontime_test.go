@@ -241,53 +241,57 @@ func TestAConnectionWithAnotherIsolationIsFoundOut(t *testing.T) {
 	require.Greater(t, len(pool.during(func() { claim(t, s, "w1") })), 1, "from then on it asks")
 }
 
-// O4: a fire on time that is asked for it says what the claim after it would: whether anything is left, and when to come
-// back.
-func TestAFireOnTimeSaysWhatAClaimAfterItWould(t *testing.T) {
-	cases := map[string]func(t *testing.T, db *dbtest.DB, s hourbell.Store){
-		"nothing else":        func(*testing.T, *dbtest.DB, hourbell.Store) {},
-		"a slot to come":      func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, dueAt("x", noon.Add(time.Minute))) },
-		"a slot far off":      func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, dueAt("x", noon.Add(time.Hour*24))) },
-		"another that is due": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, schedule("x")) },
-		"one that another holds": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
-			insert(t, s, schedule("x"))
-			claimOne(t, s, "w1")
-		},
-		"a row that failed before": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
-			insert(t, s, schedule("x"))
-			set(t, db, "x", "failures", 1)
-		},
-		"a back-off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
-			insert(t, s, schedule("x"))
-			set(t, db, "x", "held_until", noon.Add(30*time.Second))
-		},
-		"an excepted row": func(t *testing.T, db *dbtest.DB, s hourbell.Store) { insert(t, s, schedule("excepted")) },
+// O4: a fire on time that is asked for it says whether anything is left that is due, and if not when to come back: what the
+// claim after it says.
+func TestAFireOnTimeSaysWhetherAnythingIsLeft(t *testing.T) {
+	type rows func(t *testing.T, db *dbtest.DB, s hourbell.Store)
+	idle := map[string]rows{
+		"nothing else":    func(*testing.T, *dbtest.DB, hourbell.Store) {},
+		"a slot to come":  func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, dueAt("x", noon.Add(time.Minute))) },
+		"a slot far off":  func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, dueAt("x", noon.Add(time.Hour*24))) },
+		"an excepted row": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, schedule("excepted")) },
 		"a disabled row": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			insert(t, s, schedule("x"))
 			set(t, db, "x", "enabled", false)
 		},
 	}
+	left := map[string]rows{
+		"another that is due": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insert(t, s, schedule("x")) },
+		"one that another holds": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("x"))
+			claimOne(t, s, "w1")
+		},
+		"a back-off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insert(t, s, schedule("x"))
+			set(t, db, "x", "held_until", noon.Add(30*time.Second))
+		},
+	}
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *clock) {
-		for name, prepare := range cases {
-			t.Run(name, func(t *testing.T) {
-				for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
-					require.NoError(t, db.Exec("DELETE FROM "+table).Error)
-				}
-				prepare(t, db, s)
-				insert(t, s, schedule("a"), schedule("b"))
-				r := request("w2")
-				r.Except = []string{"excepted h1"}
-				fired, err := s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 1), punctual("b", 2), punctual("x", 1)}, &r)
-				require.NoError(t, err)
-				require.Positive(t, fired.Slots)
-				claims, err := s.Claim(t.Context(), r)
-				require.NoError(t, err)
-				require.Equal(t, len(claims.Rows) == 0, fired.Idle)
-				if fired.Idle {
-					require.Equal(t, claims.Wake, fired.Wake)
-					require.Equal(t, claims.Busy, fired.Busy)
-				}
-			})
+		try := func(want bool) func(string, rows) {
+			return func(name string, prepare rows) {
+				t.Run(name, func(t *testing.T) {
+					for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
+						require.NoError(t, db.Exec("DELETE FROM "+table).Error)
+					}
+					prepare(t, db, s)
+					insert(t, s, schedule("a"), schedule("b"))
+					r := request("w2")
+					r.Except = []string{"excepted h1"}
+					fired, err := s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 1), punctual("b", 2)}, &r)
+					require.NoError(t, err)
+					require.Positive(t, fired.Slots)
+					require.Equal(t, want, fired.Idle)
+					if claims := claim(t, s, "w2"); want && name != "an excepted row" {
+						require.Equal(t, hourbell.Claims{At: fired.At, Wake: fired.Wake}, claims)
+					}
+				})
+			}
+		}
+		for name, prepare := range idle {
+			try(true)(name, prepare)
+		}
+		for name, prepare := range left {
+			try(false)(name, prepare)
 		}
 	})
 }

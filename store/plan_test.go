@@ -155,6 +155,22 @@ func TestAFireOnTimeCostsWhatItFires(t *testing.T) {
 	}
 }
 
+// What it says of a claim after it is found by the index too, among however many schedules that are not due.
+func TestAFireOnTimeThatIsAskedReadsNoTable(t *testing.T) {
+	db := dbtest.Postgres(t)
+	many(t, db, 200_000, 20)
+	handle, pool := watch(t, db, gorm.Config{})
+	s := bind(t, handle, "test", nil)
+	r := request("w1")
+	statement := only(t, pool.during(func() {
+		require.NoError(t, second(s.FireOnTime(soon(t), []hourbell.Fire{punctual("schedule-1", 1)}, &r)))
+	}), "UPDATE hourbell_schedules")
+	for name, plan := range plans(t, db, statement) {
+		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
+		require.NotContains(t, plan, "Bitmap", "%s:\n%s", name, plan)
+	}
+}
+
 // Nor does it compare each with each of a table that was never analyzed.
 func TestAClaimOfATableThatIsNewIsNoSlower(t *testing.T) {
 	db := dbtest.Postgres(t)

@@ -115,8 +115,17 @@ func (s *Session) wake(tx *transaction, r hourbell.ClaimRequest, now time.Time) 
 
 // busy says whether others hold what is due.
 func (s *Session) busy(tx *transaction, r hourbell.ClaimRequest, now time.Time) bool {
+	return s.anyDue(tx, r, now, func(row hourbell.Schedule) bool { return s.locked(row, r, now) })
+}
+
+// pending says whether anything is due, held or not.
+func (s *Session) pending(tx *transaction, r hourbell.ClaimRequest, now time.Time) bool {
+	return s.anyDue(tx, r, now, func(hourbell.Schedule) bool { return true })
+}
+
+func (s *Session) anyDue(tx *transaction, r hourbell.ClaimRequest, now time.Time, is func(hourbell.Schedule) bool) bool {
 	return slices.ContainsFunc(tx.all(), func(id string) bool {
 		row, _ := tx.read(id)
-		return s.live(row, r) && !row.NextRunAt.IsZero() && !row.NextRunAt.After(now) && s.locked(row, r, now)
+		return s.live(row, r) && !row.NextRunAt.IsZero() && !row.NextRunAt.After(now) && is(row)
 	})
 }

@@ -49,8 +49,10 @@ func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire, then *hour
 		if then != nil {
 			r := *then
 			r.Except = append(ids, r.Except...)
-			fired.Idle = len(s.due(tx, r, now)) == 0
-			fired.Wake, fired.Busy = sooner(next, s.wake(tx, r, now)), s.busy(tx, r, now)
+			wake := s.wake(tx, r, now)
+			if fired.Idle = !s.pending(tx, r, now); fired.Idle {
+				fired.Wake = sooner(next, wake)
+			}
 		}
 		return nil
 	})
