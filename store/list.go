@@ -88,9 +88,24 @@ func (s *Store) ListSchedules(ctx context.Context, q hourbell.ScheduleQuery) (pa
 	if len(page.Schedules) > q.Limit {
 		page.Schedules = page.Schedules[:q.Limit]
 		last := page.Schedules[q.Limit-1]
-		page.Next = base64.RawURLEncoding.EncodeToString([]byte(by.of(last) + "\n" + last.ID))
+		page.Next = cursor(by.of(last), last.ID)
 	}
 	return page, nil
+}
+
+// cursor names the last row of a page: how long its key is, the key, which may be any text, and the id.
+func cursor(key, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(len(key)) + " " + key + id))
+}
+
+func uncursor(cursor string) (key, id string, ok bool) {
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	count, rest, ok := strings.Cut(string(text), " ")
+	n, wrong := strconv.Atoi(count)
+	if err != nil || !ok || wrong != nil || n < 0 || n > len(rest) {
+		return "", "", false
+	}
+	return rest[:n], rest[n:], true
 }
 
 // search looks for a text, letters A to Z in either case.
@@ -123,9 +138,8 @@ func (f *filters) after(cursor string, by order) error {
 	if cursor == "" {
 		return nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	key, id, ok := strings.Cut(string(text), "\n")
-	if err != nil || !ok {
+	key, id, ok := uncursor(cursor)
+	if !ok {
 		return errors.New("is not the Next of a page")
 	}
 	f.values["id"] = clean(id)

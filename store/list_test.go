@@ -198,7 +198,7 @@ func TestABadCursorIsRefused(t *testing.T) {
 			require.Equal(t, "After", wrong.Field)
 		}
 		// What can be read as a cursor goes on somewhere.
-		_, err = s.ListSchedules(t.Context(), hourbell.ScheduleQuery{Sort: "name", After: "AAD_Cv8A", Limit: 1})
+		_, err = s.ListSchedules(t.Context(), hourbell.ScheduleQuery{Sort: "name", After: "MyAAAP__AA", Limit: 1})
 		require.NoError(t, err)
 	})
 }
