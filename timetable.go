@@ -32,7 +32,6 @@ func newTimetable(definitions map[string]*definition) timetable {
 		}
 		known[key].definitions = append(known[key].definitions, d)
 	}
-
 	for _, l := range table {
 		sort.Slice(l.definitions, func(i, j int) bool { return l.definitions[i].ID < l.definitions[j].ID })
 	}

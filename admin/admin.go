@@ -12,11 +12,11 @@ import (
 
 // Config says who may do what.
 type Config struct {
-	// Authorize is asked before each action and names who acts; that is recorded with what was changed, as "anonymous" where
-	// it is empty. An error refuses the action: with status 401 where it wraps [ErrUnauthenticated],
-	// with 403 otherwise. Its text is shown to whoever asked. A panic goes through to the host, and nothing is done. The
-	// page also asks it about what it could offer to do, with a GET request. It has no default: a host that guards the
-	// handler by other means says so with [AllowAll].
+	// Authorize is asked before each action and names who acts; that is recorded with what was changed, as "anonymous"
+	// where it is empty. An error refuses the action: with status 401 where it wraps [ErrUnauthenticated], with 403
+	// otherwise. Its text is shown to whoever asked. A panic goes through to the host, and nothing is done. The page also
+	// asks it about what it could offer to do, with a GET request. It has no default: a host that guards the handler by
+	// other means says so with [AllowAll].
 	Authorize func(r *http.Request, action Action) (actor string, err error)
 	// ReadOnly refuses every action that changes something. Defaults to false.
 	ReadOnly bool

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -30,9 +29,9 @@ const moved = `next_run_at = c.next, settled_until = c.slot, last_run_at = clock
 // which costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
 var (
 	fires       = prepare(fireAll + ` FROM clock`)
-	firesAndAsk = prepare(fireAll + `, (SELECT true FROM hourbell_schedules s WHERE ` + afterwards(live) + ` AND s.next_run_at <= {instant}
+	firesAndAsk = prepare(fireAll + `, (SELECT true FROM hourbell_schedules s WHERE ` + live + ` AND s.next_run_at <= {instant}` + unfired + `
 		ORDER BY s.next_run_at LIMIT 1) IS NULL,
-	LEAST((` + afterwards(coming) + `), (SELECT min(next) FROM fired)) FROM clock`)
+	LEAST((` + coming + unfired + `), (SELECT min(next) FROM fired)) FROM clock`)
 )
 
 const fireAll = `
@@ -57,11 +56,8 @@ others AS (
 	RETURNING 1)
 SELECT clock.now, (SELECT count(*) FROM first), (SELECT count(*) FROM others)`
 
-// afterwards is a part of a claim in the statement that fires: it sees the rows as they were before, and leaves out those
-// that fired.
-func afterwards(part string) string {
-	return strings.ReplaceAll(part, live, live+" AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE")
-}
+// unfired leaves out the rows that the same statement has fired, for it sees them as they were before.
+const unfired = ` AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE`
 
 // cronRun is a run of a slot, as runsInto has it.
 const cronRun = `@namespace, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED', {json NULLIF(c.args, '')}, clock.now`
