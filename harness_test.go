@@ -14,6 +14,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/testclock"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -23,26 +24,9 @@ import (
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // clock is a clock that tests set. It stands in for the database's (Config.Now).
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
+type clock = testclock.Clock
 
-func newClock(at time.Time) *clock { return &clock{now: at} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-func (c *clock) Advance(d time.Duration) { c.Set(c.Now().Add(d)) }
+func newClock(at time.Time) *clock { return testclock.New(at) }
 
 // jobs are three jobs, two of them in the group "feed".
 var jobs = []hourbell.Job{{Name: "import", Group: "feed"}, {Name: "publish", Group: "feed"}, {Name: "report"}}

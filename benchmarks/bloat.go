@@ -78,7 +78,7 @@ func (s *stepped) everySecond(ctx context.Context, ticks int, pace time.Duration
 	took := make([]time.Duration, 0, ticks)
 	for i := -1; i < ticks; i++ {
 		slot := firstSlot.Add(time.Duration(i) * time.Second)
-		s.clock.set(slot)
+		s.clock.Set(slot)
 		began := time.Now()
 		fired, err := s.tick(ctx)
 		d := time.Since(began)

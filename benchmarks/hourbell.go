@@ -73,11 +73,11 @@ func newStepped(ctx context.Context, db *database, n int, cfg hourbell.Config) (
 // fire fires what is due at a slot with all replicas side by side, and returns how long it took until all was
 // committed. It fails unless exactly as many schedules fired as should have.
 func (s *stepped) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
-	s.clock.set(slot.Add(-quiet))
+	s.clock.Set(slot.Add(-quiet))
 	if early, err := s.tick(ctx); err != nil || early > 0 {
 		return 0, errors.Join(err, unless(early == 0, "%d schedules fired before their slot", early))
 	}
-	s.clock.set(slot)
+	s.clock.Set(slot)
 	began := time.Now()
 	fired, err := s.tick(ctx)
 	for err == nil && fired < want && time.Since(began) < time.Minute {

@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
+
+	"github.com/hourbell/hourbell/internal/testclock"
 )
 
 // firstSlot begins the time of the peers that are given a clock. It is a full hour.
@@ -15,25 +16,9 @@ var firstSlot = time.Date(2031, 3, 4, 12, 0, 0, 0, time.UTC)
 const quiet = 30 * time.Second
 
 // clock is set by hand.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
+type clock = testclock.Clock
 
-func newClock(at time.Time) *clock { return &clock{now: at} }
-
-// Now is for hourbell.Config.
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
+func newClock(at time.Time) *clock { return testclock.New(at) }
 
 // hourlySlots calls fire with one full hour after another and returns how long each call says it took.
 func hourlySlots(n int, fire func(slot time.Time) (time.Duration, error)) ([]time.Duration, error) {

@@ -98,11 +98,11 @@ func (f *file) close() error {
 
 // fire lets all replicas tick side by side until everything due at a slot has fired, and each exactly once.
 func (f *file) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
-	f.clock.set(slot.Add(-quiet))
+	f.clock.Set(slot.Add(-quiet))
 	if _, err := f.tick(ctx); err != nil {
 		return 0, err
 	}
-	f.clock.set(slot)
+	f.clock.Set(slot)
 	fired := 0
 	began := time.Now()
 	for fired < want && time.Since(began) < time.Minute {

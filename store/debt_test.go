@@ -71,7 +71,7 @@ func TestADebtSurvivesGiveBackAndHold(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for name, end := range ends {
 			t.Run(name, func(t *testing.T) {
-				c := &clock{now: noon}
+				c := newClock(noon)
 				s := bind(t, db.DB, name, c.Now)
 				insert(t, s, schedule("a"))
 				end(t, s, claimOne(t, s, "w1"))

@@ -202,7 +202,7 @@ func TestHoldKeepsARowBack(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for i, tc := range cases {
 			t.Run(tc.name, func(t *testing.T) {
-				c := &clock{now: noon}
+				c := newClock(noon)
 				s := bind(t, db.DB, id(i), c.Now)
 				insert(t, s, schedule("a"))
 				claimed := claimOne(t, s, "w1")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/testclock"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -29,29 +30,14 @@ const (
 )
 
 // clock is a clock that tests set.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
+type clock = testclock.Clock
 
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-func (c *clock) Advance(d time.Duration) { c.Set(c.Now().Add(d)) }
+func newClock(at time.Time) *clock { return testclock.New(at) }
 
 // bound is the store of a database, for the namespace "test", on a clock that stands at noon.
 func bound(t testing.TB, db *gorm.DB) (hourbell.Store, *clock) {
 	t.Helper()
-	c := &clock{now: noon}
+	c := newClock(noon)
 	return bind(t, db, "test", c.Now), c
 }
 

@@ -25,7 +25,7 @@ func TestTheNumberOfStatementsDoesNotGrowWithTheRows(t *testing.T) {
 
 func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[string]int {
 	handle, pool := watch(t, db, gorm.Config{})
-	c := &clock{now: noon}
+	c := newClock(noon)
 	s := bind(t, handle, namespace, c.Now)
 	counts := map[string]int{}
 	count := func(name string, fn func()) { counts[name] = len(pool.during(fn)) }

@@ -53,7 +53,7 @@ func TestALockIsTakenOverFrom(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for i, tc := range cases {
 			t.Run(tc.name, func(t *testing.T) {
-				c := &clock{now: noon}
+				c := newClock(noon)
 				s := bind(t, db.DB, id(i), c.Now)
 				insert(t, s, dueAt("a", noon.Add(-time.Hour)))
 				// Worker ids are random, and so unlike across namespaces.

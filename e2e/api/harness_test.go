@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/testclock"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -29,24 +29,7 @@ const prefix = "/admin/schedules"
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // clock is a clock that tests set. It stands in for the database's.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-func (c *clock) Advance(d time.Duration) { c.Set(c.Now().Add(d)) }
+type clock = testclock.Clock
 
 // What the tests' host declares.
 var (
@@ -89,7 +72,7 @@ func newHost(t testing.TB, db *dbtest.DB, s setup) *host {
 
 func newHostUnsynced(t testing.TB, db *dbtest.DB, s setup) *host {
 	t.Helper()
-	h := &host{TB: t, db: db, clock: &clock{now: noon}}
+	h := &host{TB: t, db: db, clock: testclock.New(noon)}
 	if s.Jobs == nil {
 		s.Jobs = jobs
 	}

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/testclock"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -21,26 +21,12 @@ type small struct {
 	*testing.T
 	db    *dbtest.DB
 	facts facts
-
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (s *small) clock() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
-}
-
-func (s *small) advance(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
+	clock *testclock.Clock
 }
 
 func newSmall(t *testing.T) *small {
 	t.Helper()
-	s := &small{T: t, db: dbtest.EmptyPostgres(t), now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
+	s := &small{T: t, db: dbtest.EmptyPostgres(t), clock: testclock.New(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))}
 	s.facts.Definitions = map[kind][]hourbell.Definition{}
 	require.NoError(t, prepare(t.Context(), s.db.DB))
 	for _, k := range kinds {
@@ -53,12 +39,12 @@ func newSmall(t *testing.T) *small {
 func (s *small) history(k kind) {
 	ctx := s.Context()
 	cfg := hostConfig(k, 15, slog.New(slog.DiscardHandler))
-	cfg.Now = s.clock
+	cfg.Now = s.clock.Now
 	scheduler, err := hourbell.New(store.New(s.db.DB), cfg)
 	require.NoError(s, err)
 	require.NoError(s, scheduler.Sync(ctx))
 	tick := func(after time.Duration) {
-		s.advance(after)
+		s.clock.Advance(after)
 		_, err := scheduler.Tick(ctx)
 		require.NoError(s, err)
 	}
@@ -68,7 +54,7 @@ func (s *small) history(k kind) {
 	s.click(scheduler, k, "run", "s001")
 	tick(3 * time.Second)  // two slots too many: SUPERSEDED
 	tick(64 * time.Second) // and those of each minute: LATE
-	s.advance(2 * time.Second)
+	s.clock.Advance(2 * time.Second)
 	for _, d := range s.facts.Definitions[k] {
 		s.click(scheduler, k, "disable", d.ID) // DISABLED
 	}
@@ -85,7 +71,7 @@ func (s *small) history(k kind) {
 
 // click does what a person would, and notes it as the driver does.
 func (s *small) click(scheduler *hourbell.Scheduler, k kind, action, id string) {
-	c := click{Namespace: string(k), Schedule: id, Action: action, Actor: "ann", Note: string(k) + " " + action + " " + id, Sent: s.now, Answered: s.now, Status: 200}
+	c := click{Namespace: string(k), Schedule: id, Action: action, Actor: "ann", Note: string(k) + " " + action + " " + id, Sent: s.clock.Now(), Answered: s.clock.Now(), Status: 200}
 	by := hourbell.By{Actor: c.Actor, Note: c.Note}
 	var err error
 	switch action {
@@ -181,7 +167,7 @@ func TestTheCheckerSeesWhatWasNotDone(t *testing.T) {
 		"has left 0 runs and 0 events|answered with the runs":    {Action: "run", Note: "new", Key: "new", Status: 201, Runs: []int64{12345}},
 		"an answer that was not called for":                      {Action: "enable", Note: "new", Status: 500},
 	} {
-		told.Namespace, told.Schedule, told.Actor, told.Sent, told.Answered = "table", "s003", "ann", s.now.Add(time.Minute), s.now.Add(time.Minute)
+		told.Namespace, told.Schedule, told.Actor, told.Sent, told.Answered = "table", "s003", "ann", s.clock.Now().Add(time.Minute), s.clock.Now().Add(time.Minute)
 		with := facts{s.facts.Definitions, append(slices.Clone(s.facts.Clicks), told)}
 		r, err := check(t.Context(), s.db.SQL(), with)
 		require.NoError(t, err)

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/testclock"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -25,24 +25,7 @@ const prefix = "/backend/schedules"
 var evening = time.Date(2026, 3, 28, 16, 5, 20, 0, time.UTC)
 
 // clock is a clock that tests set. It stands in for the database's.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Set(t time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = t
-}
-
-func (c *clock) Advance(d time.Duration) { c.Set(c.Now().Add(d)) }
+type clock = testclock.Clock
 
 // What the tests' host declares: the classic three, and one that cannot be enqueued.
 var (
@@ -82,7 +65,7 @@ type setup struct {
 // newHost makes a host on a database, whose definitions are stored.
 func newHost(t testing.TB, db *dbtest.DB, s setup) *host {
 	t.Helper()
-	h := &host{TB: t, db: db, clock: &clock{now: evening}}
+	h := &host{TB: t, db: db, clock: testclock.New(evening)}
 	if s.Jobs == nil {
 		s.Jobs = jobs
 	}
