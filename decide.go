@@ -43,7 +43,7 @@ type decision struct {
 // The latest slot due fires if it is within grace at the claim (rule M2), or if the row owes a run: the slot that was
 // the latest when the debt was opened was within grace then, or the latest now has come since, while somebody was at
 // the row (rule L4). All other slots due are skipped.
-func decide(c Claim, slots *calendar) (decision, error) {
+func decide(c Claim, grace time.Duration, slots *calendar) (decision, error) {
 	latest, err := slots.lastDue(c.NextRunAt, c.At)
 	if err != nil {
 		return decision{}, err
@@ -58,9 +58,9 @@ func decide(c Claim, slots *calendar) (decision, error) {
 		if err != nil {
 			return decision{}, err
 		}
-		owes = c.OwedSince.Sub(then) <= c.Grace
+		owes = c.OwedSince.Sub(then) <= grace
 	}
-	inGrace := c.At.Sub(latest) <= c.Grace
+	inGrace := c.At.Sub(latest) <= grace
 	attended := latest.After(c.OwedSince)
 	d := decision{slot: latest, fire: inGrace || owes || attended, next: next}
 	switch {
@@ -69,12 +69,12 @@ func decide(c Claim, slots *calendar) (decision, error) {
 	case d.fire:
 		d.owed = c.OwedSince
 	}
-	d.skipped, err = passedOver(c, d, owes, slots)
+	d.skipped, err = passedOver(c, grace, d, owes, slots)
 	return d, err
 }
 
 // passedOver is what a decision skips, and why.
-func passedOver(c Claim, d decision, owes bool, slots *calendar) (*skip, error) {
+func passedOver(c Claim, grace time.Duration, d decision, owes bool, slots *calendar) (*skip, error) {
 	to := d.slot
 	if d.fire {
 		if !c.NextRunAt.Before(d.slot) {
@@ -87,7 +87,7 @@ func passedOver(c Claim, d decision, owes bool, slots *calendar) (*skip, error) 
 	}
 	reason := skipLate
 	switch {
-	case d.fire && (owes || c.At.Sub(to) <= c.Grace):
+	case d.fire && (owes || c.At.Sub(to) <= grace):
 		reason = skipSuperseded
 	case c.Lapsed:
 		reason = skipLapsed

@@ -79,12 +79,12 @@ func TestDecide(t *testing.T) {
 		{name: "the pointer is no slot of the expression", next: "12:00:30", at: "12:00:40", fires: "12:00:30", keeps: "12:00:40"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			claim := Claim{Schedule: Schedule{NextRunAt: on(t, c.next), Grace: 2 * time.Minute}, At: on(t, c.at), Lapsed: c.lapsed}
+			claim := Claim{NextRunAt: on(t, c.next), At: on(t, c.at), Lapsed: c.lapsed}
 			claim.OwedSince = claim.At
 			if c.owed != no {
 				claim.OwedSince = on(t, c.owed)
 			}
-			d, err := decide(claim, parsed(t, "0 * * * *", "UTC"))
+			d, err := decide(claim, 2*time.Minute, parsed(t, "0 * * * *", "UTC"))
 			require.NoError(t, err)
 			require.Equal(t, c.fires != no, d.fire)
 			if d.fire {
@@ -107,9 +107,9 @@ func TestDecide(t *testing.T) {
 
 // M2: of slots that come faster than grace ends, the older are superseded, not late.
 func TestDecideSupersedesWhatIsStillInGrace(t *testing.T) {
-	claim := Claim{Schedule: Schedule{NextRunAt: on(t, "12:00:00"), Grace: time.Minute}, At: on(t, "12:00:30")}
+	claim := Claim{NextRunAt: on(t, "12:00:00"), At: on(t, "12:00:30")}
 	claim.OwedSince = claim.At
-	d, err := decide(claim, parsed(t, "*/10 * * * * *", "UTC"))
+	d, err := decide(claim, time.Minute, parsed(t, "*/10 * * * * *", "UTC"))
 	require.NoError(t, err)
 	require.True(t, d.fire)
 	require.Equal(t, on(t, "12:00:30"), d.slot)
@@ -176,9 +176,10 @@ func checkDecision(t testing.TB, choice uint8, start, passed, owedAfter, grace u
 	second, err := slots.Next(next)
 	require.NoError(t, err)
 	gap := uint32(second.Sub(next) / time.Second)
+	claimable := seconds(1 + grace%(4*gap))
 	claim := Claim{
-		Schedule: Schedule{NextRunAt: next, Grace: seconds(1 + grace%(4*gap))},
-		At:       next.Add(seconds(passed % (20 * gap))).Add(time.Duration(passed%3) * 300 * time.Millisecond),
+		NextRunAt: next,
+		At:        next.Add(seconds(passed % (20 * gap))).Add(time.Duration(passed%3) * 300 * time.Millisecond),
 	}
 	claim.OwedSince = next.Add(seconds(owedAfter % (20 * gap)))
 	if lapsed || claim.OwedSince.After(claim.At) {
@@ -186,7 +187,7 @@ func checkDecision(t testing.TB, choice uint8, start, passed, owedAfter, grace u
 	}
 	claim.Lapsed = lapsed
 
-	d, err := decide(claim, slots)
+	d, err := decide(claim, claimable, slots)
 	require.NoError(t, err)
 
 	due, err := slots.slots.Between(next, claim.At.Add(time.Nanosecond))
@@ -200,9 +201,9 @@ func checkDecision(t testing.TB, choice uint8, start, passed, owedAfter, grace u
 				then = slot
 			}
 		}
-		owes = !claim.OwedSince.After(then.Add(claim.Grace))
+		owes = !claim.OwedSince.After(then.Add(claimable))
 	}
-	inGrace := !claim.At.After(latest.Add(claim.Grace))
+	inGrace := !claim.At.After(latest.Add(claimable))
 
 	require.Equal(t, latest, d.slot)
 	attended := latest.After(claim.OwedSince)
@@ -221,7 +222,7 @@ func checkDecision(t testing.TB, choice uint8, start, passed, owedAfter, grace u
 		require.Equal(t, min(len(passedOver), countLimit), d.skipped.count)
 		require.Equal(t, len(passedOver) > countLimit, d.skipped.atLeast)
 		switch {
-		case d.fire && (owes || !claim.At.After(last.Add(claim.Grace))):
+		case d.fire && (owes || !claim.At.After(last.Add(claimable))):
 			require.Equal(t, skipSuperseded, d.skipped.reason)
 		case lapsed:
 			require.Equal(t, skipLapsed, d.skipped.reason)
@@ -238,7 +239,7 @@ func checkDecision(t testing.TB, choice uint8, start, passed, owedAfter, grace u
 	require.Equal(t, d.fire, !d.owed.IsZero())
 
 	// Stopped at the same instant, all of it would have been passed over.
-	stopped, err := settle(claim.Schedule, claim.At, skipDisabled, slots)
+	stopped, err := settle(Schedule{NextRunAt: next}, claim.At, skipDisabled, slots)
 	require.NoError(t, err)
 	require.Equal(t, &skip{reason: skipDisabled, from: next, to: latest, count: min(len(due), countLimit), atLeast: len(due) > countLimit}, stopped)
 }

@@ -219,17 +219,20 @@ func repeated(ctx context.Context, st Store, key string, wanted []JobRun) ([]Job
 // run of each fire, then the others of those fires whose first was not there yet, then the Enqueuer. It returns the
 // runs inserted.
 func (s *Scheduler) enqueue(ctx context.Context, st Store, tx Tx, runs []JobRun) ([]JobRun, error) {
-	heads := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return run.Ordinal > 0 })
+	heads := runs
+	if slices.ContainsFunc(runs, follows) {
+		heads = slices.DeleteFunc(slices.Clone(runs), follows)
+	}
 	inserted, err := st.InsertRuns(ctx, heads)
 	if err != nil {
 		return nil, err
 	}
-	fresh := make(map[string]bool, len(inserted))
-	for _, run := range inserted {
-		fresh[run.ScheduleID] = true
-	}
-	others := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return run.Ordinal == 0 || !fresh[run.ScheduleID] })
-	if len(others) > 0 {
+	if len(heads) < len(runs) && len(inserted) > 0 {
+		fresh := make(map[string]bool, len(inserted))
+		for i := range inserted {
+			fresh[inserted[i].ScheduleID] = true
+		}
+		others := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return !follows(run) || !fresh[run.ScheduleID] })
 		more, err := st.InsertRuns(ctx, others)
 		if err != nil {
 			return nil, err
@@ -241,6 +244,9 @@ func (s *Scheduler) enqueue(ctx context.Context, st Store, tx Tx, runs []JobRun)
 	}
 	return inserted, s.hand(ctx, tx, inserted)
 }
+
+// follows says that a run is not the first of its fire or call.
+func follows(run JobRun) bool { return run.Ordinal > 0 }
 
 // errEnqueuerLate says that the Enqueuer did not return in time.
 var errEnqueuerLate = errors.New("the Enqueuer has not returned by its deadline and was abandoned")

@@ -54,9 +54,6 @@ func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
 	case claims.At.Sub(s.behind) > behindFor:
 		s.behind = time.Time{}
 	}
-	for i := range claims.Rows {
-		claims.Rows[i].At = claims.At
-	}
 	return claims, nil
 }
 
@@ -134,10 +131,10 @@ func (s *Scheduler) Unlock(ctx context.Context, id string, by By) error {
 }
 
 // except leaves a row out of further claims for as long as its definition is not this process's own (rule D8).
-func (s *Scheduler) except(row Schedule) {
+func (s *Scheduler) except(c Claim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.excepted[row.ID] = row.DefinitionHash
+	s.excepted[c.ID] = c.DefinitionHash
 	s.doubt = true
 }
 

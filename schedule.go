@@ -215,14 +215,14 @@ func (p *pass) decideAll(claims []Claim) (ready []*due, foreign []Claim, failed 
 	for _, c := range claims {
 		own := p.catalog.definitions[c.ID]
 		if own == nil || own.hash != c.DefinitionHash {
-			p.except(c.Schedule)
+			p.except(c)
 			foreign = append(foreign, c)
 			continue
 		}
 		d := &due{Claim: c, jobs: own.jobs}
-		slots, err := calendarOf(p.calendars, c.Cron, c.TimeZone)
+		slots, err := calendarOf(p.calendars, own.Cron, own.TimeZone)
 		if err == nil {
-			d.decision, err = decide(c, slots)
+			d.decision, err = decide(c, own.Grace, slots)
 		}
 		if err != nil {
 			failed = append(failed, p.failure(d, err))

@@ -145,12 +145,16 @@ type Claims struct {
 	Busy bool
 }
 
-// Claim is a schedule locked by this worker.
+// Claim is a schedule locked by this worker, with what it takes to decide and to settle it.
 type Claim struct {
-	Schedule
-	At     time.Time
-	HeldBy string // the holder from whom it was taken over, "" when it was free
-	Lapsed bool   // an earlier debt had lapsed
+	ID, DefinitionHash string
+	At                 time.Time // the clock's instant in the claiming statement
+	NextRunAt          time.Time
+	LockToken          int64
+	OwedSince          time.Time // when its debt was opened, now or before
+	Failures           int
+	HeldBy             string // the holder from whom it was taken over, "" when it was free
+	Lapsed             bool   // an earlier debt had lapsed
 }
 
 // Fire is a slot that is to fire on time.

@@ -22,29 +22,29 @@ func TestAClaimLocksWhatIsDueEarliestSlotFirst(t *testing.T) {
 		require.Equal(t, []string{"d", "b", "c"}, claimIDs(claims))
 		require.Equal(t, noon, claims.At)
 		for _, c := range claims.Rows {
-			require.Equal(t, "w1", c.LockedBy)
-			require.Equal(t, noon, c.LockedAt)
-			require.Equal(t, noon, c.OwedSince)
-			require.Equal(t, noon, c.UpdatedAt)
-			require.Equal(t, noon, c.At)
-			require.EqualValues(t, 1, c.LockToken)
-			require.Empty(t, c.HeldBy)
-			require.False(t, c.Lapsed)
-			require.Equal(t, row(t, s, c.ID), c.Schedule, "the claim is the row as it is now")
+			now := row(t, s, c.ID)
+			require.Equal(t, "w1", now.LockedBy)
+			require.Equal(t, noon, now.LockedAt)
+			require.Equal(t, noon, now.OwedSince)
+			require.Equal(t, noon, now.UpdatedAt)
+			require.EqualValues(t, 1, now.LockToken)
+			require.Equal(t, hourbell.Claim{
+				ID: now.ID, DefinitionHash: now.DefinitionHash, At: noon, NextRunAt: now.NextRunAt, LockToken: 1, OwedSince: noon,
+			}, c, "the claim is of the row as it is now")
 		}
 		require.Equal(t, []string{"a"}, claimIDs(claim(t, s, "w2")))
 	})
 }
 
-func TestAClaimIsOfTheWholeRow(t *testing.T) {
+func TestAClaimKeepsTheRestOfTheRow(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
 		want := schedule("a")
 		insert(t, s, want)
 		c.Advance(1500 * time.Millisecond)
-		got := claimOne(t, s, "w1").Schedule
+		claimOne(t, s, "w1")
 		want.LockedAt, want.LockedBy, want.LockToken, want.OwedSince = c.Now(), "w1", 1, c.Now()
 		want.CreatedAt, want.UpdatedAt = noon, c.Now()
-		require.Equal(t, want, got)
+		require.Equal(t, want, row(t, s, "a"))
 	})
 }
 
@@ -71,17 +71,19 @@ func TestNamespacesDoNotTouchEachOther(t *testing.T) {
 		other := bind(t, db.DB, "other", c.Now)
 		insert(t, s, schedule("a"))
 		insert(t, other, schedule("a"))
-		mine, theirs := claimOne(t, s, "w"), claimOne(t, other, "w")
-		require.Equal(t, []string{"test", "other"}, []string{mine.Namespace, theirs.Namespace})
+		mine := claimOne(t, s, "w")
+		require.Zero(t, row(t, other, "a").LockToken)
+		claimOne(t, other, "w")
+		theirs := row(t, other, "a")
 
 		require.NoError(t, s.GiveBack(t.Context(), "w", []hourbell.Claim{mine}))
-		require.Equal(t, theirs.Schedule, row(t, other, "a"))
+		require.Equal(t, theirs, row(t, other, "a"))
 		require.True(t, advance(t, s, "w", claimOne(t, s, "w")))
-		require.Equal(t, theirs.Schedule, row(t, other, "a"))
+		require.Equal(t, theirs, row(t, other, "a"))
 		require.True(t, revise(t, s, hourbell.Revision{Schedule: row(t, s, "a"), ReadHash: "h1", Settles: true}))
 		_, err := s.Unlock(t.Context(), "a")
 		require.NoError(t, err)
-		require.Equal(t, theirs.Schedule, row(t, other, "a"))
+		require.Equal(t, theirs, row(t, other, "a"))
 
 		enqueue(t, s, fire("a", noon, 0))
 		enqueue(t, other, fire("a", noon, 0))
@@ -144,7 +146,7 @@ func TestEightClaimersNeverGetTheSameRow(t *testing.T) {
 			rows[i] = dueAt(id(i), time.Now().Add(-time.Hour))
 		}
 		insert(t, s, rows...)
-		claimed := make([][]hourbell.Claim, 8)
+		claimed := make([][]claimedBy, 8)
 		for _, err := range together(8, func(i int) (err error) {
 			s := bind(t, db.Open(t, nil), "test", nil)
 			claimed[i], err = drain(t, s, 7, string(rune('a'+i)))
@@ -158,9 +160,15 @@ func TestEightClaimersNeverGetTheSameRow(t *testing.T) {
 
 func id(i int) string { return time.Unix(int64(i), 0).UTC().Format("id-04-05") }
 
+// claimedBy is a claim and whose it is.
+type claimedBy struct {
+	hourbell.Claim
+	worker string
+}
+
 // drain claims a few at a time until nothing is left. Each claim is a worker's of its own, since a worker may claim what
 // it holds itself.
-func drain(t testing.TB, s hourbell.Store, limit int, worker string) (all []hourbell.Claim, err error) {
+func drain(t testing.TB, s hourbell.Store, limit int, worker string) (all []claimedBy, err error) {
 	for i := 0; ; i++ {
 		r := request(worker + strconv.Itoa(i))
 		r.Limit, r.LockTTL = limit, time.Hour
@@ -168,20 +176,22 @@ func drain(t testing.TB, s hourbell.Store, limit int, worker string) (all []hour
 		if err != nil {
 			return all, err
 		}
-		all = append(all, claims.Rows...)
+		for _, c := range claims.Rows {
+			all = append(all, claimedBy{c, r.Worker})
+		}
 		if len(claims.Rows) == 0 && !claims.Wake.Equal(claims.At) { // else there is more, but somebody is at it
 			return all, nil
 		}
 	}
 }
 
-func requireEachClaimedOnce(t testing.TB, claimed [][]hourbell.Claim, want int) {
+func requireEachClaimedOnce(t testing.TB, claimed [][]claimedBy, want int) {
 	t.Helper()
 	holder := map[string]string{}
 	for _, claims := range claimed {
 		for _, c := range claims {
-			require.Empty(t, holder[c.ID], "%s was claimed by %s and %s", c.ID, holder[c.ID], c.LockedBy)
-			holder[c.ID] = c.LockedBy
+			require.Empty(t, holder[c.ID], "%s was claimed by %s and %s", c.ID, holder[c.ID], c.worker)
+			holder[c.ID] = c.worker
 		}
 	}
 	require.Len(t, holder, want)

@@ -18,7 +18,8 @@ func instants(t testing.TB, s hourbell.Store) map[string]time.Time {
 	claims := claim(t, s, "w1")
 	got["claim"] = claims.At
 	for _, c := range claims.Rows {
-		got["created_at"], got["locked_at"], got["owed_since"] = c.CreatedAt, c.LockedAt, c.OwedSince
+		now := row(t, s, c.ID)
+		got["created_at"], got["locked_at"], got["owed_since"] = now.CreatedAt, now.LockedAt, c.OwedSince
 		switch c.ID {
 		case "fires":
 			require.True(t, advance(t, s, "w1", c))

@@ -59,10 +59,10 @@ func TestADebtLapsesByItsSchedulesGrace(t *testing.T) {
 func TestADebtSurvivesGiveBackAndHold(t *testing.T) {
 	ends := map[string]func(t *testing.T, s hourbell.Store, c hourbell.Claim){
 		"give back": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
-			require.NoError(t, s.GiveBack(t.Context(), c.LockedBy, []hourbell.Claim{c}))
+			require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{c}))
 		},
 		"hold": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
-			require.NoError(t, second(s.Hold(t.Context(), c.LockedBy, []hourbell.Failure{{Claim: c, For: time.Second, Owed: c.OwedSince}})))
+			require.NoError(t, second(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: c, For: time.Second, Owed: c.OwedSince}})))
 		},
 		"unlock": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
 			require.NoError(t, second(s.Unlock(t.Context(), c.ID)))

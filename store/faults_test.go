@@ -21,11 +21,12 @@ func TestARowHeldForTooLongIsBusy(t *testing.T) {
 	s, _ := bound(t, db.DB)
 	insert(t, s, schedule("a"))
 	held := claimOne(t, s, "w1")
+	locked := row(t, s, "a")
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules FOR UPDATE").Error)
 		for name, call := range map[string]func(s hourbell.Store) error{
 			"revise": func(s hourbell.Store) error {
-				return second(s.Revise(soon(t), []hourbell.Revision{{Schedule: held.Schedule, ReadHash: "h1"}}))
+				return second(s.Revise(soon(t), []hourbell.Revision{{Schedule: locked, ReadHash: "h1"}}))
 			},
 			"unlock": func(s hourbell.Store) error { return second(s.Unlock(soon(t), "a")) },
 			"advance": func(s hourbell.Store) error {
@@ -38,7 +39,7 @@ func TestARowHeldForTooLongIsBusy(t *testing.T) {
 		}
 		return nil
 	}))
-	require.Equal(t, held.Schedule, row(t, s, "a"))
+	require.Equal(t, locked, row(t, s, "a"))
 }
 
 // O1, O2: a statement that takes too long, in the server or in the client, says that the database is unavailable.

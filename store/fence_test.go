@@ -44,7 +44,7 @@ func TestALostClaimCanNoLongerWrite(t *testing.T) {
 			require.NoError(t, second(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: held, For: time.Second}})))
 		},
 		"disabled": func(t *testing.T, s hourbell.Store, _ *clock, held hourbell.Claim) {
-			r := hourbell.Revision{Schedule: held.Schedule, ReadHash: "h1", Settles: true}
+			r := hourbell.Revision{Schedule: row(t, s, "a"), ReadHash: "h1", Settles: true}
 			r.Enabled = false
 			require.True(t, revise(t, s, r))
 		},
@@ -69,13 +69,14 @@ func TestAdvanceSettlesWhatItFires(t *testing.T) {
 	each(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *clock) {
 		busyRow(t, db, s, c, "a")
 		claimed := claimOne(t, s, "w1")
+		locked := row(t, s, "a")
 		c.Advance(time.Second)
 		set := hourbell.Settlement{Claim: claimed, Fired: noon, Through: noon, Next: noon.Add(time.Hour)}
 		ids, err := s.Advance(t.Context(), "w1", []hourbell.Settlement{set})
 		require.NoError(t, err)
 		require.Equal(t, []string{"a"}, ids)
 
-		want := claimed.Schedule
+		want := locked
 		want.NextRunAt, want.SettledUntil, want.LastRunAt, want.LastScheduledFor = noon.Add(time.Hour), noon, c.Now(), noon
 		want.LockedAt, want.LockedBy, want.LockToken, want.OwedSince = time.Time{}, "", claimed.LockToken+1, time.Time{}
 		want.HeldUntil, want.Failures, want.LastError, want.UpdatedAt = time.Time{}, 0, "", c.Now()
@@ -106,9 +107,10 @@ func TestASlotThatHasNotComeIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
 		insert(t, s, schedule("a"))
 		claimed := claimOne(t, s, "w1")
+		locked := row(t, s, "a")
 		c.Advance(-time.Microsecond) // the clock was stepped back
 		require.False(t, advance(t, s, "w1", claimed))
-		require.Equal(t, claimed.Schedule, row(t, s, "a"))
+		require.Equal(t, locked, row(t, s, "a"))
 		c.Advance(time.Microsecond)
 		require.True(t, advance(t, s, "w1", claimed))
 	})
@@ -119,7 +121,8 @@ func TestAdvanceIsRefusedWhenTheDefinitionChanged(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
 		insert(t, s, schedule("a"))
 		claimed := claimOne(t, s, "w1")
-		r := hourbell.Revision{Schedule: claimed.Schedule, ReadHash: "h1"} // moves nothing, so that the token stays
+		locked := row(t, s, "a")
+		r := hourbell.Revision{Schedule: locked, ReadHash: "h1"} // moves nothing, so that the token stays
 		r.DefinitionHash = "h2"
 		require.True(t, revise(t, s, r))
 		require.Equal(t, claimed.LockToken, row(t, s, "a").LockToken)
@@ -177,9 +180,10 @@ func TestGiveBackFreesTheLockAndKeepsTheDebt(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
 		insert(t, s, schedule("a"))
 		claimed := claimOne(t, s, "w1")
+		locked := row(t, s, "a")
 		c.Advance(time.Second)
 		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{claimed}))
-		want := claimed.Schedule
+		want := locked
 		want.LockedAt, want.LockedBy, want.LockToken, want.UpdatedAt = time.Time{}, "", claimed.LockToken+1, c.Now()
 		require.Equal(t, want, row(t, s, "a"))
 		require.NoError(t, s.GiveBack(t.Context(), "w1", nil))
@@ -206,13 +210,14 @@ func TestHoldKeepsARowBack(t *testing.T) {
 				s := bind(t, db.DB, id(i), c.Now)
 				insert(t, s, schedule("a"))
 				claimed := claimOne(t, s, "w1")
+				locked := row(t, s, "a")
 				c.Advance(time.Second)
 				tc.failure.Claim, tc.failure.Error = claimed, "it's down"
 				ids, err := s.Hold(t.Context(), "w1", []hourbell.Failure{tc.failure})
 				require.NoError(t, err)
 				require.Equal(t, []string{"a"}, ids)
 
-				want := claimed.Schedule
+				want := locked
 				want.Failures, want.LastError, want.HeldUntil, want.OwedSince = 1, "it's down", c.Now().Add(tc.until), tc.owed
 				want.LockedAt, want.LockedBy, want.LockToken, want.UpdatedAt = time.Time{}, "", claimed.LockToken+1, c.Now()
 				require.Equal(t, want, row(t, s, "a"))
@@ -239,10 +244,11 @@ func TestUnlockFreesTheLockWhoeverHoldsIt(t *testing.T) {
 		require.Zero(t, row(t, s, "a").LockToken)
 
 		claimed := claimOne(t, s, "w1")
+		locked := row(t, s, "a")
 		holder, err := s.Unlock(t.Context(), "a")
 		require.NoError(t, err)
 		require.Equal(t, "w1", holder)
-		want := claimed.Schedule
+		want := locked
 		want.LockedAt, want.LockedBy, want.LockToken = time.Time{}, "", claimed.LockToken+1
 		require.Equal(t, want, row(t, s, "a"))
 		require.Empty(t, claimOne(t, s, "w2").HeldBy, "it was free")

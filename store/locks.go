@@ -1,9 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"sort"
+	"slices"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -65,9 +66,9 @@ before AS MATERIALIZED (SELECT due_id, held_by, owed_before FROM due WHERE held_
 claimed AS (
 	UPDATE hourbell_schedules s SET locked_at = {instant}, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = {instant}
 	WHERE s.ctid {among SELECT at FROM due}
-	RETURNING s.*)
+	RETURNING ` + claimColumns + `)
 SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wake + ` END,
-	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + busy + ` END, held_by, owed_before, ` + scheduleColumns + `
+	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + busy + ` END, claimed.*, held_by, owed_before
 FROM clock LEFT JOIN claimed ON true LEFT JOIN before ON due_id = claimed.id`)
 }
 
@@ -81,7 +82,7 @@ var (
 UPDATE hourbell_schedules AS s SET locked_at = clock.now, locked_by = @worker, lock_token = s.lock_token + 1, owed_since = ` + owed + `, updated_at = clock.now
 FROM c CROSS JOIN clock
 WHERE s.namespace = @namespace AND s.id = c.id AND s.lock_token = c.token AND s.next_run_at <= clock.now
-RETURNING ` + scheduleColumns)
+RETURNING locked_at, ` + claimColumns)
 )
 
 func peekOf(due string) *statement {
@@ -90,6 +91,13 @@ WITH clock AS MATERIALIZED (SELECT {now} AS now),
 due AS MATERIALIZED (SELECT s.id, s.lock_token, s.locked_by, s.owed_since FROM hourbell_schedules s WHERE ` + due + `)
 SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wake + ` END, CASE WHEN due.id IS NULL THEN ` + busy + ` END, due.id, due.lock_token, due.locked_by, due.owed_since
 FROM clock LEFT JOIN due ON true`)
+}
+
+// claimColumns are read by claimFields, in this order. A row of NULLs, as of an outer join, is the zero Claim.
+const claimColumns = `id, definition_hash, next_run_at, lock_token, owed_since, failures`
+
+func claimFields(c *hourbell.Claim) []any {
+	return []any{toText(&c.ID), toText(&c.DefinitionHash), toTime(&c.NextRunAt), toNumber(&c.LockToken), toTime(&c.OwedSince), toNumber(&c.Failures)}
 }
 
 // Claim implements [hourbell.Store].
@@ -104,9 +112,8 @@ func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claim
 	} else {
 		claims, err = s.claimPostgres(ctx, claim, v)
 	}
-	sort.Slice(claims.Rows, func(i, j int) bool {
-		a, b := claims.Rows[i], claims.Rows[j]
-		return a.NextRunAt.Before(b.NextRunAt) || a.NextRunAt.Equal(b.NextRunAt) && a.ID < b.ID
+	slices.SortFunc(claims.Rows, func(a, b hourbell.Claim) int {
+		return cmp.Or(a.NextRunAt.Compare(b.NextRunAt), cmp.Compare(a.ID, b.ID))
 	})
 	return claims, err
 }
@@ -121,13 +128,13 @@ func claimValues(r hourbell.ClaimRequest) values {
 func (s *Store) claimPostgres(ctx context.Context, st *statement, v values) (claims hourbell.Claims, err error) {
 	var c hourbell.Claim
 	var owedBefore time.Time
-	into := append([]any{toTime(&claims.At), toTime(&claims.Wake), toNumber(&claims.Busy), toText(&c.HeldBy), toTime(&owedBefore)}, scheduleFields(&c.Schedule)...)
+	into := append(append([]any{toTime(&claims.At), toTime(&claims.Wake), toNumber(&claims.Busy)}, claimFields(&c)...), toText(&c.HeldBy), toTime(&owedBefore))
 	err = s.alone(ctx, st, v, func(rows *sql.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		if c.ID != "" {
-			claims.Rows = append(claims.Rows, claimed(c, owedBefore))
+			claims.Rows = append(claims.Rows, claimed(c, claims.At, owedBefore))
 		}
 		return nil
 	})
@@ -163,14 +170,13 @@ func (s *Store) claimSQLite(ctx context.Context, peek *statement, v values) (cla
 		before[p.id] = p
 	}
 	var c hourbell.Claim
-	into := scheduleFields(&c.Schedule)
+	into := append([]any{toTime(&claims.At)}, claimFields(&c)...)
 	err = s.write(ctx, claimSQLite, v, func(rows *sql.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		c.HeldBy = before[c.ID].holder
-		claims.At = c.LockedAt
-		claims.Rows = append(claims.Rows, claimed(c, before[c.ID].owed))
+		claims.Rows = append(claims.Rows, claimed(c, claims.At, before[c.ID].owed))
 		return nil
 	})
 	if claims.Wake = (time.Time{}); len(claims.Rows) == 0 {
@@ -180,8 +186,8 @@ func (s *Store) claimSQLite(ctx context.Context, peek *statement, v values) (cla
 }
 
 // claimed completes a claim with what is known of the row before it.
-func claimed(c hourbell.Claim, owedBefore time.Time) hourbell.Claim {
-	c.At = c.LockedAt
+func claimed(c hourbell.Claim, at, owedBefore time.Time) hourbell.Claim {
+	c.At = at
 	c.Lapsed = !owedBefore.IsZero() && !owedBefore.Equal(c.OwedSince)
 	return c
 }

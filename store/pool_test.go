@@ -83,7 +83,7 @@ func TestClaimsDoNotFailUnderTheHostsIsolation(t *testing.T) {
 			}
 			s := bind(t, handle, "test", nil)
 			insert(t, s, rows...)
-			claimed := make([][]hourbell.Claim, 4)
+			claimed := make([][]claimedBy, 4)
 			sent := pool.during(func() {
 				for _, err := range together(4, func(i int) (err error) {
 					claimed[i], err = drain(t, s, 5, string(rune('a'+i)))
@@ -102,7 +102,7 @@ func TestClaimsDoNotFailUnderTheHostsIsolation(t *testing.T) {
 				for batch := range slices.Chunk(claimed[i], 10) {
 					err := s.Transaction(soon(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
 						for _, c := range batch {
-							ids, err := s.Advance(soon(t), c.LockedBy, []hourbell.Settlement{settled(c)})
+							ids, err := s.Advance(soon(t), c.worker, []hourbell.Settlement{settled(c.Claim)})
 							if err != nil || len(ids) == 0 {
 								return err
 							}

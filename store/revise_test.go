@@ -65,7 +65,7 @@ func TestAClaimIsVoidOnceItsRowWasSettled(t *testing.T) {
 	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
 		insert(t, s, schedule("a"))
 		c := claimOne(t, s, "w1")
-		require.True(t, revise(t, s, hourbell.Revision{Schedule: c.Schedule, ReadHash: "h1", Settles: true}))
+		require.True(t, revise(t, s, hourbell.Revision{Schedule: row(t, s, "a"), ReadHash: "h1", Settles: true}))
 		requireVoid(t, s, "w1", c)
 	})
 }

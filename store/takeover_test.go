@@ -76,7 +76,7 @@ func TestALockIsTakenOverFrom(t *testing.T) {
 				}
 				require.Len(t, claims.Rows, 1)
 				require.Equal(t, "w1", claims.Rows[0].HeldBy)
-				require.Equal(t, r.Worker, claims.Rows[0].LockedBy)
+				require.Equal(t, r.Worker, row(t, s, claims.Rows[0].ID).LockedBy)
 				require.Equal(t, held.LockToken+1, claims.Rows[0].LockToken)
 				// L3: whoever lost it can no longer write.
 				require.False(t, advance(t, s, "w1", held))

@@ -30,13 +30,13 @@ var verbs = []verb{
 	}},
 	{"Claim", func(ctx context.Context, s hourbell.Store) error { return second(s.Claim(ctx, request("verb"))) }},
 	{"Advance", func(ctx context.Context, s hourbell.Store) error {
-		return second(s.Advance(ctx, "verb", []hourbell.Settlement{settled(hourbell.Claim{Schedule: schedule("a")})}))
+		return second(s.Advance(ctx, "verb", []hourbell.Settlement{settled(hourbell.Claim{ID: "a"})}))
 	}},
 	{"GiveBack", func(ctx context.Context, s hourbell.Store) error {
-		return s.GiveBack(ctx, "verb", []hourbell.Claim{{Schedule: schedule("a")}})
+		return s.GiveBack(ctx, "verb", []hourbell.Claim{{ID: "a"}})
 	}},
 	{"Hold", func(ctx context.Context, s hourbell.Store) error {
-		return second(s.Hold(ctx, "verb", []hourbell.Failure{{Claim: hourbell.Claim{Schedule: schedule("a")}}}))
+		return second(s.Hold(ctx, "verb", []hourbell.Failure{{Claim: hourbell.Claim{ID: "a"}}}))
 	}},
 	{"Unlock", func(ctx context.Context, s hourbell.Store) error { return second(s.Unlock(ctx, "a")) }},
 	{"InsertRuns", func(ctx context.Context, s hourbell.Store) error {

@@ -102,7 +102,7 @@ func (p *port) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbell.Cla
 				row.HeldBy = p.worker
 			}
 			if p.actor.world.db.Without.Definition {
-				p.actor.build.fromMemory(&claims.Rows[i].Schedule)
+				p.actor.build.fromMemory(&claims.Rows[i])
 			}
 		}
 		return claims, err

@@ -116,9 +116,9 @@ func (s *scenario) store(b *build) error {
 	return nil
 }
 
-// fromMemory makes a row look as if it were of this build.
-func (b *build) fromMemory(row *hourbell.Schedule) {
-	if own, declared := b.rows[row.ID]; declared {
-		row.DefinitionHash, row.Cron, row.TimeZone, row.Grace = own.DefinitionHash, own.Cron, own.TimeZone, own.Grace
+// fromMemory makes a claim look as if its row were of this build.
+func (b *build) fromMemory(c *hourbell.Claim) {
+	if own, declared := b.rows[c.ID]; declared {
+		c.DefinitionHash = own.DefinitionHash
 	}
 }

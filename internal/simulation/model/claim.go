@@ -61,7 +61,10 @@ func (s *Session) take(tx *transaction, row hourbell.Schedule, r hourbell.ClaimR
 		after.OwedSince = time.Time{}
 	}
 	tx.write("claim", r.Worker, s.db.Now, row, after)
-	claim := hourbell.Claim{Schedule: after, At: now, HeldBy: row.LockedBy}
+	claim := hourbell.Claim{
+		ID: row.ID, DefinitionHash: row.DefinitionHash, At: now, NextRunAt: row.NextRunAt, LockToken: after.LockToken,
+		OwedSince: after.OwedSince, Failures: row.Failures, HeldBy: row.LockedBy,
+	}
 	claim.Lapsed = !row.OwedSince.IsZero() && !row.OwedSince.Equal(after.OwedSince)
 	if s.db.Without.Debt {
 		claim.OwedSince = now // as of a row that was never claimed before

@@ -37,6 +37,12 @@ func TestTheModelAnswersAsTheRealStore(t *testing.T) {
 	})
 }
 
+// claimedBy is a claim and whose it is.
+type claimedBy struct {
+	hourbell.Claim
+	worker string
+}
+
 // pair is the real store and the model, with one clock.
 type pair struct {
 	t         *testing.T
@@ -47,7 +53,7 @@ type pair struct {
 	model     *model.Database
 	session   hourbell.Store
 	rows      []hourbell.Schedule // as read at some time
-	claims    []hourbell.Claim    // as made at some time
+	claims    []claimedBy         // as made at some time
 }
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)

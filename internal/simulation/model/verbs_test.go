@@ -68,7 +68,9 @@ func (p *pair) claim() verb {
 	return func(st hourbell.Store) (any, error) {
 		claims, err := st.Claim(context.Background(), r)
 		if st != p.real { // what the model has claimed the real one has too, or this fails
-			p.claims = append(p.claims, claims.Rows...)
+			for _, c := range claims.Rows {
+				p.claims = append(p.claims, claimedBy{c, r.Worker})
+			}
 		}
 		return claims, err
 	}
@@ -99,9 +101,9 @@ func (p *pair) fireOnTime() verb {
 }
 
 // claimed is a claim made of late, which may have been lost since; it says so as well if there is none.
-func (p *pair) claimed() (hourbell.Claim, bool) {
+func (p *pair) claimed() (claimedBy, bool) {
 	if len(p.claims) == 0 {
-		return hourbell.Claim{}, false
+		return claimedBy{}, false
 	}
 	return p.claims[len(p.claims)-1-p.random.IntN(min(len(p.claims), 5))], true
 }
@@ -111,9 +113,9 @@ func (p *pair) advance() verb {
 	if !ok {
 		return p.insert()
 	}
-	s := hourbell.Settlement{Claim: c, Through: c.NextRunAt, Next: p.model.Now.Truncate(time.Minute).Add(time.Minute), Fired: pick(p, c.NextRunAt, time.Time{})}
+	s := hourbell.Settlement{Claim: c.Claim, Through: c.NextRunAt, Next: p.model.Now.Truncate(time.Minute).Add(time.Minute), Fired: pick(p, c.NextRunAt, time.Time{})}
 	return func(st hourbell.Store) (any, error) {
-		ids, err := st.Advance(context.Background(), c.LockedBy, []hourbell.Settlement{s})
+		ids, err := st.Advance(context.Background(), c.worker, []hourbell.Settlement{s})
 		return ids, err
 	}
 }
@@ -124,7 +126,7 @@ func (p *pair) giveBack() verb {
 		return p.insert()
 	}
 	return func(st hourbell.Store) (any, error) {
-		return nil, st.GiveBack(context.Background(), c.LockedBy, []hourbell.Claim{c})
+		return nil, st.GiveBack(context.Background(), c.worker, []hourbell.Claim{c.Claim})
 	}
 }
 
@@ -133,9 +135,9 @@ func (p *pair) hold() verb {
 	if !ok {
 		return p.insert()
 	}
-	f := hourbell.Failure{Claim: c, Error: "e", For: pick(p, time.Second, time.Minute), Until: p.around(), Owed: pick(p, time.Time{}, c.At)}
+	f := hourbell.Failure{Claim: c.Claim, Error: "e", For: pick(p, time.Second, time.Minute), Until: p.around(), Owed: pick(p, time.Time{}, c.At)}
 	return func(st hourbell.Store) (any, error) {
-		ids, err := st.Hold(context.Background(), c.LockedBy, []hourbell.Failure{f})
+		ids, err := st.Hold(context.Background(), c.worker, []hourbell.Failure{f})
 		return ids, err
 	}
 }

@@ -27,7 +27,8 @@ func TestWhoHasWaitedLooksAgain(t *testing.T) {
 			return func(st hourbell.Store) (any, error) { return st.Hold(context.Background(), "w1", f) }
 		},
 		"revise": func(c hourbell.Claim) verb {
-			r := []hourbell.Revision{{Schedule: c.Schedule, ReadHash: c.DefinitionHash, Settles: true}}
+			r := []hourbell.Revision{{Schedule: toClaim, ReadHash: c.DefinitionHash, Settles: true}}
+			r[0].LockToken = c.LockToken
 			return func(st hourbell.Store) (any, error) { return st.Revise(context.Background(), r) }
 		},
 		"unlock": func(c hourbell.Claim) verb {
@@ -51,18 +52,20 @@ func settlements(c hourbell.Claim) []hourbell.Settlement {
 }
 
 func insertOne(st hourbell.Store, c hourbell.Claim) (any, error) {
-	run := hourbell.JobRun{Namespace: c.Namespace, Job: "j", Trigger: "CRON", ScheduleID: c.ID, ScheduledFor: noon, Status: "QUEUED"}
+	run := hourbell.JobRun{Job: "j", Trigger: "CRON", ScheduleID: c.ID, ScheduledFor: noon, Status: "QUEUED"}
 	inserted, err := st.InsertRuns(context.Background(), []hourbell.JobRun{run})
 	return len(inserted), err
 }
 
+// toClaim is a schedule that is due.
+var toClaim = hourbell.Schedule{
+	ID: "s", Name: "s", Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: time.Minute, DefinitionHash: "h",
+	Enabled: true, NextRunAt: noon,
+}
+
 // claimOne adds a schedule that is due, and claims it.
 func (p *pair) claimOne(st hourbell.Store) hourbell.Claim {
-	row := hourbell.Schedule{
-		Namespace: p.namespace, ID: "s", Name: "s", Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: time.Minute,
-		DefinitionHash: "h", Enabled: true, NextRunAt: noon,
-	}
-	_, err := st.Insert(context.Background(), []hourbell.Revision{{Schedule: row}})
+	_, err := st.Insert(context.Background(), []hourbell.Revision{{Schedule: toClaim}})
 	require.NoError(p.t, err)
 	claims, err := st.Claim(context.Background(), hourbell.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Except: []string{}})
 	require.NoError(p.t, err)
