@@ -55,6 +55,7 @@ const (
 	deadlockDetected     = "40P01"
 	lockNotAvailable     = "55P03"
 	undefinedTable       = "42P01"
+	uniqueViolation      = "23505"
 
 	sqliteBusy     = 5
 	sqliteLocked   = 6
