@@ -55,6 +55,23 @@ SELECT (extract(epoch FROM pg_xact_commit_timestamp(xmin) - slot) * 1000)::float
 	return pgx.CollectRows(rows, pgx.RowTo[float64])
 }
 
+// untilLast is how long it takes from the beginning of do to the commit of the last row of a slot, by the server's clock. query
+// gives slot and xmin of each row.
+func (db *database) untilLast(ctx context.Context, query string, slot time.Time, do func() error) (time.Duration, error) {
+	var began, last time.Time
+	if err := db.read(ctx, []any{&began}, "SELECT clock_timestamp()"); err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	err := db.read(ctx, []any{&last}, "SELECT max(pg_xact_commit_timestamp(xmin)) FROM ("+query+") q WHERE slot = $1", slot)
+	return last.Sub(began), err
+}
+
+// second is what is left of an answer that is only asked whether it failed.
+func second[V any](_ V, err error) error { return err }
+
 // await asks again and again until a condition holds.
 func await(ctx context.Context, most time.Duration, holds func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, most)

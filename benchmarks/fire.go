@@ -10,7 +10,8 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// fire: many schedules are due at one instant, one job each.
+// fire: many schedules are due at one instant, one job each. What counts is when the last of their rows is committed, by
+// the server's clock.
 var fire = workload{
 	name:    "fire",
 	metrics: []metric{{"fired", perSecond}},
@@ -60,7 +61,9 @@ func fireLimit(o options, l limit, connections int) func(context.Context, *serve
 				tag, err := conn.Exec(ctx, l.fire, slot, slot.Add(time.Hour), batch)
 				return tag.RowsAffected(), err
 			}
-			return fireRaw(ctx, pool, connections, o.schedules, send)
+			return db.untilLast(ctx, limitRows, slot, func() error {
+				return second(fireRaw(ctx, pool, connections, o.schedules, send))
+			})
 		})
 		return []float64{rate(o.schedules, took)}, err
 	})
@@ -73,8 +76,10 @@ func fireOwn(o options, send func(context.Context, *pgxpool.Conn, time.Time, []s
 			return nil, err
 		}
 		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
-			return fireRaw(ctx, pool, 1, o.schedules, func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
-				return send(ctx, conn, slot, []string{"job"})
+			return db.untilLast(ctx, hourbellRows, slot, func() error {
+				return second(fireRaw(ctx, pool, 1, o.schedules, func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
+					return send(ctx, conn, slot, []string{"job"})
+				}))
 			})
 		})
 		return []float64{rate(o.schedules, took)}, err
@@ -93,7 +98,10 @@ func fireHourbell(o options, replicas int, enqueuer hourbell.Enqueuer) func(cont
 			return nil, err
 		}
 		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
-			took, err := s.fire(ctx, slot, o.schedules)
+			if err := s.ready(ctx, slot); err != nil {
+				return 0, err
+			}
+			took, err := db.untilLast(ctx, hourbellRows, slot, func() error { return s.due(ctx, slot, o.schedules) })
 			if err != nil {
 				return 0, err
 			}

@@ -70,13 +70,25 @@ func newStepped(ctx context.Context, db *database, n int, cfg hourbell.Config) (
 	return s, nil
 }
 
-// fire fires what is due at a slot with all replicas side by side, and returns how long it took until all was
-// committed. It fails unless exactly as many schedules fired as should have.
+// fire returns how long all replicas, side by side, take for what is due at a slot, with all that their ticks do.
 func (s *stepped) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
-	s.clock.Set(slot.Add(-quiet))
-	if early, err := s.tick(ctx); err != nil || early > 0 {
-		return 0, errors.Join(err, unless(early == 0, "%d schedules fired before their slot", early))
+	if err := s.ready(ctx, slot); err != nil {
+		return 0, err
 	}
+	began := time.Now()
+	err := s.due(ctx, slot, want)
+	return time.Since(began), err
+}
+
+// ready lets all replicas have a look at the database before a slot.
+func (s *stepped) ready(ctx context.Context, slot time.Time) error {
+	s.clock.Set(slot.Add(-quiet))
+	early, err := s.tick(ctx)
+	return errors.Join(err, unless(early == 0, "%d schedules fired before their slot", early))
+}
+
+// due lets all replicas fire what is due at a slot. It fails unless exactly as many schedules fired as should have.
+func (s *stepped) due(ctx context.Context, slot time.Time, want int) error {
 	s.clock.Set(slot)
 	began := time.Now()
 	fired, err := s.tick(ctx)
@@ -85,8 +97,7 @@ func (s *stepped) fire(ctx context.Context, slot time.Time, want int) (time.Dura
 		more, err = s.tick(ctx)
 		fired += more
 	}
-	took := time.Since(began)
-	return took, errors.Join(err, unless(fired == want, "%d schedules fired instead of %d", fired, want))
+	return errors.Join(err, unless(fired == want, "%d schedules fired instead of %d", fired, want))
 }
 
 // tick lets every replica make one pass at the same time and returns how many schedules fired in all.
