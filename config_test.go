@@ -55,6 +55,8 @@ func TestAWrongConfigValueFailsNewWithItsField(t *testing.T) {
 		{hourbell.Config{PollInterval: 10 * time.Second, LockTTL: 4 * time.Second, Grace: 12*time.Second - 1}, "Grace", "12s"},
 		{hourbell.Config{BatchSize: -1}, "BatchSize", "-1"},
 		{hourbell.Config{BatchSize: 10_001}, "BatchSize", "10001"},
+		{hourbell.Config{Connections: -1}, "Connections", "-1"},
+		{hourbell.Config{Connections: 17}, "Connections", "17"},
 		{hourbell.Config{Retention: time.Hour - 1}, "Retention", "59m59.999999999s"},
 		{hourbell.Config{Retention: -time.Hour}, "Retention", "-1h0m0s"},
 	} {
@@ -82,6 +84,8 @@ func TestConfigValuesAtTheirLimitsAreAccepted(t *testing.T) {
 		"the shortest grace": {PollInterval: 10 * time.Second, LockTTL: 4 * time.Second, Grace: 12 * time.Second},
 		"the largest batch":  {BatchSize: 10_000},
 		"the smallest batch": {BatchSize: 1},
+		"one connection":     {Connections: 1},
+		"most connections":   {Connections: 16},
 		"the least keep":     {Retention: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,31 +38,44 @@ const (
 	behindFor   = 25 * time.Hour
 )
 
-// claim locks a batch of due schedules.
-func (s *Scheduler) claim(ctx context.Context) (Claims, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
+// claim locks a batch of due schedules, but for those that this worker has locked since an instant, for its lanes are at them.
+// It says whether it took as many as it could.
+func (p *pass) claim(ctx context.Context, underway time.Time) (claims Claims, full bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.callDeadline())
 	defer cancel()
-	request := s.claimRequest()
-	claims, err := s.store.Claim(ctx, request)
+	request := p.claimRequest()
+	request.Underway = underway
+	asked := wallClock()
+	claims, err = p.store.Claim(ctx, request)
 	if err != nil {
-		return Claims{}, fmt.Errorf("hourbell: claim due schedules: %w", err)
+		return Claims{}, false, fmt.Errorf("hourbell: claim due schedules: %w", err)
 	}
-	s.contact.seen()
+	p.contact.seen()
+	p.ticked(claims.At, asked)
+	full = len(claims.Rows) >= request.Limit
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.Claimed += len(claims.Rows)
 	switch {
-	case len(claims.Rows) >= request.Limit && claims.At.Sub(claims.Rows[0].NextRunAt) > behindAfter:
-		s.behind = claims.At
-	case claims.At.Sub(s.behind) > behindFor:
-		s.behind = time.Time{}
+	case full && claims.At.Sub(claims.Rows[0].NextRunAt) > behindAfter:
+		p.behind = claims.At
+	case claims.At.Sub(p.behind) > behindFor:
+		p.behind = time.Time{}
 	}
-	return claims, nil
+	if len(claims.Rows) == 0 {
+		p.rest(claims.At, claims.Wake, claims.Busy)
+	}
+	return claims, full, nil
 }
 
-func (s *Scheduler) claimRequest() ClaimRequest {
+func (p *pass) claimRequest() ClaimRequest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	request := ClaimRequest{
-		Worker: s.worker.ID, Limit: s.limit, LockTTL: s.cfg.LockTTL, MaxHold: s.cfg.PollInterval, Except: s.exceptions(),
-		Fairly: !s.behind.IsZero(),
+		Worker: p.worker.ID, Limit: p.limit, LockTTL: p.cfg.LockTTL, MaxHold: p.cfg.PollInterval, Except: p.exceptions(),
+		Fairly: !p.behind.IsZero(),
 	}
-	if s.contact.steady() {
+	if p.contact.steady() {
 		request.Dead = deadAfter
 	}
 	return request
@@ -170,7 +183,9 @@ func (p *pass) hold(ctx context.Context, failures []Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
+	p.mu.Lock()
 	p.report.Failed += len(failures)
+	p.mu.Unlock()
 	events := make(map[string]Event, len(failures))
 	for _, f := range failures {
 		p.log.ErrorContext(ctx, "hourbell: enqueue failed", "schedule", f.ID, "attempt", f.Failures+1, "retry", f.For, "error", f.Error)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
 )
 
 // The second road.
@@ -21,83 +23,112 @@ const few = 100
 
 // fireOnTime fires what has come due since the last tick and meets no obstacle. It says whether the pass is over: whether
 // it is known that a claim would find nothing more.
+//
+// Replicas that wake for the same burst begin anywhere in it, so that each finds work of its own. Where little is left to
+// fire one lane is enough, and where others have been it lets them go on for a while.
 func (p *pass) fireOnTime(stop, ctx context.Context) (over bool, err error) {
-	if p.cfg.Enqueuer != nil {
+	due := p.coming.due(p.estimate())
+	if len(due) == 0 {
 		return false, nil
 	}
-	due := p.coming.due(p.estimate())
-	count := 0
-	for _, l := range due {
-		count += len(l.definitions)
+	lanes := p.lanes()
+	batches := p.batches(due, lanes)
+	if len(batches) == 1 && len(due) <= few {
+		request := p.claimRequest()
+		fired, err := p.fireBatchOnTime(ctx, due, &request)
+		return fired.Idle, err
 	}
-	for batch := range p.punctual(due) {
-		if stop.Err() != nil || p.coming == nil {
-			return false, nil
-		}
-		var then *ClaimRequest
-		if len(batch) == count && count <= few {
-			request := p.claimRequest()
-			then = &request
-		}
-		if over, err = p.fireBatchOnTime(ctx, batch, then); err != nil {
-			return false, err
-		}
+	begin := 0
+	if lanes > 1 { // else in the order declared
+		begin = rand.IntN(len(batches))
 	}
-	return over, nil
+	var begun atomic.Int64
+	return false, sideBySide(min(lanes, len(batches)), func(lane int) error {
+		courtesy := backoff{least: 10 * time.Millisecond, most: 80 * time.Millisecond}
+		for stop.Err() == nil {
+			i := int(begun.Add(1)) - 1
+			if i >= len(batches) {
+				break
+			}
+			batch := batches[(begin+i)%len(batches)]
+			fired, err := p.fireBatchOnTime(ctx, batch, nil)
+			switch {
+			case err != nil:
+				begun.Store(int64(len(batches))) // the other lanes go no further
+				return err
+			case lane > 0 && fired.Slots < len(batch)/2:
+				return nil
+			case fired.Overtaken:
+				sleep(stop, jitter(courtesy.next()))
+			default:
+				courtesy.reset()
+			}
+		}
+		return nil
+	})
 }
 
-func (p *pass) fireBatchOnTime(ctx context.Context, batch []Fire, then *ClaimRequest) (over bool, err error) {
+// batches are of the same size, and as many as keep all lanes at work to the end.
+func (p *pass) batches(due []arrival, lanes int) (batches [][]arrival) {
+	p.mu.Lock()
+	limit := p.limit
+	p.mu.Unlock()
+	if len(due) > few {
+		rounds := (len(due) + limit*lanes - 1) / (limit * lanes)
+		limit = (len(due) + rounds*lanes - 1) / (rounds * lanes)
+	}
+	first, runs := 0, 0
+	for i, a := range due {
+		if runs += len(a.jobs); i > first && (i-first >= limit || runs > maxRuns) {
+			batches = append(batches, due[first:i])
+			first, runs = i, len(a.jobs)
+		}
+	}
+	return append(batches, due[first:])
+}
+
+// fireBatchOnTime fires a batch. What is in the way of all of it is left to the first road, which finds out whose it is.
+func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, then *ClaimRequest) (Fired, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.fireDeadline())
 	defer cancel()
 	asked := wallClock()
-	fired, err := p.store.FireOnTime(ctx, batch, then)
+	fired, err := p.store.FireOnTime(ctx, fires(due), then)
 	switch {
 	case err != nil && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)):
-		p.limit = max(p.limit/2, 1)
-		return false, fmt.Errorf("hourbell: fire %d schedules on time: %w", len(batch), err)
-	case err != nil: // of one of them; the first road finds out which
-		p.log.WarnContext(ctx, "hourbell: could not fire at once; will claim first", "schedules", len(batch), "error", err)
-		return false, nil
+		p.shrink(false)
+		return Fired{}, fmt.Errorf("hourbell: fire %d schedules on time: %w", len(due), err)
+	case err != nil:
+		p.log.WarnContext(ctx, "hourbell: could not fire at once; will claim first", "schedules", len(due), "error", err)
+		return Fired{}, nil
 	}
-	if fired.At.IsZero() { // the store has no second road
-		p.coming = nil
-		return false, nil
-	}
-	p.limit = min(p.limit*2, p.cfg.BatchSize)
+	p.grow()
 	p.contact.seen()
 	p.ticked(fired.At, asked)
+	p.logFired(ctx, fired.Slots, fired.Runs)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.report.Claimed += fired.Slots
 	p.report.Fired += fired.Slots
 	p.report.Enqueued += fired.Runs
-	p.logFired(ctx, fired.Slots, fired.Runs)
 	if fired.Idle {
 		p.rest(fired.At, fired.Wake, false)
 	}
-	return fired.Idle, nil
+	return fired, nil
 }
 
-// punctual makes batches of the schedules that share the lines given.
-func (p *pass) punctual(due []*line) iter.Seq[[]Fire] {
-	return func(yield func([]Fire) bool) {
-		var batch []Fire
-		var jobs []FireJob
-		for _, l := range due {
-			for _, d := range l.definitions {
-				if len(batch) >= p.limit || len(batch) > 0 && len(jobs)+len(d.jobs) > maxRuns {
-					if !yield(batch) {
-						return
-					}
-					batch, jobs = batch[:0], jobs[:0]
-				}
-				first := len(jobs)
-				for _, j := range d.jobs {
-					jobs = append(jobs, FireJob{j.Name, j.Group, j.args})
-				}
-				batch = append(batch, Fire{ScheduleID: d.ID, DefinitionHash: d.hash, Slot: l.coming, Next: l.then, Jobs: jobs[first:]})
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch)
-		}
+// fires are the slots that have come.
+func fires(due []arrival) []Fire {
+	count := 0
+	for _, a := range due {
+		count += len(a.jobs)
 	}
+	list, jobs := make([]Fire, len(due)), make([]FireJob, 0, count)
+	for i, a := range due {
+		first := len(jobs)
+		for _, j := range a.jobs {
+			jobs = append(jobs, FireJob{j.Name, j.Group, j.args})
+		}
+		list[i] = Fire{ScheduleID: a.ID, DefinitionHash: a.hash, Slot: a.at.coming, Next: a.at.then, Jobs: jobs[first:]}
+	}
+	return list
 }

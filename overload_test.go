@@ -39,7 +39,7 @@ func overloaded(t *testing.T, db *dbtest.DB, cron string, more ...hourbell.Defin
 	}
 	o.list = append(o.list, more...)
 	cfg := definitions(o.clock, o.list...)
-	cfg.BatchSize = 2
+	cfg.BatchSize, cfg.Connections = 2, 1 // what one costs is on the one clock
 	cfg.Enqueuer = enqueuer(func(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun) error {
 		o.Advance(time.Duration(len(runs)) * o.cost)
 		return nil

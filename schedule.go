@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -105,7 +106,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 	s.ticking.Lock()
 	defer s.ticking.Unlock()
-	pass := pass{Scheduler: s, calendars: map[[2]string]*calendar{}}
+	pass := &pass{Scheduler: s, calendars: map[[2]string]*calendar{}}
 	lasting, cancel := outlive(ctx, stopGrace)
 	defer cancel()
 	if s.cfg.OnTick != nil {
@@ -114,45 +115,81 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 	if over, err := pass.fireOnTime(ctx, lasting); err != nil || over {
 		return pass.report, err
 	}
-	for began := (time.Time{}); ; {
-		if err := ctx.Err(); err != nil {
-			return pass.report, err
-		}
-		asked := wallClock()
-		claims, err := s.claim(lasting)
-		if err != nil {
-			return pass.report, err
-		}
-		s.ticked(claims.At, asked)
-		if len(claims.Rows) == 0 {
-			pass.rest(claims.At, claims.Wake, claims.Busy)
-			return pass.report, nil
-		}
-		pass.report.Claimed += len(claims.Rows)
-		if err := pass.process(ctx, lasting, claims.Rows); err != nil {
-			return pass.report, err
-		}
-		if began.IsZero() {
-			began = claims.At
-		}
-		if claims.At.Sub(began) >= s.cfg.PollInterval { // the host is told what was done, though it has no end
-			pass.report.Wake = claims.At
-			return pass.report, nil
-		}
-	}
+	err := pass.claimAndFire(ctx, lasting)
+	return pass.report, err
 }
 
 // pass is the work of one tick.
 type pass struct {
 	*Scheduler
+	mu        sync.Mutex // guards what follows, and what ticking does, among the lanes
 	report    TickReport
 	calendars map[[2]string]*calendar
 }
 
-// rest ends a pass after which nothing is due that this process could claim.
+// claimAndFire claims what is due, decides, and fires or skips it, until nothing is left. If the first claim is full, other
+// lanes help.
+func (p *pass) claimAndFire(stop, ctx context.Context) error {
+	if err := stop.Err(); err != nil {
+		return err
+	}
+	first, full, err := p.claim(ctx, time.Time{})
+	if err != nil || len(first.Rows) == 0 {
+		return err
+	}
+	lanes := 1
+	if full {
+		lanes = p.lanes()
+	}
+	going, halt := context.WithCancel(stop)
+	defer halt()
+	work := func(claims Claims) error {
+		for len(claims.Rows) > 0 {
+			if err := p.process(going, ctx, claims.Rows); err != nil {
+				return err
+			}
+			switch {
+			case claims.At.Sub(first.At) >= p.cfg.PollInterval: // the host is told what was done, though it has no end
+				p.again(claims.At)
+				return nil
+			case going.Err() != nil:
+				return stop.Err()
+			}
+			var err error
+			if claims, _, err = p.claim(ctx, first.At); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return sideBySide(lanes, func(lane int) (err error) {
+		claims := first
+		if lane > 0 {
+			claims, _, err = p.claim(ctx, first.At)
+		}
+		if err == nil {
+			err = work(claims)
+		}
+		if err != nil {
+			halt() // the other lanes finish what they are at
+		}
+		return err
+	})
+}
+
+// rest notes that nothing was due at an instant that this process could claim. Of several lanes the last to say so is right.
 func (p *pass) rest(at, wake time.Time, busy bool) {
-	p.report.at, p.report.Wake, p.report.busy = at, wake, busy
-	p.coming.moveTo(at)
+	if !at.Before(p.report.at) {
+		p.report.at, p.report.Wake, p.report.busy = at, wake, busy
+		p.coming.moveTo(at)
+	}
+}
+
+// again ends a pass that has not come to rest.
+func (p *pass) again(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.Wake = at
 }
 
 // due is a claimed schedule with what was decided for it.
@@ -165,7 +202,9 @@ type due struct {
 // process decides and fires one batch of claims. Whatever it does not get to is given back.
 func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
 	p.noteTakeovers(ctx, claims)
+	p.mu.Lock()
 	ready, back, failed := p.decideAll(claims)
+	p.mu.Unlock()
 	fires := split(ready)
 	// Past half the lock's life the rest is given back, to be claimed afresh.
 	stop, cancel := context.WithTimeout(stop, p.cfg.LockTTL/2)
@@ -179,12 +218,9 @@ func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
 		back = append(back, lost...)
 		switch {
 		case err == nil:
-			p.limit = min(p.limit*2, p.cfg.BatchSize)
+			p.grow()
 		case p.shared(ctx, err, batch):
-			p.limit = max(p.limit/2, 1)
-			if errors.Is(err, errEnqueuerLate) {
-				p.limit = 1 // so that the one that takes so long is soon alone
-			}
+			p.shrink(errors.Is(err, errEnqueuerLate))
 			fires = append(fires, batch)
 			err = fmt.Errorf("hourbell: fire %d schedules: %w", len(batch), err)
 		case len(batch) == 1:

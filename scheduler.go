@@ -28,8 +28,11 @@ type Config struct {
 	// Grace is how late a slot may still be claimed; at least PollInterval and the smaller of 10 s and LockTTL/2
 	// together. Defaults to 2 min.
 	Grace time.Duration
-	// BatchSize is how many schedules are claimed and fired together, at most 10,000. Defaults to 2,000.
+	// BatchSize is how many schedules are claimed and fired together, at most 10,000. Defaults to 1,000.
 	BatchSize int
+	// Connections is how many connections of the host's pool a tick uses at once, at most 16, where more is due than one
+	// batch. Defaults to 2. An Enqueuer is called from each of them. On SQLite it is one always.
+	Connections int
 	// Retention is how long finished runs and events are kept, at least 1 h. With an Enqueuer it counts from when a
 	// run was enqueued, finished or not. Defaults to 30 days.
 	Retention time.Duration
@@ -56,10 +59,10 @@ type Scheduler struct {
 	contact contact
 	ran     atomic.Bool
 
-	ticking sync.Mutex // held for a tick; guards what follows
+	ticking sync.Mutex // held for a tick; guards what follows, together with the mutex of its pass
 	limit   int        // how many schedules the next claim takes
 	behind  time.Time  // when the loop last found more due than it can fire; zero for not lately
-	coming  timetable
+	coming  timetable  // none where there is no second road
 
 	mu       sync.Mutex        // guards what follows
 	excepted map[string]string // rows left out of claims: id to definition hash
@@ -102,7 +105,9 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 	if s.catalog, err = newCatalog(cfg.Jobs, cfg.Definitions, cfg.Grace, cfg.PollInterval+s.callDeadline()); err != nil {
 		return nil, err
 	}
-	s.coming = newTimetable(s.catalog.definitions)
+	if cfg.Enqueuer == nil && !s.store.OneByOne() {
+		s.coming = newTimetable(s.catalog.definitions)
+	}
 	s.worker = newWorker(cfg, s.catalog.hash)
 	return s, nil
 }
@@ -121,7 +126,10 @@ func (c Config) withDefaults() Config {
 		c.Namespace = "default"
 	}
 	if c.BatchSize == 0 {
-		c.BatchSize = 2000
+		c.BatchSize = 1000
+	}
+	if c.Connections == 0 {
+		c.Connections = 2
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -150,6 +158,9 @@ func (c Config) check() error {
 	}
 	if c.BatchSize < 1 || c.BatchSize > 10_000 {
 		wrong("BatchSize", "%d is not in 1-10000", c.BatchSize)
+	}
+	if c.Connections < 1 || c.Connections > 16 {
+		wrong("Connections", "%d is not in 1-16", c.Connections)
 	}
 	if c.Retention < time.Hour {
 		wrong("Retention", "%v is shorter than 1h", c.Retention)

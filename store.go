@@ -57,12 +57,15 @@ type Store interface {
 	// Revise writes schedules over and returns the ids of those that were still as they had been read.
 	Revise(ctx context.Context, revisions []Revision) ([]string, error)
 
+	// OneByOne says that the database has one writer at a time, so that several side by side are no faster.
+	// Such a store has no FireOnTime.
+	OneByOne() bool
 	// Claim locks due schedules for a worker, earliest slot first.
 	Claim(ctx context.Context, request ClaimRequest) (Claims, error)
 	// FireOnTime fires schedules that need no claim, in one statement: the slot is their latest, has come and is within
 	// its grace, the definition is the one given, and nobody is at the row, has failed on it or owes it a run. The
 	// others it leaves alone. It fails, and fires none, where a slot has its runs already. With a request it says at
-	// once whether a claim after it could find anything. A store that has no such statement fires none and answers the zero Fired.
+	// once whether a claim after it could find anything.
 	FireOnTime(ctx context.Context, fires []Fire, then *ClaimRequest) (Fired, error)
 	// Advance settles claimed schedules and clears their locks; it returns the ids of those whose claim still held.
 	Advance(ctx context.Context, worker string, settlements []Settlement) ([]string, error)
@@ -128,7 +131,10 @@ type ClaimRequest struct {
 	LockTTL time.Duration
 	MaxHold time.Duration // a back-off that lies further ahead than this is expired
 	Dead    time.Duration // a worker silent for longer is dead; zero judges nobody
-	Except  []string      // "id hash" of rows this process cannot fire
+	// Underway is since when what the worker has locked itself is not to be claimed again, for it is at it in another lane. Zero
+	// for never: whatever it still holds was left behind.
+	Underway time.Time
+	Except   []string // "id hash" of rows this process cannot fire
 	// Fairly takes those that fired longest ago, and before them those that never did, where more are due than Limit.
 	Fairly bool
 }
@@ -175,6 +181,8 @@ type Fired struct {
 	At    time.Time // the clock's instant that judged
 	Slots int       // that fired
 	Runs  int       // inserted
+	// Overtaken says that others had fired the first and the last of these slots before.
+	Overtaken bool
 	// Idle says that it was asked for and that nothing is due after it, held by others or not. Wake is what a claim would answer
 	// then; only set where Idle is.
 	Idle bool

@@ -1,6 +1,7 @@
 package hourbell
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -40,12 +41,21 @@ func newTimetable(definitions map[string]*definition) timetable {
 	return table
 }
 
-// due are the lines whose coming slot is the latest at an instant.
-func (t timetable) due(at time.Time) []*line {
-	var due []*line
+// arrival is a definition whose coming slot has come.
+type arrival struct {
+	*definition
+	at *line
+}
+
+// due are the definitions whose coming slot is the latest at an instant, those of a line together.
+func (t timetable) due(at time.Time) (due []arrival) {
 	for _, l := range t {
-		if !l.coming.IsZero() && !l.coming.After(at) && l.then.After(at) {
-			due = append(due, l)
+		if l.coming.IsZero() || l.coming.After(at) || !l.then.After(at) {
+			continue
+		}
+		due = slices.Grow(due, len(l.definitions))
+		for _, d := range l.definitions {
+			due = append(due, arrival{d, l})
 		}
 	}
 	return due

@@ -26,11 +26,9 @@ func TestTimetable(t *testing.T) {
 	table := newTimetable(definitions)
 	due := func(at time.Time) map[string]time.Time {
 		slots := map[string]time.Time{}
-		for _, l := range table.due(at) {
-			require.True(t, l.then.After(at))
-			for _, d := range l.definitions {
-				slots[d.ID] = l.coming
-			}
+		for _, a := range table.due(at) {
+			require.True(t, a.at.then.After(at))
+			slots[a.ID] = a.at.coming
 		}
 		return slots
 	}

@@ -230,6 +230,35 @@ func TestOfTwoClaimsOfOneRowTheNewerIsValid(t *testing.T) {
 	})
 }
 
+// L1: what a worker is at in another lane it does not claim again, until that has taken too long; what it has left behind it does.
+func TestAClaimLeavesWhatIsUnderWayElsewhere(t *testing.T) {
+	each(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *clock) {
+		insert(t, s, dueAt("a", noon.Add(-3*time.Second)), dueAt("b", noon.Add(-2*time.Second)), dueAt("c", noon.Add(-time.Second)))
+		r := request("w1")
+		r.Limit = 1
+		first, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		c.Advance(time.Second)
+		r.Limit, r.Underway = 1, c.Now()
+		left, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a"}, claimIDs(left), "it is from before")
+		require.Equal(t, "w1", left.Rows[0].HeldBy)
+
+		r.Limit, r.Underway = 2, first.At
+		second, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"b", "c"}, claimIDs(second))
+		none, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, hourbell.Claims{At: c.Now(), Wake: c.Now().Add(lockTTL), Busy: true}, none)
+		c.Advance(lockTTL)
+		again, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Len(t, again.Rows, 2)
+	})
+}
+
 // E4: who is behind takes those that fired longest ago, whatever their slots, and before them those that never did. The answer has
 // the earliest slot first all the same.
 func TestAFairClaimTakesThoseThatFiredLongestAgo(t *testing.T) {

@@ -17,7 +17,7 @@ const (
 
 	// A back-off or lock that lies in the future by more than its own length is expired: the clock was stepped back.
 	held   = `(s.held_until IS NOT NULL AND s.held_until > {instant} AND s.held_until <= {instant} + {span @max_hold})`
-	locked = `(s.locked_by IS NOT NULL AND s.locked_by <> @worker
+	locked = `(s.locked_by IS NOT NULL AND (s.locked_by <> @worker OR (s.locked_at >= {time @underway}) IS TRUE)
 		AND s.locked_at > {instant} - {span @lock_ttl} AND s.locked_at <= {instant} + {span @lock_ttl}
 		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by AND (w.stopped_at IS NOT NULL
 			OR CAST(@dead AS bigint) > 0 AND (w.heartbeat_at < {instant} - {span @dead} OR w.heartbeat_at > {instant} + {span @dead}))))`
@@ -121,7 +121,7 @@ func (s *Store) Claim(ctx context.Context, request hourbell.ClaimRequest) (claim
 func claimValues(r hourbell.ClaimRequest) values {
 	return values{
 		"worker": r.Worker, "limit": r.Limit, "lock_ttl": r.LockTTL.Microseconds(), "max_hold": r.MaxHold.Microseconds(),
-		"dead": r.Dead.Microseconds(), "except": r.Except,
+		"dead": r.Dead.Microseconds(), "except": r.Except, "underway": r.Underway,
 	}
 }
 

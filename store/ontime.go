@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -18,27 +21,45 @@ const punctual = `s.namespace = @namespace AND s.id = c.id AND (s.enabled AND s.
 const moved = `next_run_at = c.next, settled_until = c.slot, last_run_at = clock.now, last_scheduled_for = c.slot,
 	lock_token = s.lock_token + 1, updated_at = clock.now`
 
-// fires is claim, fenced advance and insert at once, in Postgres. The locks of the rows are the claim; rows that others
+// A fire on time is claim, fenced advance and insert at once, in Postgres. The locks of the rows are the claim; rows that others
 // are at are passed by.
 //
 // It must cost the same whatever the planner thinks of tables and arrays, of whose sizes it knows nothing at first and
 // little later. So each schedule is looked up by its key: LATERAL with a LIMIT is never turned into a join, and what is
 // compared IS TRUE is no condition on an index, such as that of what is due, which would be walked for each. It is found
-// again where it was locked; what has moved since is left to the first road. It brings its first run along. Of the other
-// runs, those of what fired are told by a hash: IN … IS TRUE is never turned into a join either. There is no ON CONFLICT,
-// which costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
+// again where it was locked; what has moved since is left to the first road. It brings its first run along. There is no ON
+// CONFLICT, which costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
 var (
-	fires       = prepare(fireAll + ` FROM clock`)
-	firesAndAsk = prepare(fireAll + `, (SELECT true FROM hourbell_schedules s WHERE ` + live + ` AND s.next_run_at <= {instant}` + unfired + `
-		ORDER BY s.next_run_at LIMIT 1) IS NULL,
-	LEAST((` + coming + unfired + `), (SELECT min(next) FROM fired)) FROM clock`)
+	fireEach, fireEachAndAsk   = prepare(firesOf(each) + ` FROM clock`), prepare(firesOf(each) + ask + ` FROM clock`)
+	fireAlike, fireAlikeAndAsk = prepare(firesOf(alike) + ` FROM clock`), prepare(firesOf(alike) + ask + ` FROM clock`)
 )
 
-const fireAll = `
+// handover is how a batch is handed over: its schedules, each with its first job, and the other jobs of what fired.
+type handover struct{ schedules, others string }
+
+var (
+	// Of the other runs, those of what fired are told by a hash: IN … IS TRUE is never turned into a join either.
+	each = handover{
+		schedules: `unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[]), CAST(@c_slot AS timestamptz[]), CAST(@c_next AS timestamptz[]),
+		CAST(@c_job AS text[]), CAST(@c_job_group AS text[]), CAST(@c_args AS text[])) AS c(id, hash, slot, next, job, job_group, args)`,
+		others: `unnest(CAST(@c_of AS text[]), CAST(@c_of_slot AS timestamptz[]), CAST(@c_ordinal AS bigint[]), CAST(@c_other AS text[]),
+		CAST(@c_other_group AS text[]), CAST(@c_other_args AS text[])) AS c(id, slot, ordinal, job, job_group, args) CROSS JOIN clock
+	WHERE (c.id IN (SELECT id FROM fired)) IS TRUE`,
+	}
+	// Most bursts, and every fire that is alone, are of one expression and one list of jobs, which are handed over once.
+	alike = handover{
+		schedules: `(SELECT id, hash, {time @slot} AS slot, {time @next} AS next, CAST(@job AS text) AS job, CAST(@job_group AS text) AS job_group,
+		CAST(@args AS text) AS args FROM unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[])) AS c(id, hash)) c`,
+		others: `(SELECT id, slot, o.* FROM fired CROSS JOIN unnest(CAST(@c_other AS text[]), CAST(@c_other_group AS text[]), CAST(@c_other_args AS text[]))
+		WITH ORDINALITY AS o(job, job_group, args, ordinal)) c CROSS JOIN clock WHERE true`,
+	}
+)
+
+func firesOf(batch handover) string {
+	return `
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
 free AS MATERIALIZED (
-	SELECT s.at, c.* FROM unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[]), CAST(@c_slot AS timestamptz[]), CAST(@c_next AS timestamptz[]),
-		CAST(@c_job AS text[]), CAST(@c_job_group AS text[]), CAST(@c_args AS text[])) AS c(id, hash, slot, next, job, job_group, args)
+	SELECT s.at, c.* FROM ` + batch.schedules + `
 	CROSS JOIN LATERAL (SELECT s.ctid AS at FROM hourbell_schedules s WHERE ` + punctual + ` LIMIT 1 {skip}) s),
 fired AS (
 	UPDATE hourbell_schedules s SET ` + moved + `
@@ -50,11 +71,21 @@ first AS (
 	RETURNING 1),
 others AS (
 	INSERT INTO ` + runsInto + `
-	SELECT ` + cronRun + ` FROM unnest(CAST(@c_of AS text[]), CAST(@c_of_slot AS timestamptz[]), CAST(@c_ordinal AS bigint[]), CAST(@c_other AS text[]),
-		CAST(@c_other_group AS text[]), CAST(@c_other_args AS text[])) AS c(id, slot, ordinal, job, job_group, args) CROSS JOIN clock
-	WHERE (SELECT count(*) FROM first) > 0 AND (c.id IN (SELECT id FROM fired)) IS TRUE
+	SELECT ` + cronRun + ` FROM ` + batch.others + ` AND (SELECT count(*) FROM first) > 0
 	RETURNING 1)
-SELECT clock.now, (SELECT count(*) FROM first), (SELECT count(*) FROM others)`
+SELECT clock.now, (SELECT count(*) FROM first), (SELECT count(*) FROM others),
+	(SELECT count(*) FROM (` + settled("one") + ` UNION ALL ` + settled("another") + `) both_ends) = 2`
+}
+
+// ask answers what a claim after it would find.
+const ask = `, (SELECT true FROM hourbell_schedules s WHERE ` + live + ` AND s.next_run_at <= {instant}` + unfired + `
+		ORDER BY s.next_run_at LIMIT 1) IS NULL,
+	LEAST((` + coming + unfired + `), (SELECT min(next) FROM fired))`
+
+// settled finds a schedule whose slot had been dealt with before the statement.
+func settled(which string) string {
+	return `SELECT 1 FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = @` + which + ` AND s.settled_until >= {time @` + which + `_slot}`
+}
 
 // unfired leaves out the rows that the same statement has fired, for it sees them as they were before.
 const unfired = ` AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE`
@@ -65,8 +96,54 @@ const cronRun = `@namespace, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slo
 // FireOnTime implements [hourbell.Store].
 func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hourbell.ClaimRequest) (fired hourbell.Fired, err error) {
 	if s.dialect == sqlite {
-		return fired, nil // an UPDATE there is no source of rows to insert, and a claim costs little
+		return fired, errors.ErrUnsupported
 	}
+	first, last := list[0], list[len(list)-1]
+	v := values{"one": first.ScheduleID, "one_slot": first.Slot, "another": last.ScheduleID, "another_slot": last.Slot}
+	into := []any{toTime(&fired.At), &fired.Slots, &fired.Runs, &fired.Overtaken}
+	statement, andAsk := fireEach, fireEachAndAsk
+	if slices.ContainsFunc(list, func(f hourbell.Fire) bool { return !like(f, first) }) {
+		v["batch"] = unlike(list)
+	} else {
+		statement, andAsk = fireAlike, fireAlikeAndAsk
+		job, others := first.Jobs[0], first.Jobs[1:]
+		v["slot"], v["next"], v["job"], v["job_group"], v["args"] = first.Slot, first.Next, job.Name, job.Group, string(job.Args)
+		v["batch"] = append(schedulesOf(list),
+			col("other", others, func(j *hourbell.FireJob) string { return j.Name }),
+			col("other_group", others, func(j *hourbell.FireJob) string { return j.Group }),
+			col("other_args", others, func(j *hourbell.FireJob) string { return string(j.Args) }),
+		)
+	}
+	if then != nil {
+		statement, v["except"] = andAsk, then.Except
+		into = append(into, toNumber(&fired.Idle), toTime(&fired.Wake))
+	}
+	return fired, s.alone(ctx, statement, v, func(rows *sql.Rows) error {
+		err := rows.Scan(into...)
+		fired.Runs += fired.Slots
+		if !fired.Idle {
+			fired.Wake = time.Time{}
+		}
+		return err
+	})
+}
+
+// like says that two fires differ in their schedules alone.
+func like(a, b hourbell.Fire) bool {
+	return a.Slot.Equal(b.Slot) && a.Next.Equal(b.Next) && slices.EqualFunc(a.Jobs, b.Jobs, func(x, y hourbell.FireJob) bool {
+		return x.Name == y.Name && x.Group == y.Group && bytes.Equal(x.Args, y.Args)
+	})
+}
+
+func schedulesOf(list []hourbell.Fire) batch {
+	return batch{
+		col("id", list, func(f *hourbell.Fire) string { return f.ScheduleID }),
+		col("hash", list, func(f *hourbell.Fire) string { return f.DefinitionHash }),
+	}
+}
+
+// unlike is a batch of which each fire, and each run but the first, brings along all that is its own.
+func unlike(list []hourbell.Fire) batch {
 	type other struct {
 		of  *hourbell.Fire
 		job hourbell.FireJob
@@ -78,15 +155,7 @@ func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hour
 			others = append(others, other{&list[i], job, int64(n + 1)})
 		}
 	}
-	statement, v := fires, values{}
-	into := []any{toTime(&fired.At), &fired.Slots, &fired.Runs}
-	if then != nil {
-		statement, v = firesAndAsk, values{"except": then.Except}
-		into = append(into, toNumber(&fired.Idle), toTime(&fired.Wake))
-	}
-	v["batch"] = batch{
-		col("id", list, func(f *hourbell.Fire) string { return f.ScheduleID }),
-		col("hash", list, func(f *hourbell.Fire) string { return f.DefinitionHash }),
+	return append(schedulesOf(list),
 		times("slot", list, func(f *hourbell.Fire) time.Time { return f.Slot }),
 		times("next", list, func(f *hourbell.Fire) time.Time { return f.Next }),
 		col("job", list, func(f *hourbell.Fire) string { return f.Jobs[0].Name }),
@@ -98,13 +167,8 @@ func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hour
 		col("other", others, func(o *other) string { return o.job.Name }),
 		col("other_group", others, func(o *other) string { return o.job.Group }),
 		col("other_args", others, func(o *other) string { return string(o.job.Args) }),
-	}
-	return fired, s.alone(ctx, statement, v, func(rows *sql.Rows) error {
-		err := rows.Scan(into...)
-		fired.Runs += fired.Slots
-		if !fired.Idle {
-			fired.Wake = time.Time{}
-		}
-		return err
-	})
+	)
 }
+
+// OneByOne implements [hourbell.Store]. On SQLite an UPDATE is no source of rows to insert either, and a claim costs little.
+func (s *Store) OneByOne() bool { return s.dialect == sqlite }

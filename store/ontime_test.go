@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +69,7 @@ func TestASlotOnTimeFiresWithoutAClaim(t *testing.T) {
 		require.JSONEq(t, `{"n":[1]}`, string(runs[0].Args))
 		require.Empty(t, runs[0].Group)
 
-		require.Equal(t, hourbell.Fired{At: c.Now()}, fireOnTime(t, s, punctual("a", 3), punctual("b", 1)), "once")
+		require.Equal(t, hourbell.Fired{At: c.Now(), Overtaken: true}, fireOnTime(t, s, punctual("a", 3), punctual("b", 1)), "once")
 		require.Empty(t, claim(t, s, "w1").Rows)
 	})
 }
@@ -136,11 +138,89 @@ func TestASlotThatHasItsRunIsNotFiredOnTimeAgain(t *testing.T) {
 	})
 }
 
+// Fires that differ in their schedules alone are handed over in another way than others. Either way each writes what is its own.
+func TestEachFireOfABatchWritesItsOwn(t *testing.T) {
+	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
+		for name, change := range map[string]func(batch []hourbell.Fire){
+			"alike":         func([]hourbell.Fire) {},
+			"another slot":  func(batch []hourbell.Fire) { batch[1].Slot = noon.Add(-time.Second) },
+			"another next":  func(batch []hourbell.Fire) { batch[1].Next = noon.Add(2 * time.Hour) },
+			"another job":   func(batch []hourbell.Fire) { batch[1].Jobs[0].Name = "é\"'," },
+			"another group": func(batch []hourbell.Fire) { batch[1].Jobs[0].Group = "" },
+			"other args":    func(batch []hourbell.Fire) { batch[1].Jobs[0].Args = []byte(`{"n": 7}`) },
+			"more jobs":     func(batch []hourbell.Fire) { batch[1].Jobs = punctual("", 3).Jobs },
+			"alike, of more jobs": func(batch []hourbell.Fire) {
+				for i := range batch {
+					batch[i].Jobs = punctual("", 4).Jobs
+					batch[i].Jobs[2].Args, batch[i].Jobs[3].Group = []byte(`{"n": 8}`), ""
+				}
+			},
+			"another of more jobs": func(batch []hourbell.Fire) {
+				for i := range batch {
+					batch[i].Jobs = punctual("", 3).Jobs
+				}
+				batch[1].Jobs[2].Name = "another"
+			},
+		} {
+			batch := []hourbell.Fire{punctual(name+" 1", 1), punctual(name+" 2", 1), punctual(name+" 3", 1)}
+			for i := range batch {
+				batch[i].Jobs[0].Args = []byte(`{"n": 6}`)
+			}
+			change(batch)
+			runs := 0
+			for _, f := range batch {
+				runs += len(f.Jobs)
+			}
+			for _, f := range batch {
+				insert(t, s, dueAt(f.ScheduleID, f.Slot))
+			}
+			fired := fireOnTime(t, s, batch...)
+			require.Equal(t, hourbell.Fired{At: noon, Slots: 3, Runs: runs}, fired, name)
+			for _, f := range batch {
+				stored := row(t, s, f.ScheduleID)
+				require.Equal(t, []time.Time{f.Next, f.Slot}, []time.Time{stored.NextRunAt, stored.LastScheduledFor}, name)
+				runs, err := s.Runs(t.Context(), hourbell.RunQuery{ScheduleID: f.ScheduleID, Limit: 10})
+				require.NoError(t, err)
+				require.Len(t, runs, len(f.Jobs), name)
+				slices.Reverse(runs)
+				for i, run := range runs {
+					require.Equal(t, f.Slot, run.ScheduledFor, name)
+					require.Equal(t, []any{f.Jobs[i].Name, f.Jobs[i].Group, i}, []any{run.Job, run.Group, run.Ordinal}, name)
+					require.Equal(t, string(f.Jobs[i].Args), string(run.Args), name)
+				}
+			}
+		}
+	})
+}
+
+// Whoever comes where others have been is told so, and not where a person has been.
+func TestAFireOnTimeSaysThatOthersWereFaster(t *testing.T) {
+	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
+		insert(t, s, schedule("a"), schedule("b"), schedule("c"))
+		all := []hourbell.Fire{punctual("a", 1), punctual("b", 1), punctual("c", 1)}
+		require.False(t, fireOnTime(t, s, all[1]).Overtaken)
+		require.True(t, fireOnTime(t, s, all[1]).Overtaken)
+		for _, id := range []string{"a", "c"} {
+			disabled := hourbell.Revision{Schedule: row(t, s, id), ReadHash: "h1", Settles: true}
+			disabled.Enabled, disabled.NextRunAt = false, time.Time{}
+			require.True(t, revise(t, s, disabled))
+		}
+		require.Equal(t, hourbell.Fired{At: noon}, fireOnTime(t, s, all...))
+		insert(t, s, schedule("d"), schedule("e"), schedule("f"))
+		all = []hourbell.Fire{punctual("d", 1), punctual("e", 1), punctual("f", 1)}
+		require.Equal(t, 1, fireOnTime(t, s, all[0]).Slots)
+		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last was not taken")
+		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all...), "by nobody but itself")
+		require.Equal(t, hourbell.Fired{At: noon, Overtaken: true}, fireOnTime(t, s, all...))
+	})
+}
+
 // SQLite has no second road.
 func TestOnSQLiteNothingFiresWithoutAClaim(t *testing.T) {
 	s, _ := bound(t, dbtest.SQLite(t).DB)
 	insert(t, s, schedule("a"))
-	require.Zero(t, fireOnTime(t, s, punctual("a", 1)))
+	require.True(t, s.OneByOne())
+	require.ErrorIs(t, second(s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 1)}, nil)), errors.ErrUnsupported)
 	require.Equal(t, noon, row(t, s, "a").NextRunAt)
 }
 

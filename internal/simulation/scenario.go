@@ -95,7 +95,7 @@ func change(t *tape, list *[]hourbell.Definition) {
 
 func (s *scenario) config(b *build) hourbell.Config {
 	return hourbell.Config{
-		Jobs: jobs, Definitions: b.definitions, BatchSize: s.batch, LockTTL: s.lockTTL, Grace: s.grace, Logger: discard,
+		Jobs: jobs, Definitions: b.definitions, BatchSize: s.batch, Connections: 1, LockTTL: s.lockTTL, Grace: s.grace, Logger: discard,
 	}
 }
 

@@ -85,7 +85,8 @@ func held(row hourbell.Schedule, r hourbell.ClaimRequest, now time.Time) bool {
 
 // locked says whether somebody else holds the row, and has not held it for too long, nor is dead.
 func (s *Session) locked(row hourbell.Schedule, r hourbell.ClaimRequest, now time.Time) bool {
-	if row.LockedBy == "" || row.LockedBy == r.Worker || !row.LockedAt.After(now.Add(-r.LockTTL)) || row.LockedAt.After(now.Add(r.LockTTL)) {
+	underway := !r.Underway.IsZero() && !row.LockedAt.Before(r.Underway)
+	if row.LockedBy == "" || row.LockedBy == r.Worker && !underway || !row.LockedAt.After(now.Add(-r.LockTTL)) || row.LockedAt.After(now.Add(r.LockTTL)) {
 		return false
 	}
 	w, known := s.db.workers[row.LockedBy]

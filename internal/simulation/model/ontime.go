@@ -16,6 +16,7 @@ func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire, then *hour
 	now := s.asked()
 	err = s.statement(func(tx *transaction) error {
 		fired.At = now
+		fired.Overtaken = s.settled(tx, list[0]) && s.settled(tx, list[len(list)-1])
 		var next time.Time // of those that fired
 		var ids []string
 		for _, f := range list {
@@ -62,6 +63,12 @@ func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire, then *hour
 	return fired, err
 }
 
+// settled says whether a slot had been dealt with before.
+func (s *Session) settled(tx *transaction, f hourbell.Fire) bool {
+	row, there := tx.read(f.ScheduleID)
+	return there && !f.Slot.IsZero() && !row.SettledUntil.Before(f.Slot)
+}
+
 // punctual says whether a row may fire without a claim.
 func (s *Session) punctual(tx *transaction, row hourbell.Schedule, f hourbell.Fire, now time.Time) bool {
 	owner := s.db.schedules[row.ID].owner
@@ -78,3 +85,6 @@ func sooner(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// OneByOne implements [hourbell.Store].
+func (s *Session) OneByOne() bool { return false }

@@ -59,7 +59,8 @@ func (p *pair) revise() verb {
 func (p *pair) request() hourbell.ClaimRequest {
 	return hourbell.ClaimRequest{
 		Worker: p.worker(), Limit: 100, LockTTL: 5 * time.Minute, MaxHold: time.Minute, Dead: pick(p, 0, 30*time.Second),
-		Except: pick(p, []string{}, []string{p.id() + " h1", p.id() + " h2"}),
+		Except:   pick(p, []string{}, []string{p.id() + " h1", p.id() + " h2"}),
+		Underway: pick(p, time.Time{}, p.model.Now, p.model.Now.Add(-time.Minute)),
 	}
 }
 

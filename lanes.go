@@ -1,0 +1,52 @@
+package hourbell
+
+import (
+	"errors"
+	"sync"
+)
+
+// Lanes.
+//
+// One connection keeps one processor of the database busy, and not even that: while the client prepares the next batch, or
+// the disk takes the last one, it waits. So where more is due than one batch, a pass has several lanes, each of which
+// works through batches of its own over a connection of its own. They share the pass, and what they write of it is guarded
+// by its mutex.
+
+// lanes is how many may work side by side now.
+func (p *pass) lanes() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.limit < p.cfg.BatchSize || p.store.OneByOne() { // a database that just failed is not pressed
+		return 1
+	}
+	return p.cfg.Connections
+}
+
+// grow lets the next batches be larger, after one that went well.
+func (p *pass) grow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.limit = min(2*p.limit, p.cfg.BatchSize)
+}
+
+// shrink makes the next batches smaller, after one that failed for no fault of its own; of one schedule each, where one of
+// them takes too long, so that it is soon alone.
+func (p *pass) shrink(toOne bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.limit = max(p.limit/2, 1); toOne {
+		p.limit = 1
+	}
+}
+
+// sideBySide runs n lanes and waits for all of them.
+func sideBySide(n int, lane func(i int) error) error {
+	errs := make([]error, n)
+	var others sync.WaitGroup
+	for i := 1; i < n; i++ {
+		others.Go(func() { errs[i] = lane(i) })
+	}
+	errs[0] = lane(0)
+	others.Wait()
+	return errors.Join(errs...)
+}
