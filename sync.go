@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"time"
 
@@ -102,9 +104,9 @@ func (s *Scheduler) plan(ctx context.Context) (*syncPlan, error) {
 	}
 	plan.strangers = removed && !common
 	plan.added = make([]Revision, 0, max(len(s.catalog.definitions)-len(stored), 0))
-	for id, declared := range s.catalog.definitions {
+	for _, id := range slices.Sorted(maps.Keys(s.catalog.definitions)) {
 		if !stored[id] {
-			if err := plan.add(s.cfg.Namespace, declared); err != nil {
+			if err := plan.add(s.cfg.Namespace, s.catalog.definitions[id]); err != nil {
 				return nil, err
 			}
 		}

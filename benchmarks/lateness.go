@@ -120,6 +120,9 @@ func latenessLimit(o options, connections int) func(context.Context, *server) ([
 		if err != nil {
 			return nil, err
 		}
+		if err := db.settle(ctx); err != nil {
+			return nil, err
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() {

@@ -35,8 +35,7 @@ FROM c CROSS JOIN clock WHERE true`
 	inserted = ` RETURNING id, schedule_id, ordinal, queued_at`
 )
 
-// InsertRuns implements [hourbell.Store]. A slot that has its run already is next to impossible in a transaction that has
-// advanced its schedule, and to expect it costs a tenth of a fire. So in Postgres it is not expected, until it happens.
+// InsertRuns implements [hourbell.Store].
 func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) (list []hourbell.JobRun, err error) {
 	switch {
 	case len(runs) == 0:
@@ -46,16 +45,14 @@ func (s *Store) InsertRuns(ctx context.Context, runs []hourbell.JobRun) (list []
 	case !slices.ContainsFunc(runs, func(r hourbell.JobRun) bool { return r.Trigger == "CRON" && r.Ordinal == 0 }):
 		return s.insertRuns(ctx, insertOthers, runs)
 	}
-	if s.inside && s.dialect == postgres {
-		err = s.savepoint(ctx, func(tx *Store) error {
-			list, err = tx.insertRuns(ctx, insertOthers, runs)
-			return err
-		})
-		if sqlState(err) != uniqueViolation {
-			return list, err
+	return list, s.unlessTaken(ctx, func(s *Store, taken bool) (err error) {
+		statement := insertOthers
+		if taken {
+			statement = insertFires
 		}
-	}
-	return s.insertRuns(ctx, insertFires, runs)
+		list, err = s.insertRuns(ctx, statement, runs)
+		return err
+	})
 }
 
 // insertRuns returns what a statement has inserted. A schedule has one fire in a call, so schedule and ordinal name a run. The

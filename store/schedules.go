@@ -58,22 +58,32 @@ func declaredOf(rows []hourbell.Revision) batch {
 	}
 }
 
-var insertSchedules = prepare(`
+var (
+	insertSchedules        = prepare(insertionOfSchedules + ` RETURNING id`)
+	insertMissingSchedules = prepare(insertionOfSchedules + ` ON CONFLICT (namespace, id) DO NOTHING RETURNING id`)
+)
+
+const insertionOfSchedules = `
 {batch ` + declared + `}
 INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
 	enabled, next_run_at, created_at, updated_at)
 SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.target_kind, c.target, {span c.grace}, c.hash,
 	c.enabled, c.next, clock.now, clock.now
-FROM c CROSS JOIN clock WHERE c.until IS NULL OR c.until > clock.now ORDER BY c.id
-ON CONFLICT (namespace, id) DO NOTHING
-RETURNING id`)
+FROM c CROSS JOIN clock WHERE c.until IS NULL OR c.until > clock.now ORDER BY c.id`
 
 // Insert implements [hourbell.Store].
 func (s *Store) Insert(ctx context.Context, rows []hourbell.Revision) (ids []string, err error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	return ids, s.write(ctx, insertSchedules, values{"batch": declaredOf(rows)}, collectIDs(&ids))
+	v := values{"batch": declaredOf(rows)}
+	return ids, s.unlessTaken(ctx, func(s *Store, taken bool) error {
+		statement := insertSchedules
+		if taken {
+			statement, ids = insertMissingSchedules, nil
+		}
+		return s.write(ctx, statement, v, collectIDs(&ids))
+	})
 }
 
 // What code owns is written in any case; what people and the loop own only where the row is settled. The conditions
