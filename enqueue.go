@@ -63,8 +63,8 @@ func (r JobRun) Key() string {
 type Enqueuer interface {
 	// Enqueue gets runs that were just inserted, in the transaction that inserted them. What it writes through tx
 	// commits or rolls back together with them. It must not commit or roll back tx, nor keep it. The same runs may
-	// come again, under the same keys, when the transaction did not commit. ctx ends at the fire's deadline; a call
-	// that outlives it is abandoned and counts as failed.
+	// come again, under the same keys, when the transaction did not commit. Calls for different runs come side by side, each
+	// with a transaction of its own. ctx ends at the fire's deadline; a call that outlives it is abandoned and counts as failed.
 	Enqueue(ctx context.Context, tx Tx, runs []JobRun) error
 }
 

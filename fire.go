@@ -121,8 +121,8 @@ func (p *pass) skips(kept []*due) []Event {
 
 // account reports and logs what a committed batch did.
 func (p *pass) account(ctx context.Context, kept []*due, lost []Claim, runs []JobRun) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	p.report.Enqueued += len(runs)
 	fired := make(map[string]bool, len(kept))
 	for _, run := range runs {

@@ -14,8 +14,8 @@ import (
 
 // lanes is how many may work side by side now.
 func (p *pass) lanes() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	if p.limit < p.cfg.BatchSize || p.store.OneByOne() { // a database that just failed is not pressed
 		return 1
 	}
@@ -24,16 +24,16 @@ func (p *pass) lanes() int {
 
 // grow lets the next batches be larger, after one that went well.
 func (p *pass) grow() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	p.limit = min(2*p.limit, p.cfg.BatchSize)
 }
 
 // shrink makes the next batches smaller, after one that failed for no fault of its own; of one schedule each, where one of
 // them takes too long, so that it is soon alone.
 func (p *pass) shrink(toOne bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	if p.limit = max(p.limit/2, 1); toOne {
 		p.limit = 1
 	}

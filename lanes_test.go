@@ -90,7 +90,7 @@ func requireEachFiredOnce(t *testing.T, s *hourbell.Scheduler, schedules int) {
 	}
 }
 
-// O4: where more is due than a batch, as many connections work on it as the host allows, and no more.
+// Where more is due than a batch, as many connections work on it as the host allows, and no more.
 func TestABurstIsSharedByConnections(t *testing.T) {
 	for road := range burstRoads {
 		for connections := 1; connections <= 3; connections++ {
@@ -146,7 +146,7 @@ func TestAFaultInOneLaneLosesNothing(t *testing.T) {
 	}
 }
 
-// T4: told to stop, all lanes finish what they are at and begin nothing.
+// O3: told to stop, all lanes finish what they are at and begin nothing.
 func TestAStopEndsAllLanes(t *testing.T) {
 	for road := range burstRoads {
 		t.Run(road, func(t *testing.T) {

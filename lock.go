@@ -53,8 +53,8 @@ func (p *pass) claim(ctx context.Context, underway time.Time) (claims Claims, fu
 	p.contact.seen()
 	p.ticked(claims.At, asked)
 	full = len(claims.Rows) >= request.Limit
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	p.report.Claimed += len(claims.Rows)
 	switch {
 	case full && claims.At.Sub(claims.Rows[0].NextRunAt) > behindAfter:
@@ -69,8 +69,8 @@ func (p *pass) claim(ctx context.Context, underway time.Time) (claims Claims, fu
 }
 
 func (p *pass) claimRequest() ClaimRequest {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	request := ClaimRequest{
 		Worker: p.worker.ID, Limit: p.limit, LockTTL: p.cfg.LockTTL, MaxHold: p.cfg.PollInterval, Except: p.exceptions(),
 		Fairly: !p.behind.IsZero(),
@@ -183,9 +183,9 @@ func (p *pass) hold(ctx context.Context, failures []Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
-	p.mu.Lock()
+	p.guard.Lock()
 	p.report.Failed += len(failures)
-	p.mu.Unlock()
+	p.guard.Unlock()
 	events := make(map[string]Event, len(failures))
 	for _, f := range failures {
 		p.log.ErrorContext(ctx, "hourbell: enqueue failed", "schedule", f.ID, "attempt", f.Failures+1, "retry", f.For, "error", f.Error)

@@ -70,9 +70,9 @@ func (p *pass) fireOnTime(stop, ctx context.Context) (over bool, err error) {
 
 // batches are of the same size, and as many as keep all lanes at work to the end.
 func (p *pass) batches(due []arrival, lanes int) (batches [][]arrival) {
-	p.mu.Lock()
+	p.guard.Lock()
 	limit := p.limit
-	p.mu.Unlock()
+	p.guard.Unlock()
 	if len(due) > few {
 		rounds := (len(due) + limit*lanes - 1) / (limit * lanes)
 		limit = (len(due) + rounds*lanes - 1) / (rounds * lanes)
@@ -105,8 +105,8 @@ func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, then *ClaimRe
 	p.contact.seen()
 	p.ticked(fired.At, asked)
 	p.logFired(ctx, fired.Slots, fired.Runs)
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	p.report.Claimed += fired.Slots
 	p.report.Fired += fired.Slots
 	p.report.Enqueued += fired.Runs

@@ -122,7 +122,7 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 // pass is the work of one tick.
 type pass struct {
 	*Scheduler
-	mu        sync.Mutex // guards what follows, and what ticking does, among the lanes
+	guard     sync.Mutex // of what follows, and of what ticking guards, among the lanes
 	report    TickReport
 	calendars map[[2]string]*calendar
 }
@@ -143,8 +143,17 @@ func (p *pass) claimAndFire(stop, ctx context.Context) error {
 	}
 	going, halt := context.WithCancel(stop)
 	defer halt()
-	work := func(claims Claims) error {
-		for len(claims.Rows) > 0 {
+	return sideBySide(lanes, func(lane int) (err error) {
+		defer func() {
+			if err != nil {
+				halt() // the other lanes finish what they are at
+			}
+		}()
+		claims := first
+		if lane > 0 {
+			claims, _, err = p.claim(ctx, first.At)
+		}
+		for err == nil && len(claims.Rows) > 0 {
 			if err := p.process(going, ctx, claims.Rows); err != nil {
 				return err
 			}
@@ -155,23 +164,7 @@ func (p *pass) claimAndFire(stop, ctx context.Context) error {
 			case going.Err() != nil:
 				return stop.Err()
 			}
-			var err error
-			if claims, _, err = p.claim(ctx, first.At); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return sideBySide(lanes, func(lane int) (err error) {
-		claims := first
-		if lane > 0 {
 			claims, _, err = p.claim(ctx, first.At)
-		}
-		if err == nil {
-			err = work(claims)
-		}
-		if err != nil {
-			halt() // the other lanes finish what they are at
 		}
 		return err
 	})
@@ -187,8 +180,8 @@ func (p *pass) rest(at, wake time.Time, busy bool) {
 
 // again ends a pass that has not come to rest.
 func (p *pass) again(at time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	p.report.Wake = at
 }
 
@@ -202,9 +195,9 @@ type due struct {
 // process decides and fires one batch of claims. Whatever it does not get to is given back.
 func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
 	p.noteTakeovers(ctx, claims)
-	p.mu.Lock()
+	p.guard.Lock()
 	ready, back, failed := p.decideAll(claims)
-	p.mu.Unlock()
+	p.guard.Unlock()
 	fires := split(ready)
 	// Past half the lock's life the rest is given back, to be claimed afresh.
 	stop, cancel := context.WithTimeout(stop, p.cfg.LockTTL/2)

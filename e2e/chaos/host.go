@@ -92,6 +92,7 @@ func hostConfig(role kind, schedules int, log *slog.Logger) hourbell.Config {
 	cfg := hourbell.Config{
 		Namespace: string(role), Jobs: declaredJobs, Definitions: schedulesOf(role, schedules), LockTTL: lockTTL, PollInterval: poll,
 		Grace: grace, Logger: log,
+		BatchSize: max(schedules/8, 1), // so that what comes due in one second is shared by several connections
 	}
 	if role == engineHost {
 		cfg.Enqueuer = engine{}
