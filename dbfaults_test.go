@@ -1,7 +1,6 @@
 package hourbell_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -31,7 +30,6 @@ func faulty(log *logs, engine hourbell.Enqueuer) hourbell.Config {
 // goes on by itself, and the log has the cause.
 func outlived(t *testing.T, faults map[string]fault) {
 	t.Parallel()
-	idle := enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })
 	for _, road := range []struct {
 		name, dialect string
 		engine        hourbell.Enqueuer
@@ -129,7 +127,7 @@ func TestRunOutlivesATableThatIsLocked(t *testing.T) {
 	for _, table := range []string{"hourbell_job_runs", "hourbell_schedules"} {
 		t.Run(table, func(t *testing.T) {
 			t.Parallel()
-			for _, engine := range []hourbell.Enqueuer{nil, enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })} {
+			for _, engine := range []hourbell.Enqueuer{nil, idle} {
 				t.Run(fmt.Sprint("Enqueuer ", engine != nil), func(t *testing.T) {
 					t.Parallel()
 					var other *gorm.DB

@@ -121,32 +121,30 @@ func (p *pass) skips(kept []*due) []Event {
 
 // account reports and logs what a committed batch did.
 func (p *pass) account(ctx context.Context, kept []*due, lost []Claim, runs []JobRun) {
-	p.guard.Lock()
-	defer p.guard.Unlock()
-	p.report.Enqueued += len(runs)
+	done := TickReport{Enqueued: len(runs), LockLost: len(lost)}
 	fired := make(map[string]bool, len(kept))
 	for _, run := range runs {
 		fired[run.ScheduleID] = true
 	}
 	for _, d := range kept {
 		if d.skipped != nil {
-			p.report.Skipped += d.skipped.count
+			done.Skipped += d.skipped.count
 			p.log.WarnContext(ctx, "hourbell: slots skipped", "schedule", d.ID, "reason", d.skipped.reason,
 				"from", d.skipped.from.Format(time.RFC3339), "to", d.skipped.to.Format(time.RFC3339),
 				"count", d.skipped.count, "at_least", d.skipped.atLeast)
 		}
 		switch {
 		case d.fire && fired[d.ID]:
-			p.report.Fired++
+			done.Fired++
 		case d.fire:
 			p.log.WarnContext(ctx, "hourbell: slot had already fired; nothing inserted", "schedule", d.ID, "slot", d.slot.Format(time.RFC3339))
 		}
 	}
 	if len(lost) > 0 {
-		p.report.LockLost += len(lost)
 		p.log.WarnContext(ctx, "hourbell: lock lost before the slot could fire; nothing changed", "count", len(lost), "first", lost[0].ID)
 	}
 	p.logFired(ctx, len(fired), len(runs))
+	p.count(done)
 }
 
 func (p *pass) logFired(ctx context.Context, schedules, runs int) {

@@ -272,6 +272,9 @@ func firstAt(step string, do func() error) func(string) error {
 // enqueuer is an Enqueuer made of a function.
 type enqueuer func(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error
 
+// idle is an Enqueuer that takes what it gets and does nothing.
+var idle = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })
+
 func (f enqueuer) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
 	return f(ctx, tx, runs)
 }

@@ -29,9 +29,12 @@ type burst struct {
 }
 
 // The two roads, and the steps between which each fires a batch.
-var burstRoads = map[string]struct{ enter, leave string }{
-	"on time": {"before fire-on-time", "after fire-on-time"},
-	"claimed": {"before advance", "after commit"},
+var burstRoads = map[string]struct {
+	enter, leave string
+	engine       hourbell.Enqueuer
+}{
+	"on time": {"before fire-on-time", "after fire-on-time", nil},
+	"claimed": {"before advance", "after commit", idle},
 }
 
 func (b *burst) hook(leave string) func(string) error {
@@ -69,11 +72,9 @@ func bursting(t *testing.T, db *dbtest.DB, road string, connections, schedules i
 	t.Helper()
 	c := newClock(noon.Add(-time.Minute))
 	b := &burst{enter: burstRoads[road].enter, met: make(chan struct{}), awaited: connections}
-	cfg := hourbell.Config{Definitions: manyHourly(schedules), BatchSize: 10, Connections: connections, Now: c.Now}
-	if road == "claimed" {
-		cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })
-	}
-	s := replicaOn(t, &stepped{store.New(db.DB), b.hook(burstRoads[road].leave)}, cfg)
+	s := replicaOn(t, &stepped{store.New(db.DB), b.hook(burstRoads[road].leave)}, hourbell.Config{
+		Definitions: manyHourly(schedules), BatchSize: 10, Connections: connections, Now: c.Now, Enqueuer: burstRoads[road].engine,
+	})
 	require.NoError(t, s.Sync(t.Context()))
 	require.Zero(t, tick(t, s).Claimed)
 	b.inside, b.batches = 0, 0 // a sync has a commit, too
@@ -191,11 +192,9 @@ func TestReplicasOfSeveralLanesFireEachSlotOnce(t *testing.T) {
 			c := newClock(noon.Add(-time.Minute))
 			var replicas []*hourbell.Scheduler
 			for range 3 {
-				cfg := hourbell.Config{Definitions: manyHourly(300), BatchSize: 20, Connections: 3, Now: c.Now}
-				if road == "claimed" {
-					cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })
-				}
-				replicas = append(replicas, synced(t, db.Open(t, nil), cfg))
+				replicas = append(replicas, synced(t, db.Open(t, nil), hourbell.Config{
+					Definitions: manyHourly(300), BatchSize: 20, Connections: 3, Now: c.Now, Enqueuer: burstRoads[road].engine,
+				}))
 			}
 			for _, s := range replicas {
 				require.Zero(t, tick(t, s).Claimed)

@@ -53,17 +53,17 @@ func (p *pass) claim(ctx context.Context, underway time.Time) (claims Claims, fu
 	p.contact.seen()
 	p.ticked(claims.At, asked)
 	full = len(claims.Rows) >= request.Limit
+	p.count(TickReport{Claimed: len(claims.Rows)})
+	if len(claims.Rows) == 0 {
+		p.rest(claims.At, claims.Wake, claims.Busy)
+	}
 	p.guard.Lock()
 	defer p.guard.Unlock()
-	p.report.Claimed += len(claims.Rows)
 	switch {
 	case full && claims.At.Sub(claims.Rows[0].NextRunAt) > behindAfter:
 		p.behind = claims.At
 	case claims.At.Sub(p.behind) > behindFor:
 		p.behind = time.Time{}
-	}
-	if len(claims.Rows) == 0 {
-		p.rest(claims.At, claims.Wake, claims.Busy)
 	}
 	return claims, full, nil
 }
@@ -183,9 +183,7 @@ func (p *pass) hold(ctx context.Context, failures []Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
-	p.guard.Lock()
-	p.report.Failed += len(failures)
-	p.guard.Unlock()
+	p.count(TickReport{Failed: len(failures)})
 	events := make(map[string]Event, len(failures))
 	for _, f := range failures {
 		p.log.ErrorContext(ctx, "hourbell: enqueue failed", "schedule", f.ID, "attempt", f.Failures+1, "retry", f.For, "error", f.Error)

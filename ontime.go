@@ -105,11 +105,7 @@ func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, then *ClaimRe
 	p.contact.seen()
 	p.ticked(fired.At, asked)
 	p.logFired(ctx, fired.Slots, fired.Runs)
-	p.guard.Lock()
-	defer p.guard.Unlock()
-	p.report.Claimed += fired.Slots
-	p.report.Fired += fired.Slots
-	p.report.Enqueued += fired.Runs
+	p.count(TickReport{Claimed: fired.Slots, Fired: fired.Slots, Enqueued: fired.Runs})
 	if fired.Idle {
 		p.rest(fired.At, fired.Wake, false)
 	}

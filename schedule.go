@@ -170,8 +170,22 @@ func (p *pass) claimAndFire(stop, ctx context.Context) error {
 	})
 }
 
+// count adds what a lane has done to the report.
+func (p *pass) count(done TickReport) {
+	p.guard.Lock()
+	defer p.guard.Unlock()
+	p.report.Claimed += done.Claimed
+	p.report.Fired += done.Fired
+	p.report.Skipped += done.Skipped
+	p.report.Enqueued += done.Enqueued
+	p.report.Failed += done.Failed
+	p.report.LockLost += done.LockLost
+}
+
 // rest notes that nothing was due at an instant that this process could claim. Of several lanes the last to say so is right.
 func (p *pass) rest(at, wake time.Time, busy bool) {
+	p.guard.Lock()
+	defer p.guard.Unlock()
 	if !at.Before(p.report.at) {
 		p.report.at, p.report.Wake, p.report.busy = at, wake, busy
 		p.coming.moveTo(at)

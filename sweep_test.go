@@ -1,7 +1,6 @@
 package hourbell_test
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -59,8 +58,7 @@ func TestRunsAndEventsAreSweptAfterRetention(t *testing.T) {
 func TestRunsOfAnEngineAreSweptByTheirAge(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		now := newClock(noon.Add(-time.Minute))
-		engine := enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })
-		s := synced(t, db.DB, hourbell.Config{Definitions: manyHourly(1), Now: now.Now, Retention: time.Hour, Enqueuer: engine})
+		s := synced(t, db.DB, hourbell.Config{Definitions: manyHourly(1), Now: now.Now, Retention: time.Hour, Enqueuer: idle})
 		now.Set(noon)
 		require.Equal(t, 1, tick(t, s).Fired)
 		now.Advance(time.Hour + time.Second)

@@ -85,7 +85,7 @@ func jumps(t *testing.T, db *dbtest.DB, step string, claims bool, jump time.Dura
 	list := []hourbell.Definition{hourly("hour"), minutely("minute")}
 	cfg := definitions(now, list...)
 	if claims {
-		cfg.Enqueuer = enqueuer(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })
+		cfg.Enqueuer = idle
 	}
 	armed, jumped := false, false
 	s := replicaOn(t, &stepped{store.New(db.DB), func(reached string) error {

@@ -80,8 +80,9 @@ func (s *Store) Insert(ctx context.Context, rows []hourbell.Revision) (ids []str
 	return ids, s.unlessTaken(ctx, func(s *Store, taken bool) error {
 		statement := insertSchedules
 		if taken {
-			statement, ids = insertMissingSchedules, nil
+			statement = insertMissingSchedules
 		}
+		ids = nil // of an attempt before
 		return s.write(ctx, statement, v, collectIDs(&ids))
 	})
 }
