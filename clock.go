@@ -3,6 +3,7 @@ package hourbell
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
 	"time"
 )
 
@@ -32,6 +33,16 @@ func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
+	}
+}
+
+// sleepExactly does so to some microseconds. Timers are up to a millisecond late, for that is how finely the runtime waits for
+// the network; so the last of it is spent awake.
+func sleepExactly(ctx context.Context, d time.Duration) {
+	until := time.Now().Add(d)
+	sleep(ctx, d-time.Millisecond)
+	for ctx.Err() == nil && time.Now().Before(until) {
+		runtime.Gosched()
 	}
 }
 

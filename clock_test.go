@@ -1,6 +1,7 @@
 package hourbell
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -39,4 +40,17 @@ func TestADistantClockIsKnownByItsQuickestAnswers(t *testing.T) {
 		ask(time.Millisecond, 2*time.Millisecond)
 		require.InDelta(t, 0, wrong(), float64(time.Millisecond), "it was stepped")
 	}
+}
+
+// A slot is never slept into early, and who is told to stop sleeps no longer.
+func TestSleepingExactly(t *testing.T) {
+	for _, d := range []time.Duration{-time.Second, 0, 300 * time.Microsecond, 3 * time.Millisecond} {
+		began := time.Now()
+		sleepExactly(t.Context(), d)
+		require.GreaterOrEqual(t, time.Since(began), d)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	time.AfterFunc(time.Millisecond, stop)
+	sleepExactly(ctx, time.Hour)
+	require.Error(t, ctx.Err())
 }

@@ -220,8 +220,8 @@ func (s *stepped) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbell.
 	return step(s, "claim", func() (hourbell.Claims, error) { return s.Store.Claim(ctx, r) })
 }
 
-func (s *stepped) FireOnTime(ctx context.Context, fires []hourbell.Fire, then *hourbell.ClaimRequest) (hourbell.Fired, error) {
-	return step(s, "fire-on-time", func() (hourbell.Fired, error) { return s.Store.FireOnTime(ctx, fires, then) })
+func (s *stepped) FireOnTime(ctx context.Context, r hourbell.FireRequest) (hourbell.Fired, error) {
+	return step(s, "fire-on-time", func() (hourbell.Fired, error) { return s.Store.FireOnTime(ctx, r) })
 }
 
 func (s *stepped) Advance(ctx context.Context, worker string, list []hourbell.Settlement) ([]string, error) {

@@ -2,6 +2,7 @@ package hourbell
 
 import (
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -49,4 +50,56 @@ func sideBySide(n int, lane func(i int) error) error {
 	errs[0] = lane(0)
 	others.Wait()
 	return errors.Join(errs...)
+}
+
+// burst is what is left to fire of what came due at once: batches, of which each lane has its part.
+type burst struct {
+	guard sync.Mutex
+	parts [][][]arrival
+	over  bool // it is known that nothing is due any more
+}
+
+func newBurst(batches [][]arrival, lanes int) *burst {
+	b := &burst{}
+	for i := range lanes {
+		b.parts = append(b.parts, slices.Clone(batches[i*len(batches)/lanes:(i+1)*len(batches)/lanes]))
+	}
+	return b
+}
+
+// take is the next batch of a lane's own part, and where that has come to its end the last of the longest. It returns nil where
+// nothing is left.
+func (b *burst) take(lane int) (batch []arrival) {
+	b.guard.Lock()
+	defer b.guard.Unlock()
+	if own := b.parts[lane]; len(own) > 0 {
+		b.parts[lane] = own[1:]
+		return own[0]
+	}
+	for i, part := range b.parts {
+		if len(part) > len(b.parts[lane]) {
+			lane = i
+		}
+	}
+	longest := b.parts[lane]
+	if len(longest) == 0 {
+		return nil
+	}
+	b.parts[lane] = longest[:len(longest)-1]
+	return longest[len(longest)-1]
+}
+
+// putBack is for a batch that could not be fired now.
+func (b *burst) putBack(lane int, batch []arrival) {
+	b.guard.Lock()
+	defer b.guard.Unlock()
+	b.parts[lane] = append(b.parts[lane], batch)
+}
+
+// end leaves nothing to the other lanes.
+func (b *burst) end(over bool) {
+	b.guard.Lock()
+	defer b.guard.Unlock()
+	clear(b.parts)
+	b.over = over
 }

@@ -165,23 +165,126 @@ func TestAStopEndsAllLanes(t *testing.T) {
 	}
 }
 
-// Where others have fired a burst, a replica finds that out with one lane alone.
-func TestWhoeverComesSecondLetsOthersGoOn(t *testing.T) {
+// occupy takes lanes until it is told to leave them, as another replica does that is at a batch.
+func occupy(t *testing.T, db *dbtest.DB, lanes ...int) (leave func()) {
+	t.Helper()
+	st, err := store.New(db.DB).Bind("default", nil)
+	require.NoError(t, err)
+	tx := db.Open(t, nil).Begin()
+	for _, lane := range lanes {
+		fired, err := st.Within(tx).FireOnTime(t.Context(), hourbell.FireRequest{
+			Fires: []hourbell.Fire{{ScheduleID: "nowhere", Slot: noon, Next: noon.Add(time.Hour), Jobs: []hourbell.FireJob{{Name: "import"}}}}, Lane: lane,
+		})
+		require.NoError(t, err)
+		require.False(t, fired.Refused)
+	}
+	return func() { require.NoError(t, tx.Rollback().Error) }
+}
+
+// Where another replica is in a lane, the others of the burst fire all of it.
+func TestALaneThatIsTakenLeavesItsPartToTheOthers(t *testing.T) {
+	for lane := 1; lane <= 3; lane++ {
+		db := dbtest.Postgres(t)
+		s, _, b := bursting(t, db, "on time", 3, 101)
+		leave := occupy(t, db, lane)
+		report := tick(t, s)
+		require.Equal(t, []int{101, 101}, []int{report.Claimed, report.Fired})
+		require.Less(t, b.batches, 20)
+		leave()
+		requireEachFiredOnce(t, s, 101)
+	}
+}
+
+// standingBy is a replica that finds others in all lanes. It calls then at each of its attempts to fire that are not its first,
+// and says by which steps it went.
+func standingBy(t *testing.T, db *dbtest.DB, then func(attempt int)) (s *hourbell.Scheduler, leave func(), steps func() map[string]int) {
+	t.Helper()
+	c := newClock(noon.Add(-time.Minute))
+	var mu sync.Mutex
+	seen := map[string]int{}
+	s = replicaOn(t, &stepped{store.New(db.DB), func(step string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if seen[step]++; step == "before fire-on-time" && seen[step] > 2 {
+			then(seen[step] - 2)
+		}
+		return nil
+	}}, hourbell.Config{Definitions: manyHourly(101), BatchSize: 10, Connections: 2, Now: c.Now})
+	require.NoError(t, s.Sync(t.Context()))
+	require.Zero(t, tick(t, s).Claimed)
+	clear(seen)
+	c.Set(noon)
+	return s, occupy(t, db, 1, 2), func() map[string]int { return seen }
+}
+
+// Who comes second stands by with one lane, and goes on as soon as it is free.
+func TestWhoFindsOthersInAllLanesStandsBy(t *testing.T) {
+	db := dbtest.Postgres(t)
+	var leave func()
+	s, leave, steps := standingBy(t, db, func(attempt int) {
+		if attempt == 2 {
+			leave()
+		}
+	})
+	report := tick(t, s)
+	require.Equal(t, []int{101, 101, 101}, []int{report.Claimed, report.Fired, report.Enqueued})
+	require.LessOrEqual(t, steps()["before fire-on-time"], 2+1+11+1)
+	require.Zero(t, steps()["before advance"])
+	requireEachFiredOnce(t, s, 101)
+}
+
+// Where the others have fired all of it meanwhile, it learns that by one statement.
+func TestWhoStoodByLearnsThatNothingIsLeft(t *testing.T) {
 	db := dbtest.Postgres(t)
 	first, _, _ := bursting(t, db, "on time", 2, 101)
-	second, _, b := bursting(t, db, "on time", 2, 101)
+	var leave func()
+	s, leave, steps := standingBy(t, db, func(attempt int) {
+		if attempt == 1 {
+			leave()
+			require.Equal(t, 101, tick(t, first).Fired)
+		}
+	})
+	report := tick(t, s)
+	require.Equal(t, []any{0, 0, noon.Add(time.Hour)}, []any{report.Claimed, report.Fired, report.Wake})
+	require.Equal(t, map[string]int{"before fire-on-time": 3, "after fire-on-time": 3}, steps())
+	requireEachFiredOnce(t, s, 101)
+}
+
+// Who comes when all has been fired learns that by two statements in each lane at most.
+func TestWhoComesLateLearnsThatNothingIsLeft(t *testing.T) {
+	db := dbtest.Postgres(t)
+	first, _, _ := bursting(t, db, "on time", 2, 101)
+	s, leave, steps := standingBy(t, db, func(int) {})
+	leave()
 	require.Equal(t, 101, tick(t, first).Fired)
-	alone := true
-	b.after = func(int) error {
-		alone = alone && (b.batches <= 2 || b.inside == 0)
-		return nil
-	}
-	report := tick(t, second)
-	require.Zero(t, report.Claimed)
-	require.Equal(t, noon.Add(time.Hour), report.Wake)
-	require.Equal(t, 2, b.most)
-	require.True(t, alone)
-	requireEachFiredOnce(t, second, 101)
+	report := tick(t, s)
+	require.Equal(t, []any{0, noon.Add(time.Hour)}, []any{report.Claimed, report.Wake})
+	require.LessOrEqual(t, steps()["before fire-on-time"], 4)
+	require.Zero(t, steps()["before claim"])
+}
+
+// O1: a lane that never becomes free, of a server process that hangs, holds nothing up for more than a moment.
+func TestALaneThatStaysTakenIsPassedBy(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, leave, steps := standingBy(t, db, func(int) {})
+	defer leave()
+	report := tick(t, s)
+	require.Equal(t, []int{101, 101, 101}, []int{report.Claimed, report.Fired, report.Enqueued})
+	require.LessOrEqual(t, steps()["before fire-on-time"], 20)
+	require.Positive(t, steps()["before advance"])
+	requireEachFiredOnce(t, s, 101)
+}
+
+// O3: who stands by goes at once when told to.
+func TestAStopEndsTheStandingBy(t *testing.T) {
+	db := dbtest.Postgres(t)
+	ctx, stop := context.WithCancel(t.Context())
+	s, leave, steps := standingBy(t, db, func(int) { stop() })
+	defer leave()
+	_, err := s.Tick(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, map[string]int{"before fire-on-time": 3, "after fire-on-time": 3}, steps())
+	require.Empty(t, runsOf(t, s, ""))
 }
 
 // L1, L3: several replicas of several lanes each fire each slot once.

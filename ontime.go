@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,9 +21,6 @@ const few = 100
 
 // fireOnTime fires what has come due since the last tick and meets no obstacle. It says whether the pass is over: whether
 // it is known that a claim would find nothing more.
-//
-// Replicas that wake for the same burst begin anywhere in it, so that each finds work of its own. Where little is left to
-// fire one lane is enough, and where others have been it lets them go on for a while.
 func (p *pass) fireOnTime(stop, ctx context.Context) (over bool, err error) {
 	due := p.coming.due(p.estimate())
 	if len(due) == 0 {
@@ -34,38 +29,51 @@ func (p *pass) fireOnTime(stop, ctx context.Context) (over bool, err error) {
 	lanes := p.lanes()
 	batches := p.batches(due, lanes)
 	if len(batches) == 1 && len(due) <= few {
-		request := p.claimRequest()
-		fired, err := p.fireBatchOnTime(ctx, due, &request)
+		fired, err := p.fireBatchOnTime(ctx, due, FireRequest{Ask: true, Except: p.exceptions()})
 		return fired.Idle, err
 	}
-	begin := 0
-	if lanes > 1 { // else in the order declared
-		begin = rand.IntN(len(batches))
-	}
-	var begun atomic.Int64
-	return false, sideBySide(min(lanes, len(batches)), func(lane int) error {
-		courtesy := backoff{least: 10 * time.Millisecond, most: 80 * time.Millisecond}
-		for stop.Err() == nil {
-			i := int(begun.Add(1)) - 1
-			if i >= len(batches) {
-				break
-			}
-			batch := batches[(begin+i)%len(batches)]
-			fired, err := p.fireBatchOnTime(ctx, batch, nil)
-			switch {
-			case err != nil:
-				begun.Store(int64(len(batches))) // the other lanes go no further
-				return err
-			case lane > 0 && fired.Slots < len(batch)/2:
-				return nil
-			case fired.Overtaken:
-				sleep(stop, jitter(courtesy.next()))
-			default:
-				courtesy.reset()
-			}
+	left := newBurst(batches, min(lanes, len(batches)))
+	err = sideBySide(len(left.parts), func(lane int) error { return p.work(stop, ctx, left, lane) })
+	return left.over, err
+}
+
+// patience is how often a lane that another replica is in is tried again before what is left is left to the first road.
+const patience = 10
+
+// work fires one batch of a burst after another in a lane. All replicas wake for a burst, and all at once are slower than a few:
+// the fleet has no more lanes than a replica. Who finds another in its lane lets it go on, and stands by with one lane alone.
+func (p *pass) work(stop, ctx context.Context, left *burst, lane int) error {
+	pause := backoff{least: 40 * time.Millisecond, most: 160 * time.Millisecond}
+	refused, others := 0, false // how often in a row; whether others were met
+	for stop.Err() == nil && refused <= patience {
+		batch := left.take(lane)
+		if batch == nil {
+			break
 		}
-		return nil
-	})
+		request := FireRequest{Lane: lane + 1}
+		if others { // perhaps they have fired all of it
+			request.Ask, request.Except = true, p.exceptions()
+		}
+		fired, err := p.fireBatchOnTime(ctx, batch, request)
+		switch {
+		case err != nil:
+			left.end(false)
+			return err
+		case fired.Idle:
+			left.end(true)
+		case fired.Refused:
+			left.putBack(lane, batch)
+			if lane > 0 {
+				return nil
+			}
+			refused, others = refused+1, true
+			sleep(stop, jitter(pause.next()))
+		default:
+			refused, others = 0, fired.Overtaken
+			pause.reset()
+		}
+	}
+	return nil
 }
 
 // batches are of the same size, and as many as keep all lanes at work to the end.
@@ -88,11 +96,12 @@ func (p *pass) batches(due []arrival, lanes int) (batches [][]arrival) {
 }
 
 // fireBatchOnTime fires a batch. What is in the way of all of it is left to the first road, which finds out whose it is.
-func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, then *ClaimRequest) (Fired, error) {
+func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, request FireRequest) (Fired, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.fireDeadline())
 	defer cancel()
 	asked := wallClock()
-	fired, err := p.store.FireOnTime(ctx, fires(due), then)
+	request.Fires = fires(due)
+	fired, err := p.store.FireOnTime(ctx, request)
 	switch {
 	case err != nil && (errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)):
 		p.shrink(false)
@@ -101,9 +110,12 @@ func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, then *ClaimRe
 		p.log.WarnContext(ctx, "hourbell: could not fire at once; will claim first", "schedules", len(due), "error", err)
 		return Fired{}, nil
 	}
-	p.grow()
 	p.contact.seen()
 	p.ticked(fired.At, asked)
+	if fired.Refused {
+		return fired, nil
+	}
+	p.grow()
 	p.logFired(ctx, fired.Slots, fired.Runs)
 	p.count(TickReport{Claimed: fired.Slots, Fired: fired.Slots, Enqueued: fired.Runs})
 	if fired.Idle {

@@ -89,7 +89,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 		case err == nil:
-			sleep(ctx, pace.after(report, s.estimate()))
+			sleepExactly(ctx, pace.after(report, s.estimate()))
 		default:
 			pause := pace.afterFault()
 			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)

@@ -64,9 +64,8 @@ type Store interface {
 	Claim(ctx context.Context, request ClaimRequest) (Claims, error)
 	// FireOnTime fires schedules that need no claim, in one statement: the slot is their latest, has come and is within
 	// its grace, the definition is the one given, and nobody is at the row, has failed on it or owes it a run. The
-	// others it leaves alone. It fails, and fires none, where a slot has its runs already. With a request it says at
-	// once whether a claim after it could find anything.
-	FireOnTime(ctx context.Context, fires []Fire, then *ClaimRequest) (Fired, error)
+	// others it leaves alone. It fails, and fires none, where a slot has its runs already.
+	FireOnTime(ctx context.Context, request FireRequest) (Fired, error)
 	// Advance settles claimed schedules and clears their locks; it returns the ids of those whose claim still held.
 	Advance(ctx context.Context, worker string, settlements []Settlement) ([]string, error)
 	// GiveBack clears the locks of claims that still hold; debts stay.
@@ -163,6 +162,17 @@ type Claim struct {
 	Lapsed             bool   // an earlier debt had lapsed
 }
 
+// FireRequest asks to fire slots on time.
+type FireRequest struct {
+	Fires []Fire // one at least
+	// Lane is taken until the fires are committed, and who finds it taken fires nothing: of all workers of the namespace one at a
+	// time is in a lane. Zero is a lane with room for all.
+	Lane int
+	// Ask for what a claim with the same Except would find after it.
+	Ask    bool
+	Except []string // as in a ClaimRequest
+}
+
 // Fire is a slot that is to fire on time.
 type Fire struct {
 	ScheduleID, DefinitionHash string
@@ -181,8 +191,10 @@ type Fired struct {
 	At    time.Time // the clock's instant that judged
 	Slots int       // that fired
 	Runs  int       // inserted
-	// Overtaken says that others had fired the first and the last of these slots before.
+	// Overtaken says that the first and the last of these slots had been dealt with before, so that the others were not looked at.
 	Overtaken bool
+	// Refused says that another worker was in the lane.
+	Refused bool
 	// Idle says that it was asked for and that nothing is due after it, held by others or not. Wake is what a claim would answer
 	// then; only set where Idle is.
 	Idle bool

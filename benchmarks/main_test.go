@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +36,7 @@ func small(t *testing.T) options {
 	}
 	require.NoError(t, err)
 	return options{
-		server: own.URL, workloads: workloadNames(), rounds: 1, schedules: 50, slots: 2, seconds: 2,
+		server: own.URL, workloads: workloadNames(), peers: regexp.MustCompile(""), rounds: 1, schedules: 50, slots: 2, seconds: 2,
 		idle: time.Second, stored: 200, ticks: 20, retained: 12_000,
 	}
 }
@@ -114,6 +115,18 @@ func TestOneTableOnStandardOutput(t *testing.T) {
 	require.Equal(t, 1, strings.Count(out.String(), "| workload"), out.String())
 	require.Contains(t, out.String(), "× hand-written, 20 jobs")
 	require.Contains(t, progress.String(), "fanout 1/1 hourbell, 50 jobs · a fire")
+}
+
+func TestOnlyThePeersAskedFor(t *testing.T) {
+	opts := small(t)
+	opts.workloads, opts.peers = []string{"fanout"}, regexp.MustCompile("^hourbell, 20")
+	var out, progress strings.Builder
+	require.NoError(t, run(t.Context(), opts, &out, &progress))
+	require.Contains(t, out.String(), "| hourbell, 20 jobs |")
+	require.NotContains(t, out.String(), "50 jobs")
+	require.NotContains(t, out.String(), "hand-written")
+	opts.peers = regexp.MustCompile("nobody")
+	require.ErrorContains(t, run(t.Context(), opts, &out, &progress), `fanout: no peer matches "nobody"`)
 }
 
 func TestAServerThatCannotBeReached(t *testing.T) {

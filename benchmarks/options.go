@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 type options struct {
 	server    string // a Postgres URL, of a user who may create databases
 	workloads []string
+	peers     *regexp.Regexp // of whose names one part is enough
 	rounds    int
 
 	schedules int           // how many are due at one instant, are synced, or idle
@@ -34,6 +36,7 @@ func parse(args []string, complaints io.Writer) (options, error) {
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	flags.SetOutput(complaints)
 	names := flags.String("workloads", "", "comma-separated; all of them by default: "+strings.Join(workloadNames(), ","))
+	peers := flags.String("peers", "", "a regular expression: only peers whose names match")
 	flags.IntVar(&opts.rounds, "rounds", 3, "how often every peer has its turn")
 	flags.IntVar(&opts.schedules, "schedules", 10_000, "schedules due at one instant, synced, or idle; jobs of the wide fan-out")
 	flags.IntVar(&opts.slots, "slots", 5, "slots that each peer fires in a round")
@@ -48,6 +51,10 @@ func parse(args []string, complaints io.Writer) (options, error) {
 	}
 	if flags.NArg() > 0 {
 		return opts, fmt.Errorf("unexpected argument %q: everything is a flag", flags.Arg(0))
+	}
+	var err error
+	if opts.peers, err = regexp.Compile(*peers); err != nil {
+		return opts, fmt.Errorf("-peers: %w", err)
 	}
 	opts.workloads = workloadNames()
 	if *names != "" {

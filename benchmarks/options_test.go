@@ -20,6 +20,7 @@ func TestAWrongOptionSaysWhatIsWrong(t *testing.T) {
 		"-pace=2s":              "-pace=2s is not in 0s-1s",
 		"-idle=1ms":             "-idle=1ms is shorter than 1s",
 		"-round=3":              "flag provided but not defined: -round",
+		"-peers=(":              "-peers: error parsing regexp: missing closing )",
 		"fire":                  `unexpected argument "fire"`,
 		"-stored=9 -retained=0": "-stored=9 is less than 10\n-retained=0 is less than 1",
 	} {

@@ -29,6 +29,9 @@ const moved = `next_run_at = c.next, settled_until = c.slot, last_run_at = clock
 // compared IS TRUE is no condition on an index, such as that of what is due, which would be walked for each. It is found
 // again where it was locked; what has moved since is left to the first road. It brings its first run along. There is no ON
 // CONFLICT, which costs a fifth: where a slot has its run already, all of it fails. The first runs get the lowest ids.
+//
+// A lane is a lock of the transaction, which is tried and never waited for. Where there is nothing to do or it is taken, the
+// schedules are not looked up at all.
 var (
 	fireEach, fireEachAndAsk   = prepare(firesOf(each) + ` FROM clock`), prepare(firesOf(each) + ask + ` FROM clock`)
 	fireAlike, fireAlikeAndAsk = prepare(firesOf(alike) + ` FROM clock`), prepare(firesOf(alike) + ask + ` FROM clock`)
@@ -58,9 +61,15 @@ var (
 func firesOf(batch handover) string {
 	return `
 WITH clock AS MATERIALIZED (SELECT {now} AS now),
+turn AS MATERIALIZED (
+	SELECT CASE WHEN (SELECT count(*) FROM (` + settled("one") + ` UNION ALL ` + settled("another") + `) both_ends) = 2 THEN 'overtaken'
+		WHEN CAST(@lane AS bigint) = 0 THEN 'ours'
+		WHEN pg_try_advisory_xact_lock(hashtextextended(@namespace, CAST(@lane AS bigint))) THEN 'ours'
+		ELSE 'refused' END AS whose),
 free AS MATERIALIZED (
 	SELECT s.at, c.* FROM ` + batch.schedules + `
-	CROSS JOIN LATERAL (SELECT s.ctid AS at FROM hourbell_schedules s WHERE ` + punctual + ` LIMIT 1 {skip}) s),
+	CROSS JOIN LATERAL (SELECT s.ctid AS at FROM hourbell_schedules s WHERE ` + punctual + ` LIMIT 1 {skip}) s
+	WHERE (SELECT whose FROM turn) = 'ours'),
 fired AS (
 	UPDATE hourbell_schedules s SET ` + moved + `
 	FROM free c CROSS JOIN clock WHERE s.ctid = c.at
@@ -74,7 +83,7 @@ others AS (
 	SELECT ` + cronRun + ` FROM ` + batch.others + ` AND (SELECT count(*) FROM first) > 0
 	RETURNING 1)
 SELECT clock.now, (SELECT count(*) FROM first), (SELECT count(*) FROM others),
-	(SELECT count(*) FROM (` + settled("one") + ` UNION ALL ` + settled("another") + `) both_ends) = 2`
+	(SELECT whose FROM turn) = 'overtaken', (SELECT whose FROM turn) = 'refused'`
 }
 
 // ask answers what a claim after it would find.
@@ -94,13 +103,14 @@ const unfired = ` AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE`
 const cronRun = `@namespace, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED', {json NULLIF(c.args, '')}, clock.now`
 
 // FireOnTime implements [hourbell.Store].
-func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hourbell.ClaimRequest) (fired hourbell.Fired, err error) {
+func (s *Store) FireOnTime(ctx context.Context, request hourbell.FireRequest) (fired hourbell.Fired, err error) {
 	if s.dialect == sqlite {
 		return fired, errors.ErrUnsupported
 	}
+	list := request.Fires
 	first, last := list[0], list[len(list)-1]
-	v := values{"one": first.ScheduleID, "one_slot": first.Slot, "another": last.ScheduleID, "another_slot": last.Slot}
-	into := []any{toTime(&fired.At), &fired.Slots, &fired.Runs, &fired.Overtaken}
+	v := values{"one": first.ScheduleID, "one_slot": first.Slot, "another": last.ScheduleID, "another_slot": last.Slot, "lane": request.Lane}
+	into := []any{toTime(&fired.At), &fired.Slots, &fired.Runs, &fired.Overtaken, &fired.Refused}
 	statement, andAsk := fireEach, fireEachAndAsk
 	if slices.ContainsFunc(list, func(f hourbell.Fire) bool { return !like(f, first) }) {
 		v["batch"] = unlike(list)
@@ -114,8 +124,8 @@ func (s *Store) FireOnTime(ctx context.Context, list []hourbell.Fire, then *hour
 			col("other_args", others, func(j *hourbell.FireJob) string { return string(j.Args) }),
 		)
 	}
-	if then != nil {
-		statement, v["except"] = andAsk, then.Except
+	if request.Ask {
+		statement, v["except"] = andAsk, request.Except
 		into = append(into, toNumber(&fired.Idle), toTime(&fired.Wake))
 	}
 	return fired, s.alone(ctx, statement, v, func(rows *sql.Rows) error {

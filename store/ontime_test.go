@@ -35,7 +35,7 @@ func onPostgres(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.
 
 func fireOnTime(t testing.TB, s hourbell.Store, fires ...hourbell.Fire) hourbell.Fired {
 	t.Helper()
-	fired, err := s.FireOnTime(t.Context(), fires, nil)
+	fired, err := s.FireOnTime(t.Context(), hourbell.FireRequest{Fires: fires})
 	require.NoError(t, err)
 	return fired
 }
@@ -126,7 +126,7 @@ func TestASlotThatHasItsRunIsNotFiredOnTimeAgain(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *clock) {
 		insert(t, s, schedule("a"), schedule("b"))
 		enqueue(t, s, fire("a", noon, 0))
-		_, err := s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 2), punctual("b", 2)}, nil)
+		_, err := s.FireOnTime(t.Context(), hourbell.FireRequest{Fires: []hourbell.Fire{punctual("a", 2), punctual("b", 2)}})
 		require.ErrorContains(t, err, "hourbell_job_runs_fire")
 		for _, kind := range []error{hourbell.ErrUnavailable, hourbell.ErrBusy} {
 			require.NotErrorIs(t, err, kind)
@@ -212,6 +212,39 @@ func TestAFireOnTimeSaysThatOthersWereFaster(t *testing.T) {
 		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last was not taken")
 		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all...), "by nobody but itself")
 		require.Equal(t, hourbell.Fired{At: noon, Overtaken: true}, fireOnTime(t, s, all...))
+
+		insert(t, s, schedule("g"), schedule("h"), schedule("i"))
+		require.Equal(t, 2, fireOnTime(t, s, punctual("g", 1), punctual("i", 1)).Slots)
+		require.Equal(t, hourbell.Fired{At: noon, Overtaken: true}, fireOnTime(t, s, punctual("g", 1), punctual("h", 1), punctual("i", 1)))
+		require.Equal(t, noon, row(t, s, "h").NextRunAt, "what lies between was not looked at")
+	})
+}
+
+// L1: one at a time fires in a lane, until its end, and nobody waits for it.
+func TestOneAtATimeFiresInALane(t *testing.T) {
+	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *clock) {
+		fireIn := func(s hourbell.Store, lane int, id string) hourbell.Fired {
+			fired, err := s.FireOnTime(soon(t), hourbell.FireRequest{Fires: []hourbell.Fire{punctual(id, 1)}, Lane: lane})
+			require.NoError(t, err)
+			return fired
+		}
+		taken, fires := hourbell.Fired{At: noon, Refused: true}, hourbell.Fired{At: noon, Slots: 1, Runs: 1}
+		for i := range 9 {
+			insert(t, s, schedule(id(i)))
+		}
+		for i, end := range []error{errHost, nil} {
+			require.ErrorIs(t, s.Transaction(t.Context(), dead, func(inside hourbell.Store, _ hourbell.Tx) error {
+				require.Equal(t, fires, fireIn(inside, 1, id(0)))
+				require.Equal(t, taken, fireIn(s, 1, id(1)))
+				require.Equal(t, noon, row(t, s, id(1)).NextRunAt)
+				require.Equal(t, fires, fireIn(s, 2, id(2+3*i)), "another lane")
+				require.Equal(t, fires, fireIn(s, 0, id(3+3*i)), "the lane with room for all")
+				require.Equal(t, fires, fireIn(inside, 1, id(4+3*i)), "who is in it fires on")
+				require.Equal(t, hourbell.Fired{At: noon}, fireIn(bind(t, db.DB, "other", c.Now), 1, id(1)), "another namespace's")
+				return end
+			}), end)
+		}
+		require.Equal(t, fires, fireIn(s, 1, id(1)))
 	})
 }
 
@@ -220,7 +253,7 @@ func TestOnSQLiteNothingFiresWithoutAClaim(t *testing.T) {
 	s, _ := bound(t, dbtest.SQLite(t).DB)
 	insert(t, s, schedule("a"))
 	require.True(t, s.OneByOne())
-	require.ErrorIs(t, second(s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 1)}, nil)), errors.ErrUnsupported)
+	require.ErrorIs(t, second(s.FireOnTime(t.Context(), hourbell.FireRequest{Fires: []hourbell.Fire{punctual("a", 1)}})), errors.ErrUnsupported)
 	require.Equal(t, noon, row(t, s, "a").NextRunAt)
 }
 
@@ -244,7 +277,7 @@ func TestFiresAtOnceFireEachSlotOnce(t *testing.T) {
 				fired[i] = len(claims.Rows)
 				return err
 			}
-			got, err := own.FireOnTime(soon(t), fires, nil)
+			got, err := own.FireOnTime(soon(t), hourbell.FireRequest{Fires: fires})
 			fired[i] = got.Slots
 			return err
 		}) {
@@ -268,7 +301,7 @@ func TestAFireOnTimeWaitsForNobody(t *testing.T) {
 	insert(t, s, schedule("a"), schedule("b"))
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules WHERE id = 'a' FOR UPDATE").Error)
-		fired, err := s.FireOnTime(soon(t), []hourbell.Fire{punctual("a", 1), punctual("b", 1)}, nil)
+		fired, err := s.FireOnTime(soon(t), hourbell.FireRequest{Fires: []hourbell.Fire{punctual("a", 1), punctual("b", 1)}})
 		require.Equal(t, 1, fired.Slots)
 		return err
 	}))
@@ -355,9 +388,9 @@ func TestAFireOnTimeSaysWhetherAnythingIsLeft(t *testing.T) {
 					}
 					prepare(t, db, s)
 					insert(t, s, schedule("a"), schedule("b"))
-					r := request("w2")
-					r.Except = []string{"excepted h1"}
-					fired, err := s.FireOnTime(t.Context(), []hourbell.Fire{punctual("a", 1), punctual("b", 2)}, &r)
+					fired, err := s.FireOnTime(t.Context(), hourbell.FireRequest{
+						Fires: []hourbell.Fire{punctual("a", 1), punctual("b", 2)}, Ask: true, Except: []string{"excepted h1"},
+					})
 					require.NoError(t, err)
 					require.Positive(t, fired.Slots)
 					require.Equal(t, want, fired.Idle)

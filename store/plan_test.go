@@ -168,9 +168,8 @@ func TestAFireOnTimeThatIsAskedReadsNoTable(t *testing.T) {
 	many(t, db, 200_000, 20)
 	handle, pool := watch(t, db, gorm.Config{})
 	s := bind(t, handle, "test", nil)
-	r := request("w1")
 	statement := only(t, pool.during(func() {
-		require.NoError(t, second(s.FireOnTime(soon(t), []hourbell.Fire{punctual("schedule-1", 1)}, &r)))
+		require.NoError(t, second(s.FireOnTime(soon(t), hourbell.FireRequest{Fires: []hourbell.Fire{punctual("schedule-1", 1)}, Ask: true, Except: []string{"excepted h1"}})))
 	}), "UPDATE hourbell_schedules")
 	for name, plan := range plans(t, db, statement) {
 		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)

@@ -120,14 +120,13 @@ func (p *port) asks(r hourbell.ClaimRequest) hourbell.ClaimRequest {
 }
 
 // FireOnTime implements [hourbell.Store].
-func (p *port) FireOnTime(ctx context.Context, fires []hourbell.Fire, then *hourbell.ClaimRequest) (hourbell.Fired, error) {
+func (p *port) FireOnTime(ctx context.Context, r hourbell.FireRequest) (hourbell.Fired, error) {
 	p.Asked = p.actor.world.db.Now
-	if then != nil {
-		asked := p.asks(*then)
-		then = &asked
+	if p.actor.world.db.Without.Definition {
+		r.Except = nil
 	}
-	fires = slices.Clone(fires) // the caller's memory is used again
-	return step(p, "fire-on-time", func() (hourbell.Fired, error) { return p.Session.FireOnTime(ctx, fires, then) })
+	r.Fires = slices.Clone(r.Fires) // the caller's memory is used again
+	return step(p, "fire-on-time", func() (hourbell.Fired, error) { return p.Session.FireOnTime(ctx, r) })
 }
 
 // Advance implements [hourbell.Store].

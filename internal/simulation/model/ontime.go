@@ -12,7 +12,10 @@ import (
 var errTaken = errors.New("a slot has its runs already")
 
 // FireOnTime implements [hourbell.Store].
-func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire, then *hourbell.ClaimRequest) (fired hourbell.Fired, err error) {
+//
+// Its statements are instants, so that every lane is free.
+func (s *Session) FireOnTime(_ context.Context, request hourbell.FireRequest) (fired hourbell.Fired, err error) {
+	list := request.Fires
 	now := s.asked()
 	err = s.statement(func(tx *transaction) error {
 		fired.At = now
@@ -21,7 +24,7 @@ func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire, then *hour
 		var ids []string
 		for _, f := range list {
 			before, there := tx.read(f.ScheduleID)
-			if !there || !s.punctual(tx, before, f, now) {
+			if fired.Overtaken || !there || !s.punctual(tx, before, f, now) {
 				continue
 			}
 			after := before
@@ -47,9 +50,8 @@ func (s *Session) FireOnTime(_ context.Context, list []hourbell.Fire, then *hour
 			ids = append(ids, f.ScheduleID+" "+before.DefinitionHash)
 			next = sooner(next, f.Next)
 		}
-		if then != nil {
-			r := *then
-			r.Except = append(ids, r.Except...)
+		if request.Ask {
+			r := hourbell.ClaimRequest{Except: append(ids, request.Except...)}
 			wake := s.wake(tx, r, now)
 			if fired.Idle = !s.pending(tx, r, now); fired.Idle {
 				fired.Wake = sooner(next, wake)

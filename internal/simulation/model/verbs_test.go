@@ -93,10 +93,9 @@ func (p *pair) fireOnTime() verb {
 	if len(fires) == 0 || fires[0].Slot.IsZero() { // nothing is proposed where nothing comes
 		return p.claim()
 	}
-	request := p.request()
-	then := pick(p, nil, &request)
+	request := hourbell.FireRequest{Fires: fires, Lane: pick(p, 0, 1), Ask: pick(p, true, false), Except: p.request().Except}
 	return func(st hourbell.Store) (any, error) {
-		fired, err := st.FireOnTime(context.Background(), fires, then)
+		fired, err := st.FireOnTime(context.Background(), request)
 		return fired, err
 	}
 }

@@ -145,7 +145,7 @@ func TestWhoDoesNotWaitPassesTheRowBy(t *testing.T) {
 			ids, err := tx.Revise(t.Context(), []hourbell.Revision{{Schedule: row, ReadHash: "h"}})
 			require.NoError(t, err, name)
 			require.Len(t, ids, 1, name)
-			fired, err := st.FireOnTime(t.Context(), fires, nil)
+			fired, err := st.FireOnTime(t.Context(), hourbell.FireRequest{Fires: fires})
 			require.NoError(t, err, name)
 			require.Zero(t, fired.Slots, name)
 			claims, err := st.Claim(t.Context(), hourbell.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Except: []string{}})
@@ -154,7 +154,7 @@ func TestWhoDoesNotWaitPassesTheRowBy(t *testing.T) {
 			return nil
 		})
 		require.NoError(t, err, name)
-		fired, err := st.FireOnTime(t.Context(), fires, nil)
+		fired, err := st.FireOnTime(t.Context(), hourbell.FireRequest{Fires: fires})
 		require.NoError(t, err, name)
 		require.Equal(t, 1, fired.Slots, name)
 	}
