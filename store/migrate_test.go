@@ -159,9 +159,9 @@ func tables(t testing.TB, db *dbtest.DB) (list []string) {
 
 // The operator's surface: section by section as the documentation lists it.
 var columns = map[string]string{
-	"hourbell_schedules": `namespace id name description cron time_zone target_kind target grace definition_hash enabled enabled_note next_run_at
-		last_run_at last_scheduled_for settled_until locked_at locked_by lock_token owed_since failures last_error held_until removed_at
-		created_at updated_at`,
+	"hourbell_schedules": `namespace id definition_hash removed_at enabled next_run_at grace locked_by locked_at lock_token owed_since
+		held_until failures settled_until last_run_at last_scheduled_for updated_at created_at name description cron time_zone target_kind target
+		enabled_note last_error`,
 	"hourbell_job_runs": `id namespace job job_group trigger schedule_id scheduled_for ordinal status args queued_at started_at finished_at
 		worker_id leased_until attempt error actor request_key`,
 	"hourbell_workers": `id namespace worker_type hostname pid version build_time definitions_hash started_at heartbeat_at stopped_at

@@ -4,34 +4,35 @@ CREATE TABLE IF NOT EXISTS hourbell_migrations (
 );
 
 -- Half of each page is kept free: a claim changes no indexed column, so its new version lands on the same page and
--- writes no index entry.
+-- writes no index entry. What a sync and the loop read of each row comes first: to find a column takes as long as there
+-- are others before it.
 CREATE TABLE hourbell_schedules (
     namespace          text        NOT NULL,
     id                 text        NOT NULL,
+    definition_hash    text        NOT NULL,
+    removed_at         timestamptz,
+    enabled            boolean     NOT NULL,
+    next_run_at        timestamptz,
+    grace              interval    NOT NULL,
+    locked_by          text,
+    locked_at          timestamptz,
+    lock_token         bigint      NOT NULL DEFAULT 0,
+    owed_since         timestamptz,
+    held_until         timestamptz,
+    failures           integer     NOT NULL DEFAULT 0,
+    settled_until      timestamptz,
+    last_run_at        timestamptz,
+    last_scheduled_for timestamptz,
+    updated_at         timestamptz NOT NULL,
+    created_at         timestamptz NOT NULL,
     name               text        NOT NULL,
     description        text        NOT NULL DEFAULT '',
     cron               text        NOT NULL,
     time_zone          text        NOT NULL,
     target_kind        text        NOT NULL CHECK (target_kind IN ('ALL_JOBS', 'GROUP', 'JOBS')),
     target             text        NOT NULL DEFAULT '',
-    grace              interval    NOT NULL,
-    definition_hash    text        NOT NULL,
-    enabled            boolean     NOT NULL,
     enabled_note       text        NOT NULL DEFAULT '',
-    next_run_at        timestamptz,
-    last_run_at        timestamptz,
-    last_scheduled_for timestamptz,
-    settled_until      timestamptz,
-    locked_at          timestamptz,
-    locked_by          text,
-    lock_token         bigint      NOT NULL DEFAULT 0,
-    owed_since         timestamptz,
-    failures           integer     NOT NULL DEFAULT 0,
     last_error         text        NOT NULL DEFAULT '',
-    held_until         timestamptz,
-    removed_at         timestamptz,
-    created_at         timestamptz NOT NULL,
-    updated_at         timestamptz NOT NULL,
     PRIMARY KEY (namespace, id)
 ) WITH (fillfactor = 50);
 

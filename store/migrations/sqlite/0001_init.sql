@@ -5,33 +5,35 @@ CREATE TABLE IF NOT EXISTS hourbell_migrations (
 
 -- Instants are microseconds since 1970 in UTC, durations are microseconds:
 -- SELECT id, datetime(next_run_at / 1000000, 'unixepoch') FROM hourbell_schedules;
+--
+-- What a sync and the loop read of each row comes first: to find a column takes as long as there are others before it.
 CREATE TABLE hourbell_schedules (
     namespace          text        NOT NULL,
     id                 text        NOT NULL,
+    definition_hash    text        NOT NULL,
+    removed_at         integer,
+    enabled            integer     NOT NULL,
+    next_run_at        integer,
+    grace              integer     NOT NULL,
+    locked_by          text,
+    locked_at          integer,
+    lock_token         integer     NOT NULL DEFAULT 0,
+    owed_since         integer,
+    held_until         integer,
+    failures           integer     NOT NULL DEFAULT 0,
+    settled_until      integer,
+    last_run_at        integer,
+    last_scheduled_for integer,
+    updated_at         integer     NOT NULL,
+    created_at         integer     NOT NULL,
     name               text        NOT NULL,
     description        text        NOT NULL DEFAULT '',
     cron               text        NOT NULL,
     time_zone          text        NOT NULL,
     target_kind        text        NOT NULL CHECK (target_kind IN ('ALL_JOBS', 'GROUP', 'JOBS')),
     target             text        NOT NULL DEFAULT '',
-    grace              integer     NOT NULL,
-    definition_hash    text        NOT NULL,
-    enabled            integer     NOT NULL,
     enabled_note       text        NOT NULL DEFAULT '',
-    next_run_at        integer,
-    last_run_at        integer,
-    last_scheduled_for integer,
-    settled_until      integer,
-    locked_at          integer,
-    locked_by          text,
-    lock_token         integer     NOT NULL DEFAULT 0,
-    owed_since         integer,
-    failures           integer     NOT NULL DEFAULT 0,
     last_error         text        NOT NULL DEFAULT '',
-    held_until         integer,
-    removed_at         integer,
-    created_at         integer     NOT NULL,
-    updated_at         integer     NOT NULL,
     PRIMARY KEY (namespace, id)
 );
 
