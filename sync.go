@@ -235,7 +235,7 @@ func (d *definition) onto(row Schedule) Schedule {
 }
 
 func (d *definition) summary() string {
-	return fmt.Sprintf("%s in %s, %s", d.Cron, d.TimeZone, d.Target)
+	return d.Cron + " in " + d.TimeZone + ", " + d.Target.String()
 }
 
 // changes says what a definition changes of a row, in words.

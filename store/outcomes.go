@@ -32,7 +32,7 @@ FROM s JOIN hourbell_job_runs h ON h.id {among SELECT x.id FROM hourbell_job_run
 	ORDER BY x.id DESC LIMIT @limit}
 UNION ALL
 SELECT e.slot_to, s.id, 'SKIPPED', 'CRON', e.at, e.slot_from, e.slot_to, e.reason, e.slot_count, 0, e.actor
-FROM s JOIN hourbell_events e ON e.id {among SELECT x.id FROM hourbell_events x
+FROM s JOIN hourbell_events e ON e.namespace = @namespace AND e.id {among SELECT x.id FROM hourbell_events x
 	WHERE x.namespace = @namespace AND x.schedule_id = s.id AND x.kind = 'SKIPPED' AND x.slot_to >= s.since
 	ORDER BY x.id DESC LIMIT @limit}
 ORDER BY 1 DESC, 10 DESC`)

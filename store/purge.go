@@ -25,11 +25,11 @@ WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
 	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT @limit {skip})
 DELETE FROM hourbell_job_runs WHERE id {among SELECT id FROM oldest} AND queued_at < {instant} - {span @runs}
 RETURNING 1`), needed: func(k hourbell.Keep) bool { return k.Unfinished }},
-	// Of the oldest events, by the index hourbell_events_namespace.
+	// Of the oldest events, by their key.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
 	SELECT id FROM hourbell_events WHERE namespace = @namespace ORDER BY id LIMIT @limit {skip})
-DELETE FROM hourbell_events WHERE id {among SELECT id FROM oldest} AND at < {instant} - {span @events}
+DELETE FROM hourbell_events WHERE namespace = @namespace AND id {among SELECT id FROM oldest} AND at < {instant} - {span @events}
 RETURNING 1`)},
 	// By no index: the schedules are few.
 	{statement: prepare(`
