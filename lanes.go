@@ -56,7 +56,7 @@ func sideBySide(n int, lane func(i int) error) error {
 type burst struct {
 	guard sync.Mutex
 	parts [][][]arrival
-	over  bool // it is known that nothing is due any more
+	last  Fired // what ended it, where it is known that nothing is due any more
 }
 
 func newBurst(batches [][]arrival, lanes int) *burst {
@@ -97,9 +97,9 @@ func (b *burst) putBack(lane int, batch []arrival) {
 }
 
 // end leaves nothing to the other lanes.
-func (b *burst) end(over bool) {
+func (b *burst) end(last Fired) {
 	b.guard.Lock()
 	defer b.guard.Unlock()
 	clear(b.parts)
-	b.over = over
+	b.last = last
 }

@@ -250,6 +250,18 @@ func TestWhoStoodByLearnsThatNothingIsLeft(t *testing.T) {
 	requireEachFiredOnce(t, s, 101)
 }
 
+// Where nothing is due any more for another reason, the lane is still taken, and nothing is left to stand by for.
+func TestWhoStandsByLearnsThatNothingIsDue(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, leave, steps := standingBy(t, db, func(int) {
+		require.NoError(t, db.Exec("UPDATE hourbell_schedules SET next_run_at = ?", noon.Add(2*time.Hour)).Error)
+	})
+	defer leave()
+	report := tick(t, s)
+	require.Equal(t, []any{0, noon.Add(2 * time.Hour)}, []any{report.Claimed, report.Wake})
+	require.Equal(t, map[string]int{"before fire-on-time": 3, "after fire-on-time": 3}, steps())
+}
+
 // Who comes when all has been fired learns that by two statements in each lane at most.
 func TestWhoComesLateLearnsThatNothingIsLeft(t *testing.T) {
 	db := dbtest.Postgres(t)

@@ -28,13 +28,18 @@ func (p *pass) fireOnTime(stop, ctx context.Context) (over bool, err error) {
 	}
 	lanes := p.lanes()
 	batches := p.batches(due, lanes)
+	var last Fired
 	if len(batches) == 1 && len(due) <= few {
-		fired, err := p.fireBatchOnTime(ctx, due, FireRequest{Ask: true, Except: p.exceptions()})
-		return fired.Idle, err
+		last, err = p.fireBatchOnTime(ctx, due, FireRequest{Ask: true, Except: p.exceptions()})
+	} else {
+		left := newBurst(batches, min(lanes, len(batches)))
+		err = sideBySide(len(left.parts), func(lane int) error { return p.work(stop, ctx, left, lane) })
+		last = left.last
 	}
-	left := newBurst(batches, min(lanes, len(batches)))
-	err = sideBySide(len(left.parts), func(lane int) error { return p.work(stop, ctx, left, lane) })
-	return left.over, err
+	if last.Idle {
+		p.rest(last.At, last.Wake, false)
+	}
+	return last.Idle, err
 }
 
 // patience is how often a lane that another replica is in is tried again before what is left is left to the first road.
@@ -57,10 +62,10 @@ func (p *pass) work(stop, ctx context.Context, left *burst, lane int) error {
 		fired, err := p.fireBatchOnTime(ctx, batch, request)
 		switch {
 		case err != nil:
-			left.end(false)
+			left.end(Fired{})
 			return err
 		case fired.Idle:
-			left.end(true)
+			left.end(fired)
 		case fired.Refused:
 			left.putBack(lane, batch)
 			if lane > 0 {
@@ -112,15 +117,11 @@ func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, request FireR
 	}
 	p.contact.seen()
 	p.ticked(fired.At, asked)
-	if fired.Refused {
-		return fired, nil
+	if !fired.Refused {
+		p.grow()
 	}
-	p.grow()
 	p.logFired(ctx, fired.Slots, fired.Runs)
 	p.count(TickReport{Claimed: fired.Slots, Fired: fired.Slots, Enqueued: fired.Runs})
-	if fired.Idle {
-		p.rest(fired.At, fired.Wake, false)
-	}
 	return fired, nil
 }
 
