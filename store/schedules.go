@@ -34,7 +34,10 @@ var selectHashes = prepare(`SELECT {lines definition_hash} FROM hourbell_schedul
 func (s *Store) DefinitionHashes(ctx context.Context) ([]string, error) {
 	var lines string
 	err := s.query(ctx, selectHashes, nil, func(rows *sql.Rows) error { return rows.Scan(toText(&lines)) })
-	return strings.Fields(lines), err
+	if lines == "" {
+		return nil, err
+	}
+	return strings.Split(lines, "\n"), err
 }
 
 // declared are the columns of a schedule that is added or written over.
