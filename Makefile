@@ -128,9 +128,9 @@ $(WITHPG):
 # The default time limit of ten minutes is for tests without the detector.
 # One package at a time, once all are built: side by side they are so slow that
 # deadlines pass. The benchmarks are left out: their peers take minutes to build.
-# So are the tests in a browser: what they ask of the server, others ask it too.
+# So are the tests in a browser and of other routers: what they ask of the server, others ask it too.
 .race:
-	$(call each,{ [ $$module = ./benchmarks ] || { packages=$$($(GO) list ./... | grep -v '/e2e/page$$') && \
+	$(call each,{ [ $$module = ./benchmarks ] || { packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
 	  $(GO) test -race -short -run '^$$' $$packages >/dev/null && \
 	  $(GO) test -race -short -p 1 -timeout 20m $(TESTFLAGS) $$packages; }; })
 

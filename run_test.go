@@ -425,12 +425,16 @@ func TestABusyLoopShowsThatItTicks(t *testing.T) {
 
 // O6: whatever isolation the host has set as its default, replicas at once do not fail.
 func TestReplicasDoNotFailUnderTheHostsIsolation(t *testing.T) {
+	fires := 500
+	if testing.Short() {
+		fires = 100
+	}
 	for _, level := range []string{"serializable", `repeatable%20read`} {
 		t.Run(level, func(t *testing.T) {
 			db := *dbtest.Postgres(t)
 			db.DSN += "&default_transaction_isolation=" + level
 			f := newFleet(t, &db, 4, 60, false)
-			f.until(500)
+			f.until(fires)
 			require.Zero(t, f.total.Failed)
 			f.account()
 

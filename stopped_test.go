@@ -26,6 +26,9 @@ func stoppedAt(v victim, step string) victim {
 // L2, L3, O2, T1: whatever a stopped process was at, another does it meanwhile, and the process fires nothing when it goes
 // on.
 func TestStoppedAndContinuedAtAnyStep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and one process at a time")
+	}
 	first, second := firstRoad("writes", ""), secondRoad("")
 	victims := map[string][]victim{"sqlite": {}, "postgres": {stoppedAt(second, "before fire-on-time"), stoppedAt(second, "after fire-on-time")}}
 	for _, step := range []string{"before claim", "after claim", "before begin", "after commit", "sleep"} {

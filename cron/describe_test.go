@@ -98,6 +98,9 @@ func TestDescribeRefusesWhatParseRefuses(t *testing.T) {
 
 // Whoever reads two descriptions that are alike may rely on it that the expressions are, and the other way round.
 func TestDescriptionsTellExpressionsApart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and one goroutine")
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	type meaning [6]string // of each field
 	means := map[string]meaning{}

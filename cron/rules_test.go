@@ -288,6 +288,9 @@ func TestR7ErrNeverAtTheHorizon(t *testing.T) {
 
 // R7: the longest waits there are, forty years for a February with five of a weekday, are within the horizon.
 func TestR7RareDatesAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long, and one goroutine")
+	}
 	for weekday := time.Sunday; weekday <= time.Saturday; weekday++ {
 		for _, dom := range []string{"*", "30", "31,30W"} { // the latter two add no day to February
 			s := parse(t, fmt.Sprintf("59 23 %s 2 %d#5", dom, weekday), "UTC")
