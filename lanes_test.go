@@ -23,6 +23,7 @@ type burst struct {
 	inside  int    // lanes that are at one now
 	most    int
 	batches int
+	claimed int           // batches that were claimed first, on the road that needs no claim
 	awaited int           // how many lanes are to be inside at once before any goes on
 	met     chan struct{} // closed when they are
 	after   func(batch int) error
@@ -55,6 +56,8 @@ func (b *burst) hook(leave string) func(string) error {
 			case <-time.After(10 * time.Second):
 				return errors.New("waited for another lane in vain")
 			}
+		case "before advance":
+			b.claimed++
 		case leave:
 			b.inside--
 			b.batches++
@@ -171,6 +174,8 @@ func occupy(t *testing.T, db *dbtest.DB, lanes ...int) (leave func()) {
 	st, err := store.New(db.DB).Bind("default", nil)
 	require.NoError(t, err)
 	tx := db.Open(t, nil).Begin()
+	leave = sync.OnceFunc(func() { require.NoError(t, tx.Rollback().Error) })
+	t.Cleanup(leave)
 	for _, lane := range lanes {
 		fired, err := st.Within(tx).FireOnTime(t.Context(), hourbell.FireRequest{
 			Fires: []hourbell.Fire{{ScheduleID: "nowhere", Slot: noon, Next: noon.Add(time.Hour), Jobs: []hourbell.FireJob{{Name: "import"}}}}, Lane: lane,
@@ -178,7 +183,7 @@ func occupy(t *testing.T, db *dbtest.DB, lanes ...int) (leave func()) {
 		require.NoError(t, err)
 		require.False(t, fired.Refused)
 	}
-	return func() { require.NoError(t, tx.Rollback().Error) }
+	return leave
 }
 
 // Where another replica is in a lane, the others of the burst fire all of it.
@@ -189,7 +194,7 @@ func TestALaneThatIsTakenLeavesItsPartToTheOthers(t *testing.T) {
 		leave := occupy(t, db, lane)
 		report := tick(t, s)
 		require.Equal(t, []int{101, 101}, []int{report.Claimed, report.Fired})
-		require.Less(t, b.batches, 20)
+		require.LessOrEqual(t, b.claimed, 1, "the one that the lane had in hand at the end")
 		leave()
 		requireEachFiredOnce(t, s, 101)
 	}
@@ -253,10 +258,9 @@ func TestWhoStoodByLearnsThatNothingIsLeft(t *testing.T) {
 // Where nothing is due any more for another reason, the lane is still taken, and nothing is left to stand by for.
 func TestWhoStandsByLearnsThatNothingIsDue(t *testing.T) {
 	db := dbtest.Postgres(t)
-	s, leave, steps := standingBy(t, db, func(int) {
+	s, _, steps := standingBy(t, db, func(int) {
 		require.NoError(t, db.Exec("UPDATE hourbell_schedules SET next_run_at = ?", noon.Add(2*time.Hour)).Error)
 	})
-	defer leave()
 	report := tick(t, s)
 	require.Equal(t, []any{0, noon.Add(2 * time.Hour)}, []any{report.Claimed, report.Wake})
 	require.Equal(t, map[string]int{"before fire-on-time": 3, "after fire-on-time": 3}, steps())
@@ -278,8 +282,7 @@ func TestWhoComesLateLearnsThatNothingIsLeft(t *testing.T) {
 // O1: a lane that never becomes free, of a server process that hangs, holds nothing up for more than a moment.
 func TestALaneThatStaysTakenIsPassedBy(t *testing.T) {
 	db := dbtest.Postgres(t)
-	s, leave, steps := standingBy(t, db, func(int) {})
-	defer leave()
+	s, _, steps := standingBy(t, db, func(int) {})
 	report := tick(t, s)
 	require.Equal(t, []int{101, 101, 101}, []int{report.Claimed, report.Fired, report.Enqueued})
 	require.LessOrEqual(t, steps()["before fire-on-time"], 20)
@@ -291,8 +294,7 @@ func TestALaneThatStaysTakenIsPassedBy(t *testing.T) {
 func TestAStopEndsTheStandingBy(t *testing.T) {
 	db := dbtest.Postgres(t)
 	ctx, stop := context.WithCancel(t.Context())
-	s, leave, steps := standingBy(t, db, func(int) { stop() })
-	defer leave()
+	s, _, steps := standingBy(t, db, func(int) { stop() })
 	_, err := s.Tick(ctx)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, map[string]int{"before fire-on-time": 3, "after fire-on-time": 3}, steps())
