@@ -75,3 +75,21 @@ func TestFaultsBackOff(t *testing.T) {
 	p.after(TickReport{}, time.Time{})
 	jittered(t, time.Second, p.afterFault())
 }
+
+// Lanes come to rest in any order. The one that was asked last knows best when to wake, and at one instant the one that sees
+// furthest.
+func TestTheLaneThatWasAskedLastSaysWhenToWake(t *testing.T) {
+	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	p := &pass{Scheduler: &Scheduler{}}
+	for _, said := range []struct{ at, wake, want time.Time }{
+		{at, at, at},
+		{at, at.Add(time.Hour), at.Add(time.Hour)},
+		{at, at, at.Add(time.Hour)},
+		{at.Add(-time.Second), at.Add(time.Minute), at.Add(time.Hour)},
+		{at.Add(time.Second), at.Add(time.Minute), at.Add(time.Minute)},
+	} {
+		p.rest(said.at, said.wake, said.wake.Equal(said.at))
+		require.Equal(t, said.want, p.report.Wake)
+		require.Equal(t, said.want.Equal(at), p.report.busy)
+	}
+}

@@ -182,11 +182,13 @@ func (p *pass) count(done TickReport) {
 	p.report.LockLost += done.LockLost
 }
 
-// rest notes that nothing was due at an instant that this process could claim. Of several lanes the last to say so is right.
+// rest notes that nothing was due at an instant that this process could claim. Of several lanes the last to say so is right,
+// and of those that say so at one instant the one that sees furthest, for it was asked after the others had fired.
 func (p *pass) rest(at, wake time.Time, busy bool) {
 	p.guard.Lock()
 	defer p.guard.Unlock()
-	if !at.Before(p.report.at) {
+	overtaken := at.Equal(p.report.at) && !wake.IsZero() && wake.Before(p.report.Wake)
+	if !at.Before(p.report.at) && !overtaken {
 		p.report.at, p.report.Wake, p.report.busy = at, wake, busy
 		p.coming.moveTo(at)
 	}
