@@ -61,19 +61,16 @@ func (w workload) measure(ctx context.Context, s *server, opts options, progress
 		rounds = 1
 	}
 	r := result{workload: w, figures: map[string][][]float64{}}
-	var peers []peer
-	for _, p := range w.peers(opts) {
+	peers := slices.DeleteFunc(w.peers(opts), func(p peer) bool { return !opts.peers.MatchString(p.name) })
+	if len(peers) == 0 {
+		return r, fmt.Errorf("%s: no peer matches %q", w.name, opts.peers)
+	}
+	for _, p := range peers {
+		r.peers = append(r.peers, p.name)
 		r.figures[p.name] = make([][]float64, len(w.metrics))
-		if opts.peers.MatchString(p.name) {
-			peers = append(peers, p)
-			r.peers = append(r.peers, p.name)
-		}
 	}
 	if w.targets != nil {
 		r.targets = slices.DeleteFunc(w.targets(opts), func(t target) bool { return t.against != "" && !slices.Contains(r.peers, t.against) })
-	}
-	if len(peers) == 0 {
-		return r, fmt.Errorf("%s: no peer matches %q", w.name, opts.peers)
 	}
 	for round := range rounds {
 		for _, p := range peers {
