@@ -61,8 +61,11 @@ func TestKeyboardOnly(t *testing.T) {
 	tb.keys(kb.Enter)
 	tb.awaitText("dialog", "1 run enqueued")
 	require.Len(t, h.runs(hourbell.RunQuery{Limit: 1000}), before+1)
+	js[bool](tb, `(globalThis.asked = 0, addEventListener("submit", () => asked++), true)`)
 	tb.keys(kb.Enter) // Close has the focus
 	tb.await(`!document.getElementById("dialog").open`)
+	require.Equal(t, "run-shop/ledger.v2:a", js[string](tb, `document.activeElement.id`))
+	require.Zero(t, js[int](tb, `asked`), "Enter on Close has pressed Run now, too")
 }
 
 // The timeline is one stop for the Tab key; arrows go from mark to mark, and each says its slot and outcome.

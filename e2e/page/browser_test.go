@@ -20,6 +20,7 @@ import (
 	browserlog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -290,10 +291,14 @@ func (tb *tab) follow(selector string) {
 	require.NoError(tb, err)
 }
 
-// keys presses keys.
+// keys presses keys, as a keyboard does: of a stroke that was handled as the key went down, nothing else is heard.
 func (tb *tab) keys(keys string) {
 	tb.Helper()
-	tb.do(chromedp.KeyEvent(keys))
+	tb.do(chromedp.KeyEvent(keys, func(event *input.DispatchKeyEventParams) {
+		if event.Type == kb.KeyDown {
+			event.Type = kb.KeyRawDown
+		}
+	}))
 }
 
 // typeInto types into a field.
