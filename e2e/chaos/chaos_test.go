@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -72,5 +73,17 @@ func TestAPlanFollowsFromItsSeed(t *testing.T) {
 			kinds[f.what] = true
 		}
 		require.Len(t, kinds, len(kindsOfFault), "seed %d", seed)
+	}
+}
+
+// A host may be told to stop when it has hardly begun.
+func TestAHostIsStoppedAtOnce(t *testing.T) {
+	for range 5 {
+		h, err := newHost("host", tableHost, "postgres://nobody@127.0.0.1:1/none", t.TempDir(), 1, rand.New(rand.NewPCG(1, 2)))
+		require.NoError(t, err)
+		t.Cleanup(h.close)
+		require.NoError(t, h.start())
+		_, err = h.stop()
+		require.NoError(t, err)
 	}
 }

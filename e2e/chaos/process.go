@@ -186,10 +186,18 @@ func (h *host) stop() (time.Duration, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if code := h.cmd.ProcessState.ExitCode(); code != 0 && code != exitUnstarted {
-		return 0, fmt.Errorf("%s, process %d, was told to stop and ended with: %v", h.name, process.Pid, h.cmd.ProcessState)
+	state := h.cmd.ProcessState
+	if code := state.ExitCode(); code != 0 && code != exitUnstarted && !endedBy(state, syscall.SIGTERM) {
+		return 0, fmt.Errorf("%s, process %d, was told to stop and ended with: %v", h.name, process.Pid, state)
 	}
 	return time.Since(asked), nil
+}
+
+// endedBy says whether the system ended the process by a signal. By one that a host listens to, it does so only before
+// the host has come to that.
+func endedBy(state *os.ProcessState, s syscall.Signal) bool {
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == s
 }
 
 // signal sends a signal to the process, if there is one.
