@@ -17,18 +17,22 @@ var (
 
 // catalog is what code declares, checked as a whole. It does not change after New.
 type catalog struct {
-	jobs        []job
-	byName      map[string]job
-	byGroup     map[string][]job
-	definitions map[string]*definition
-	hashes      map[string]bool // of each definition
-	hash        string          // of all
+	jobs         []FireJob
+	byName       map[string]FireJob
+	byGroup      map[string][]FireJob
+	descriptions map[string]string // of the jobs, which their runs do not carry
+	definitions  map[string]*definition
+	hashes       map[string]bool // of each definition
+	hash         string          // of all
 }
 
 // newCatalog checks jobs and definitions as a set. leastGrace is the shortest grace that makes sense with the rest
 // of the config; grace is what a definition without one gets.
 func newCatalog(jobs []Job, definitions []Definition, grace, leastGrace time.Duration) (*catalog, error) {
-	c := &catalog{byName: map[string]job{}, byGroup: map[string][]job{}, definitions: map[string]*definition{}, hashes: map[string]bool{}}
+	c := &catalog{
+		byName: map[string]FireJob{}, byGroup: map[string][]FireJob{}, descriptions: map[string]string{},
+		definitions: map[string]*definition{}, hashes: map[string]bool{},
+	}
 	var errs []error
 	for _, declared := range jobs {
 		if err := c.addJob(declared); err != nil {
@@ -64,11 +68,12 @@ func (c *catalog) addJob(declared Job) error {
 	if err != nil {
 		return err
 	}
-	added := job{Job: declared, args: args}
+	added := FireJob{declared.Name, declared.Group, args}
+	c.descriptions[added.Name] = declared.Description
 	c.jobs = append(c.jobs, added)
-	c.byName[declared.Name] = added
-	if declared.Group != "" {
-		c.byGroup[declared.Group] = append(c.byGroup[declared.Group], added)
+	c.byName[added.Name] = added
+	if added.Group != "" {
+		c.byGroup[added.Group] = append(c.byGroup[added.Group], added)
 	}
 	return nil
 }
@@ -97,7 +102,7 @@ func (c *catalog) addDefinition(declared Definition, leastGrace time.Duration) e
 }
 
 // resolve lists the jobs of a target; there is always at least one.
-func (c *catalog) resolve(target Target) ([]job, error) {
+func (c *catalog) resolve(target Target) ([]FireJob, error) {
 	switch target.kind {
 	case targetAll:
 		if len(c.jobs) == 0 {
@@ -111,7 +116,7 @@ func (c *catalog) resolve(target Target) ([]job, error) {
 		}
 		return jobs, nil
 	}
-	jobs := make([]job, len(target.names))
+	jobs := make([]FireJob, len(target.names))
 	for i, name := range target.names {
 		known, ok := c.byName[name]
 		if !ok {
@@ -120,6 +125,18 @@ func (c *catalog) resolve(target Target) ([]job, error) {
 		jobs[i] = known
 	}
 	return jobs, nil
+}
+
+// declared are jobs as they were declared, with their arguments as JSON.
+func (c *catalog) declared(jobs []FireJob) []Job {
+	list := make([]Job, len(jobs))
+	for i, j := range jobs {
+		list[i] = Job{Name: j.Name, Group: j.Group, Description: c.descriptions[j.Name]}
+		if j.Args != nil {
+			list[i].Args = j.Args
+		}
+	}
+	return list
 }
 
 // matches says whether these are the hashes of all definitions, and of no other.

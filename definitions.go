@@ -84,14 +84,8 @@ func (e *DefinitionError) Unwrap() error { return e.Err }
 type definition struct {
 	Definition
 	slots cron.Schedule
-	jobs  []job
+	jobs  []FireJob
 	hash  string
-}
-
-// job is a checked Job with its arguments as JSON.
-type job struct {
-	Job
-	args json.RawMessage
 }
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:-]{0,99}$`)
@@ -144,15 +138,7 @@ func (d Definition) slots() (cron.Schedule, error) {
 // fingerprint is the definition's hash: it covers all that code owns of the stored row, id included, and of the jobs all that
 // their runs carry, so that two builds share a hash only if they would enqueue the same.
 func (d *definition) fingerprint() string {
-	type hashedJob struct {
-		Name, Group string
-		Args        json.RawMessage
-	}
-	jobs := make([]hashedJob, len(d.jobs))
-	for i, j := range d.jobs {
-		jobs[i] = hashedJob{j.Name, j.Group, j.args}
-	}
-	return hashOf([]any{d.ID, d.Name, d.Description, d.Cron, d.TimeZone, d.Target.kind, d.Target.stored(), d.Grace, jobs})
+	return hashOf([]any{d.ID, d.Name, d.Description, d.Cron, d.TimeZone, d.Target.kind, d.Target.stored(), d.Grace, d.jobs})
 }
 
 // hashOf is a short hash of a value's JSON.

@@ -183,7 +183,7 @@ func (s *Scheduler) requested(target Target, scheduleID string, options EnqueueO
 	for i, j := range jobs {
 		runs[i] = JobRun{
 			Namespace: s.cfg.Namespace, Job: j.Name, Group: j.Group, Trigger: trigger, ScheduleID: scheduleID,
-			Ordinal: i, Status: statusQueued, Args: j.args, Actor: options.Actor, RequestKey: options.Key,
+			Ordinal: i, Status: statusQueued, Args: j.Args, Actor: options.Actor, RequestKey: options.Key,
 		}
 		if args != nil {
 			runs[i].Args = args

@@ -101,7 +101,7 @@ func (p *pass) runs(kept []*due) []JobRun {
 		for i, j := range d.jobs {
 			runs = append(runs, JobRun{
 				Namespace: p.cfg.Namespace, Job: j.Name, Group: j.Group, Trigger: triggerCron, ScheduleID: d.ID,
-				ScheduledFor: d.slot, Ordinal: i, Status: statusQueued, Args: j.args,
+				ScheduledFor: d.slot, Ordinal: i, Status: statusQueued, Args: j.Args,
 			})
 		}
 	}

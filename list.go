@@ -149,7 +149,7 @@ func (s *Scheduler) LockExpiry(row Schedule, workers []Worker) time.Time {
 func (s *Scheduler) Now(ctx context.Context) (time.Time, error) { return s.store.Now(ctx) }
 
 // Jobs lists the declared jobs in their order, with their arguments as JSON.
-func (s *Scheduler) Jobs() []Job { return declared(s.catalog.jobs) }
+func (s *Scheduler) Jobs() []Job { return s.catalog.declared(s.catalog.jobs) }
 
 // JobsOf lists the declared jobs that a stored schedule targets, or returns [ErrUnknownJob] or [ErrUnknownGroup]: other
 // builds may know them.
@@ -159,24 +159,13 @@ func (s *Scheduler) JobsOf(row Schedule) ([]Job, error) {
 		return nil, err
 	}
 	jobs, err := s.catalog.resolve(target)
-	return declared(jobs), err
+	return s.catalog.declared(jobs), err
 }
 
 // Declares says whether a stored schedule is as this process declares it. If not, this process does not fire it.
 func (s *Scheduler) Declares(row Schedule) bool {
 	own := s.catalog.definitions[row.ID]
 	return own != nil && own.hash == row.DefinitionHash
-}
-
-func declared(jobs []job) []Job {
-	list := make([]Job, len(jobs))
-	for i, j := range jobs {
-		list[i] = j.Job
-		if j.args != nil {
-			list[i].Args = j.args
-		}
-	}
-	return list
 }
 
 // Upcoming lists the next n slots of a stored schedule after now, in UTC, whether it is enabled or not; n is 1 to 1,000.

@@ -127,17 +127,9 @@ func (p *pass) fireBatchOnTime(ctx context.Context, due []arrival, request FireR
 
 // fires are the slots that have come.
 func fires(due []arrival) []Fire {
-	count := 0
-	for _, a := range due {
-		count += len(a.jobs)
-	}
-	list, jobs := make([]Fire, len(due)), make([]FireJob, 0, count)
+	list := make([]Fire, len(due))
 	for i, a := range due {
-		first := len(jobs)
-		for _, j := range a.jobs {
-			jobs = append(jobs, FireJob{j.Name, j.Group, j.args})
-		}
-		list[i] = Fire{ScheduleID: a.ID, DefinitionHash: a.hash, Slot: a.at.coming, Next: a.at.then, Jobs: jobs[first:]}
+		list[i] = Fire{ScheduleID: a.ID, DefinitionHash: a.hash, Slot: a.at.coming, Next: a.at.then, Jobs: a.jobs}
 	}
 	return list
 }

@@ -205,7 +205,7 @@ func (p *pass) again(at time.Time) {
 type due struct {
 	Claim
 	decision
-	jobs []job
+	jobs []FireJob
 }
 
 // process decides and fires one batch of claims. Whatever it does not get to is given back.
