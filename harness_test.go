@@ -216,6 +216,10 @@ func (s *stepped) Transaction(ctx context.Context, limit time.Duration, fn func(
 	return s.at("after commit")
 }
 
+func (s *stepped) Now(ctx context.Context) (time.Time, error) {
+	return step(s, "now", func() (time.Time, error) { return s.Store.Now(ctx) })
+}
+
 func (s *stepped) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbell.Claims, error) {
 	return step(s, "claim", func() (hourbell.Claims, error) { return s.Store.Claim(ctx, r) })
 }

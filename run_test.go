@@ -3,7 +3,9 @@ package hourbell_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -328,6 +330,38 @@ func TestAStopWhileRunStartsLeavesNoLivingWorker(t *testing.T) {
 		require.NoError(t, s.Run(ctx))
 		require.NotZero(t, workersOf(t, s)[0].StoppedAt)
 	})
+}
+
+// T3: the connections that a slot takes are used shortly before it, each of them once, so that one that was idle for long, or
+// has gone, delays no fire.
+func TestTheLoopUsesItsConnectionsBeforeASlot(t *testing.T) {
+	t.Parallel()
+	for name, many := range map[string]struct{ schedules, lanes int }{"a few": {3, 1}, "a burst": {150, 2}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := dbtest.Postgres(t)
+			fire := slices.Repeat([]string{"before fire-on-time"}, many.lanes)
+			want := slices.Concat(fire, slices.Repeat([]string{"after now"}, many.lanes), fire)
+			var mu sync.Mutex
+			var last []string
+			var seen atomic.Bool
+			var cfg hourbell.Config
+			for i := range many.schedules {
+				cfg.Definitions = append(cfg.Definitions, everySecond(fmt.Sprintf("s%03d", i)))
+			}
+			running(t, replicaOn(t, &stepped{store.New(db.DB), func(step string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if step == fire[0] || step == "after now" {
+					last = append(last, step)
+					last = last[max(len(last)-len(want), 0):]
+					seen.Store(seen.Load() || slices.Equal(last, want))
+				}
+				return nil
+			}}, cfg))
+			await(t, strings.Join(want, ", "), seen.Load)
+		})
+	}
 }
 
 // O4: an idle loop makes one claim a poll and nothing else, and this costs as many statements among 2,000 schedules
