@@ -25,7 +25,8 @@ var fire = workload{
 			{"hourbell", fireHourbell(o, 1, nil)},
 			{"hourbell ×4", fireHourbell(o, 4, nil)},
 			{"hourbell, Enqueuer", fireHourbell(o, 1, noEnqueuer{})},
-			{"river", fireRiver(o)},
+			{"river", fireRiver(o, false)},
+			{"river, unique", fireRiver(o, true)},
 		}
 	},
 	targets: func(options) []target {
@@ -37,6 +38,7 @@ var fire = workload{
 			{"hourbell", "fired", "limit", atLeast(0.75)},
 			{"hourbell", "fired", "own tables, one statement", bound{}},
 			{"hourbell", "fired", "river", atLeast(2)},
+			{"hourbell", "fired", "river, unique", bound{}},
 			{"hourbell ×4", "fired", "hourbell", atLeast(0.7)},
 			{"hourbell ×4", "fired", "limit ×4", bound{}},
 			{"hourbell ×4", "fired", "river", atLeast(2)},

@@ -19,10 +19,11 @@ var lateness = workload{
 		return []peer{
 			{"limit", latenessLimit(o, 1)},
 			{"hourbell", latenessHourbell(o, 1)},
-			{"river", latenessRiver(o, 1)},
+			{"river", latenessRiver(o, 1, false)},
+			{"river, unique", latenessRiver(o, 1, true)},
 			{"limit ×4", latenessLimit(o, 4)},
 			{"hourbell ×4", latenessHourbell(o, 4)},
-			{"river ×4", latenessRiver(o, 4)},
+			{"river ×4", latenessRiver(o, 4, false)},
 		}
 	},
 	targets: func(options) []target {
@@ -31,6 +32,7 @@ var lateness = workload{
 			{"hourbell", "p50", "river", atMost(1)},
 			{"hourbell", "p99", "limit", bound{}},
 			{"hourbell", "p99", "river", atMost(0.6)},
+			{"hourbell", "p99", "river, unique", bound{}},
 			{"hourbell", "fires missing", "", atMost(0)},
 			{"hourbell ×4", "p50", "limit ×4", bound{}},
 			{"hourbell ×4", "p50", "river ×4", atMost(1)},
@@ -104,9 +106,9 @@ func latenessHourbell(o options, replicas int) func(context.Context, *server) ([
 	})
 }
 
-func latenessRiver(o options, clients int) func(context.Context, *server) ([]float64, error) {
+func latenessRiver(o options, clients int, unique bool) func(context.Context, *server) ([]float64, error) {
 	return onTheSecond(o, riverRows, func(ctx context.Context, db *database) (func() error, error) {
-		return startRiver(ctx, db, clients, perInstant, time.Second)
+		return startRiver(ctx, db, clients, perInstant, time.Second, unique)
 	})
 }
 

@@ -34,8 +34,8 @@ func (e everyFull) Next(after time.Time) time.Time {
 }
 
 // startRiver starts clients with n periodic jobs each, all due at the same instants. One of them is elected leader and
-// enqueues.
-func startRiver(ctx context.Context, db *database, clients, n int, every time.Duration) (stop func() error, err error) {
+// enqueues. Unless the jobs are unique, it may do so for a slot that its predecessor has dealt with.
+func startRiver(ctx context.Context, db *database, clients, n int, every time.Duration, unique bool) (stop func() error, err error) {
 	var started []*river.Client[pgx.Tx]
 	stop = func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
@@ -47,7 +47,7 @@ func startRiver(ctx context.Context, db *database, clients, n int, every time.Du
 		if err != nil {
 			return nil, errors.Join(err, stop())
 		}
-		client, err := newRiver(ctx, pool, n, every)
+		client, err := newRiver(ctx, pool, n, every, unique)
 		if err != nil {
 			return nil, errors.Join(err, stop())
 		}
@@ -59,7 +59,7 @@ func startRiver(ctx context.Context, db *database, clients, n int, every time.Du
 	return stop, nil
 }
 
-func newRiver(ctx context.Context, pool *pgxpool.Pool, n int, every time.Duration) (*river.Client[pgx.Tx], error) {
+func newRiver(ctx context.Context, pool *pgxpool.Pool, n int, every time.Duration, unique bool) (*river.Client[pgx.Tx], error) {
 	driver := riverpgxv5.New(pool)
 	quiet := slog.New(slog.DiscardHandler)
 	migrator, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: quiet})
@@ -71,11 +71,15 @@ func newRiver(ctx context.Context, pool *pgxpool.Pool, n int, every time.Duratio
 	}
 	workers := river.NewWorkers()
 	river.AddWorker(workers, river.WorkFunc(func(context.Context, *river.Job[riverJob]) error { return nil }))
+	options := river.InsertOpts{Queue: elsewhere}
+	if unique {
+		options.UniqueOpts = river.UniqueOpts{ByArgs: true, ByPeriod: every}
+	}
 	jobs := make([]*river.PeriodicJob, n)
 	for i := range jobs {
 		args := riverJob{Schedule: fmt.Sprintf("schedule-%07d", i)}
 		jobs[i] = river.NewPeriodicJob(everyFull(every), func() (river.JobArgs, *river.InsertOpts) {
-			return args, &river.InsertOpts{Queue: elsewhere}
+			return args, &options
 		}, nil)
 	}
 	return river.NewClient(driver, &river.Config{
@@ -88,14 +92,14 @@ func newRiver(ctx context.Context, pool *pgxpool.Pool, n int, every time.Duratio
 const riverRows = "SELECT scheduled_at AS slot, xmin FROM river_job"
 
 // fireRiver measures from each instant to the commit of its last row. Its first slot is its quiet look at the database.
-func fireRiver(o options) func(context.Context, *server) ([]float64, error) {
+func fireRiver(o options, unique bool) func(context.Context, *server) ([]float64, error) {
 	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
 		if err := db.tracksCommits(ctx); err != nil {
 			return nil, err
 		}
 		// Long enough that a slot never waits for the one before it.
 		every := (time.Second + time.Duration(o.schedules)*200*time.Microsecond).Truncate(time.Second)
-		stop, err := startRiver(ctx, db, 1, o.schedules, every)
+		stop, err := startRiver(ctx, db, 1, o.schedules, every, unique)
 		if err != nil {
 			return nil, err
 		}
