@@ -1,9 +1,11 @@
 package hourbell
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Lanes.
@@ -102,4 +104,67 @@ func (b *burst) end(last Fired) {
 	defer b.guard.Unlock()
 	clear(b.parts)
 	b.last = last
+}
+
+// warmup uses the connections of a slot's lanes once, shortly before it. Drivers ask after a connection that was idle for a
+// second before they use it, a pool may have closed it, and a network may have forgotten it, which is noticed at a deadline: none
+// of that is left to the instant at which time counts.
+type warmup struct {
+	*Scheduler
+	over chan struct{} // closed when the last one has ended
+}
+
+// beforehand is how long before a slot that is.
+const beforehand = 250 * time.Millisecond
+
+func newWarmup(s *Scheduler) *warmup {
+	w := &warmup{s, make(chan struct{})}
+	close(w.over)
+	return w
+}
+
+// before sleeps until shortly before a slot, and asks for the time over as many connections as the slot will take. It returns
+// what is left to sleep. A connection that does not answer by the slot is left alone with its deadline, and the slot takes another.
+func (w *warmup) before(ctx context.Context, slot time.Time, left time.Duration) time.Duration {
+	select {
+	case <-w.over:
+	default: // somebody still does not answer
+		return left
+	}
+	if left <= 2*beforehand {
+		return left
+	}
+	end := time.Now().Add(left)
+	sleep(ctx, left-beforehand)
+	w.over = make(chan struct{})
+	go w.ask(ctx, w.lanesAt(slot), w.over)
+	waiting, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	select {
+	case <-w.over:
+	case <-waiting.Done():
+	}
+	return time.Until(end)
+}
+
+func (w *warmup) ask(ctx context.Context, lanes int, over chan struct{}) {
+	defer close(over)
+	ctx, cancel := context.WithTimeout(ctx, w.callDeadline())
+	defer cancel()
+	_ = sideBySide(lanes, func(int) error {
+		_, err := w.store.Now(ctx)
+		return err // the pass will tell
+	})
+}
+
+func (w *warmup) wait() { <-w.over }
+
+// lanesAt is how many lanes a pass at a slot will have; one where it is not known what will be due.
+func (s *Scheduler) lanesAt(slot time.Time) int {
+	s.ticking.Lock()
+	defer s.ticking.Unlock()
+	if len(s.coming.due(slot)) <= few {
+		return 1
+	}
+	return (&pass{Scheduler: s}).lanes()
 }

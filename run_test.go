@@ -364,6 +364,33 @@ func TestTheLoopUsesItsConnectionsBeforeASlot(t *testing.T) {
 	}
 }
 
+// T3: no slot waits for a connection that does not answer, and no more of them are spent on it.
+func TestASlotDoesNotWaitForAConnectionThatHangs(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		cfg := hourbell.Config{Definitions: []hourbell.Definition{everySecond("s")}}
+		watcher := synced(t, db.DB, cfg) // so that the loop's own sync has nothing to ask
+		var hanging atomic.Int32
+		release := make(chan struct{})
+		s := replicaOn(t, &stepped{store.New(db.DB), func(step string) error {
+			if step == "before now" {
+				hanging.Add(1)
+				<-release
+			}
+			return nil
+		}}, cfg)
+		stop := running(t, s)
+		letGo := sync.OnceFunc(func() { close(release) })
+		t.Cleanup(letGo)
+		await(t, "a question that hangs", func() bool { return hanging.Load() == 1 })
+		goesOn(t, watcher)
+		goesOn(t, watcher)
+		require.EqualValues(t, 1, hanging.Load())
+		letGo()
+		await(t, "the next is asked", func() bool { return hanging.Load() > 1 })
+		require.NoError(t, stop())
+	})
+}
+
 // O4: an idle loop makes one claim a poll and nothing else, and this costs as many statements among 2,000 schedules
 // as among ten.
 func TestAnIdleLoopCostsOneClaimAPoll(t *testing.T) {

@@ -82,7 +82,8 @@ func unlessStopped(ctx context.Context, err error) error {
 
 // loop ticks until ctx ends.
 func (s *Scheduler) loop(ctx context.Context) {
-	pace := newPace(s.cfg.PollInterval)
+	pace, warmup := newPace(s.cfg.PollInterval), newWarmup(s)
+	defer warmup.wait()
 	for ctx.Err() == nil {
 		s.defend(ctx)
 		report, err := s.Tick(ctx)
@@ -90,42 +91,17 @@ func (s *Scheduler) loop(ctx context.Context) {
 		case ctx.Err() != nil:
 		case err == nil:
 			now := s.estimate()
-			s.pause(ctx, pace.after(report, now), report.Wake.Sub(now))
+			pause := pace.after(report, now)
+			if now.Add(pause).Equal(report.Wake) {
+				pause = warmup.before(ctx, report.Wake, pause)
+			}
+			sleepExactly(ctx, pause)
 		default:
 			pause := pace.afterFault()
 			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)
 			sleep(ctx, pause)
 		}
 	}
-}
-
-// beforehand is how long before a slot the connections that it will take are used.
-const beforehand = 50 * time.Millisecond
-
-// pause sleeps between passes. Where the next one is to be there at a slot itself, it asks for the time shortly before, over as
-// many connections as the slot will take: drivers ask after a connection that was idle for a second before they use it, and one
-// that has gone is replaced. So neither is left to the instant at which time counts.
-func (s *Scheduler) pause(ctx context.Context, pause, untilSlot time.Duration) {
-	if pause == untilSlot && pause > 2*beforehand {
-		end := time.Now().Add(pause)
-		sleep(ctx, pause-beforehand)
-		_ = sideBySide(s.lanesIn(beforehand), func(int) error {
-			_, err := s.store.Now(ctx)
-			return err // the pass will tell
-		})
-		pause = time.Until(end)
-	}
-	sleepExactly(ctx, pause)
-}
-
-// lanesIn is how many lanes a pass will have that begins after a while; one where it is not known what will be due.
-func (s *Scheduler) lanesIn(d time.Duration) int {
-	s.ticking.Lock()
-	defer s.ticking.Unlock()
-	if due := s.coming.due(s.estimate().Add(d)); len(due) <= few {
-		return 1
-	}
-	return (&pass{Scheduler: s}).lanes()
 }
 
 // Tick makes one pass: it claims what is due, decides, and fires or skips it, until nothing is due, or for PollInterval
