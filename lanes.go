@@ -163,8 +163,7 @@ func (w *warmup) wait() { <-w.over }
 func (s *Scheduler) lanesAt(slot time.Time) int {
 	s.ticking.Lock()
 	defer s.ticking.Unlock()
-	if len(s.coming.due(slot)) <= few {
-		return 1
-	}
-	return (&pass{Scheduler: s}).lanes()
+	p := &pass{Scheduler: s}
+	lanes := p.lanes()
+	return min(lanes, len(p.batches(s.coming.due(slot), lanes)))
 }

@@ -92,7 +92,7 @@ func (s *Scheduler) loop(ctx context.Context) {
 		case err == nil:
 			now := s.estimate()
 			pause := pace.after(report, now)
-			if now.Add(pause).Equal(report.Wake) {
+			if now.Add(pause).Equal(report.Wake) { // whoever lets others go first has time
 				pause = warmup.before(ctx, report.Wake, pause)
 			}
 			sleepExactly(ctx, pause)
