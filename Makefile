@@ -9,7 +9,7 @@ FUZZTIME ?= 20s
 # What `make bench` measures.
 BENCH ?= .
 # What `make compare` runs (all workloads where empty), how often every peer has its turn, for how many seconds what
-# runs by the real clock is watched, and more flags (cd benchmarks && go run . -help).
+# runs by the real clock is watched, and more flags (cd test/benchmarks && go run . -help).
 WORKLOADS ?=
 ROUNDS ?= 3
 SECONDS ?= 20
@@ -47,7 +47,7 @@ help: ## list the targets
 
 setup: $(WITHPG) ## install what the tests lack: a Postgres server (unless TEST_DATABASE_URL names one), Chromium, PgBouncer
 	@$(WITHPG) -check || { ./internal/dbtest/install.sh && $(WITHPG) -check; }
-	@./e2e/setup.sh -check || ./e2e/setup.sh
+	@./test/e2e/setup.sh -check || ./test/e2e/setup.sh
 
 test: setup ## run all tests of all modules, with Postgres and Chromium
 	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
@@ -83,8 +83,8 @@ demo: ## run the demo
 	$(GO) run ./examples/demo
 
 pictures: ## take the pictures of the README anew
-	@./e2e/setup.sh -check || ./e2e/setup.sh
-	cd e2e && HOURBELL_REQUIRE_BROWSER=1 HOURBELL_PICTURES=1 $(GO) test -count=1 -run TestPicturesOfTheREADME ./page
+	@./test/e2e/setup.sh -check || ./test/e2e/setup.sh
+	cd test/e2e && HOURBELL_REQUIRE_BROWSER=1 HOURBELL_PICTURES=1 $(GO) test -count=1 -run TestPicturesOfTheREADME ./page
 
 lint: .formatted .vet .staticcheck .golangci ## formatting, vet, staticcheck; golangci-lint too where it is installed
 
@@ -103,7 +103,7 @@ $(WITHPG):
 # These start servers of their own.
 .chaos: $(WITHPG)
 	@$(WITHPG) -check || { ./internal/dbtest/install.sh && $(WITHPG) -check; }
-	@GO='$(GO)' ./e2e/chaos/build.sh $(CURDIR)/.bin/chaos
+	@GO='$(GO)' ./test/e2e/chaos/build.sh $(CURDIR)/.bin/chaos
 
 .formatted:
 	@unformatted=$$($(GOFUMPT) -l .) || exit 1; \
@@ -130,7 +130,7 @@ $(WITHPG):
 # deadlines pass. The benchmarks are left out: their peers take minutes to build.
 # So are the tests in a browser and of other routers: what they ask of the server, others ask it too.
 .race:
-	$(call each,{ [ $$module = ./benchmarks ] || { packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
+	$(call each,{ [ $$module = ./test/benchmarks ] || { packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
 	  $(GO) test -race -short -run '^$$' $$packages >/dev/null && \
 	  $(GO) test -race -short -p 1 -timeout 20m $(TESTFLAGS) $$packages; }; })
 
@@ -143,4 +143,4 @@ $(WITHPG):
 	$(call each,$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...)
 
 .compare:
-	@cd benchmarks && $(GO) run . -workloads='$(WORKLOADS)' -rounds='$(ROUNDS)' -seconds='$(SECONDS)' $(COMPAREFLAGS)
+	@cd test/benchmarks && $(GO) run . -workloads='$(WORKLOADS)' -rounds='$(ROUNDS)' -seconds='$(SECONDS)' $(COMPAREFLAGS)

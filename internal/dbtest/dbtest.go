@@ -21,12 +21,12 @@ package dbtest
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/glebarez/sqlite"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -57,10 +57,17 @@ type DB struct {
 // makes SQLite, which is Go, many times slower.
 const onlyPostgresEnv = "HOURBELL_ONLY_POSTGRES"
 
+// openSQLiteDialector opens SQLite; nil until RegisterSQLite is called.
+var openSQLiteDialector func(dsn string) gorm.Dialector
+
+// RegisterSQLite sets the driver with which SQLite databases are opened. The
+// package test/sqlite calls it: the core module requires no SQLite driver.
+func RegisterSQLite(open func(dsn string) gorm.Dialector) { openSQLiteDialector = open }
+
 // Each runs a subtest on a migrated database of each kind.
 func Each(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Helper()
-	if os.Getenv(onlyPostgresEnv) == "" {
+	if os.Getenv(onlyPostgresEnv) == "" && openSQLiteDialector != nil {
 		t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
 	}
 	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
@@ -93,7 +100,10 @@ func open(dialect, dsn string, cfg *gorm.Config) (*gorm.DB, error) {
 	}
 	dialector := postgres.Open(dsn)
 	if dialect == "sqlite" {
-		dialector = sqlite.Open(dsn)
+		if openSQLiteDialector == nil {
+			return nil, errors.New("no SQLite driver is registered: import github.com/hourbell/hourbell/test/sqlite")
+		}
+		dialector = openSQLiteDialector(dsn)
 	}
 	db, err := gorm.Open(dialector, &own)
 	if err != nil {

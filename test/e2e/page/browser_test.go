@@ -1,6 +1,8 @@
 // Package page_test is the test-suite of the admin page, in a real browser.
 package page_test
 
+import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
+
 import (
 	"context"
 	"encoding/json"

@@ -1,6 +1,8 @@
 // Package api_test is the test-suite of the HTTP API. Every exchange of it is held against the OpenAPI document.
 package api_test
 
+import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
+
 import (
 	"encoding/json"
 	"fmt"

@@ -5,7 +5,7 @@
 # another clock.go for this one build, which differs in the line that says what the clock is. (Shifting the clock of a
 # process from outside does not work: a Go program asks the kernel by itself, and the kernel has one wall clock for all.)
 set -eu
-root=$(cd "$(dirname "$0")/../.." && pwd)
+root=$(cd "$(dirname "$0")/../../.." && pwd)
 made=$(mktemp -d)
 trap 'rm -rf "$made"' EXIT
 awk '
@@ -20,4 +20,4 @@ awk '
 	END { if (!found) { print "build.sh: clock.go no longer says what the clock is in one line" > "/dev/stderr"; exit 1 } }
 ' "$root/clock.go" >"$made/clock.go"
 printf '{"Replace": {"%s": "%s"}}\n' "$root/clock.go" "$made/clock.go" >"$made/overlay.json"
-cd "$root/e2e" && "${GO:-go}" build -overlay "$made/overlay.json" -o "$1" ./chaos
+cd "$root/test/e2e" && "${GO:-go}" build -overlay "$made/overlay.json" -o "$1" ./chaos

@@ -1,4 +1,6 @@
-package pooler_test
+package mount_test
+
+import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-module github.com/hourbell/hourbell/e2e
+module github.com/hourbell/hourbell/test/e2e
 
 go 1.25.0
 
@@ -36,6 +36,7 @@ require (
 	github.com/goccy/go-yaml v1.19.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/mux v1.8.0 // indirect
+	github.com/hourbell/hourbell/test v0.0.0
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/pgx/v5 v5.10.0 // indirect
@@ -77,4 +78,6 @@ require (
 	modernc.org/sqlite v1.55.0 // indirect
 )
 
-replace github.com/hourbell/hourbell => ../
+replace github.com/hourbell/hourbell => ../../
+
+replace github.com/hourbell/hourbell/test => ../

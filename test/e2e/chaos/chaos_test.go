@@ -1,5 +1,7 @@
 package main
 
+import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
+
 import (
 	"errors"
 	"io"

@@ -1,4 +1,6 @@
-package mount_test
+package pooler_test
+
+import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 
 import (
 	"testing"

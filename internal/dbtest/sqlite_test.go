@@ -1,0 +1,9 @@
+package dbtest_test
+
+import (
+	"github.com/glebarez/sqlite"
+
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+func init() { dbtest.RegisterSQLite(sqlite.Open) }
