@@ -35,9 +35,8 @@ func newDayExpr(dom, month, dow values) dayExpr {
 	return dayExpr("0 0 0 " + dom.gronx() + " " + month.gronx() + " " + dow.gronx())
 }
 
-// gronx returns the values in gronx's syntax. The result starts with an
-// asterisk only if the field is unrestricted, because gronx takes any other
-// field that starts with one for unrestricted, too.
+// gronx returns the values in gronx's syntax. A restricted field must not start
+// with an asterisk, because gronx would treat it as unrestricted.
 func (v values) gronx() string {
 	if v.unrestricted {
 		return "*"

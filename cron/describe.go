@@ -9,8 +9,7 @@ import (
 )
 
 // Describe returns an English description of an expression, such as "Every 15
-// minutes" or "Monday to Friday at 02:30". Times of day are local times of the
-// schedule.
+// minutes" or "Monday to Friday at 02:30". Times are in the schedule's zone.
 //
 // The description depends on the values that the fields allow, not on their
 // spelling: 1-3 and MON,TUE,WED have the same description. The error is the one

@@ -3,7 +3,7 @@
 //
 // No function reads a clock, and nothing is stored between calls. A Schedule is
 // immutable, so goroutines may share it. Arguments may be in any location.
-// Results are in UTC, on whole seconds.
+// Slots are in UTC, on whole seconds.
 //
 //	s, err := cron.Parse("30 2 * * *", "America/New_York")
 //	slot, err := s.Next(now) // the first slot strictly after now
@@ -58,8 +58,8 @@
 //     it matches either field. Only a lone * or ? is unrestricted.
 //   - R7. If there is no slot, Next and Prev return an error that wraps
 //     ErrNever. With a nil error, the result is always a slot. Parse rejects an
-//     expression that matches no date of any year, such as 30 February. The
-//     search ends with the year 9999.
+//     expression that matches no date of any year, such as 30 February. Slots
+//     lie in the years 1 to 9999.
 //   - R8. An expression has five or six fields, seconds first and no year, or
 //     is one of the seven macros. Parse checks every item.
 //

@@ -35,8 +35,8 @@ var macros = map[string]string{
 // The result depends on the expression and the zone, never on the time of the
 // call. The error wraps ErrZone if the zone is unknown or cannot be loaded. It
 // wraps ErrNever if the expression is well formed but matches no date of any
-// year. Any other error is a syntax error of the expression, and its text names
-// the field and the value.
+// year. Any other error is a syntax error of the expression. The text names the
+// field and the value, if the error concerns a single field.
 //
 // Loading a zone reads a file, which takes much longer than the rest of Parse.
 // Keep the Schedule instead of parsing again.

@@ -77,9 +77,9 @@ func (s Schedule) Prev(before time.Time) (time.Time, error) {
 	return time.Unix(slot, 0).UTC(), nil
 }
 
-// Between returns the slots from the time from, inclusive, to the time to,
-// exclusive. They are in UTC, in ascending order. The result is empty if there
-// is no slot in this range, also if to is not after from.
+// Between returns the slots in the range [from, to), in UTC and in ascending
+// order. The result is empty if the range contains no slot, or if to is not
+// after from.
 //
 // Between returns an error if there are more than 100,000 slots, or if s is the
 // zero Schedule.
@@ -99,9 +99,9 @@ func (s Schedule) Between(from, to time.Time) ([]time.Time, error) {
 	return slots, nil
 }
 
-// Count returns the number of slots from the time from to the time to, both
-// inclusive. It stops counting at limit. A result less than limit is exact; a
-// result equal to limit means that there are at least that many.
+// Count returns the number of slots in the range [from, to], which includes
+// both ends. It stops counting at limit. A result less than limit is exact. The
+// result limit means that there are at least that many slots.
 //
 // Count returns an error if limit is negative, or if s is the zero Schedule.
 func (s Schedule) Count(from, to time.Time, limit int) (int, error) {
