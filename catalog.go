@@ -1,15 +1,17 @@
 package hourbell
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"time"
 
 	"github.com/hourbell/hourbell/internal/lookahead"
 	"github.com/hourbell/hourbell/internal/storage"
+	"github.com/hourbell/hourbell/internal/text"
 )
 
 // ErrUnknownTarget reports a job or group that this process does not declare.
@@ -28,7 +30,8 @@ type catalog struct {
 }
 
 // newCatalog checks jobs and definitions as a set. A definition without a grace
-// gets grace; minGrace is the smallest one that the configuration allows.
+// gets grace; minGrace is the smallest one that the configuration allows. The
+// error names every mistake.
 func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Duration) (*catalog, error) {
 	c := &catalog{
 		byName: map[string]storage.JobSpec{}, byGroup: map[string][]storage.JobSpec{}, descriptions: map[string]string{},
@@ -53,22 +56,23 @@ func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Durat
 	return c, nil
 }
 
+// addJob adds a job even if it is invalid, so that a definition that targets it
+// is not reported too.
 func (c *catalog) addJob(declared Job) error {
+	var errs []error
 	if err := checkName(declared.Name); err != nil {
-		return fmt.Errorf("name %w", err)
+		errs = append(errs, fmt.Errorf("name %w", err))
 	}
 	if declared.Group != "" {
 		if err := checkName(declared.Group); err != nil {
-			return fmt.Errorf("group %w", err)
+			errs = append(errs, fmt.Errorf("group %w", err))
 		}
 	}
 	if _, duplicate := c.byName[declared.Name]; duplicate {
-		return errors.New("is declared twice")
+		errs = append(errs, errors.New("is declared twice"))
 	}
 	args, err := marshalArgs(declared.Args)
-	if err != nil {
-		return err
-	}
+	errs = append(errs, err)
 	spec := storage.JobSpec{Name: declared.Name, Group: declared.Group, Args: args}
 	c.descriptions[spec.Name] = declared.Description
 	c.jobs = append(c.jobs, spec)
@@ -76,30 +80,30 @@ func (c *catalog) addJob(declared Job) error {
 	if spec.Group != "" {
 		c.byGroup[spec.Group] = append(c.byGroup[spec.Group], spec)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (c *catalog) addDefinition(declared Definition, minGrace time.Duration) error {
 	d, err := declared.compile()
-	if err != nil {
-		return err
-	}
-	invalid := func(field string, err error) error {
-		return &DefinitionError{ID: d.ID, Field: field, Err: err}
+	errs := []error{err}
+	invalid := func(field string, err error) {
+		errs = append(errs, &DefinitionError{ID: d.ID, Field: field, Err: err})
 	}
 	if _, duplicate := c.definitions[d.ID]; duplicate {
-		return invalid("id", errors.New("is declared twice"))
+		invalid("id", errors.New("is declared twice"))
 	}
-	if d.Grace < minGrace {
-		return invalid("grace", fmt.Errorf("%v is %s, %v", d.Grace, graceTooShort, minGrace))
+	if d.Grace >= 0 && d.Grace < minGrace {
+		invalid("grace", fmt.Errorf("%v is %s, %v", d.Grace, graceTooShort, minGrace))
 	}
-	if d.jobs, err = c.resolve(d.Target); err != nil {
-		return invalid("target", err)
+	if d.Target.validate() == nil {
+		if d.jobs, err = c.resolve(d.Target); err != nil {
+			invalid("target", err)
+		}
 	}
 	d.hash = d.computeHash()
 	c.definitions[d.ID] = d
 	c.hashes[d.hash] = true
-	return nil
+	return errors.Join(errs...)
 }
 
 const graceTooShort = "shorter than PollInterval plus the deadline of a claim, so slots would be skipped without need"
@@ -115,19 +119,30 @@ func (c *catalog) resolve(target Target) ([]storage.JobSpec, error) {
 	case targetGroup:
 		jobs := c.byGroup[target.names[0]]
 		if len(jobs) == 0 {
-			return nil, fmt.Errorf("%w: no job of Config.Jobs is in group %q", ErrUnknownTarget, target.names[0])
+			groups := slices.Collect(maps.Keys(c.byGroup))
+			return nil, fmt.Errorf("%w: no job of Config.Jobs is in group %q%s", ErrUnknownTarget, target.names[0], suggestion(target.names[0], groups))
 		}
 		return jobs, nil
 	}
 	jobs := make([]storage.JobSpec, len(target.names))
+	var errs []error
 	for i, name := range target.names {
 		spec, ok := c.byName[name]
 		if !ok {
-			return nil, fmt.Errorf("%w: job %q is not in Config.Jobs", ErrUnknownTarget, name)
+			names := slices.Collect(maps.Keys(c.byName))
+			errs = append(errs, fmt.Errorf("%w: job %q is not in Config.Jobs%s", ErrUnknownTarget, name, suggestion(name, names)))
 		}
 		jobs[i] = spec
 	}
-	return jobs, nil
+	return jobs, errors.Join(errs...)
+}
+
+// suggestion returns the known name that is most similar, as a question.
+func suggestion(name string, known []string) string {
+	if nearest := text.Nearest(name, known); nearest != "" {
+		return fmt.Sprintf("; did you mean %q?", nearest)
+	}
+	return ""
 }
 
 // toJobs converts jobs back to their declarations, with arguments as JSON.
@@ -179,17 +194,18 @@ func (c *catalog) computeHash() string {
 	return hashOf(entries)
 }
 
-// marshalArgs returns arguments as JSON. Nil stays nil.
+// marshalArgs returns arguments as JSON that both databases can store. Nil
+// stays nil.
 func marshalArgs(args any) (json.RawMessage, error) {
 	if args == nil {
 		return nil, nil
 	}
-	text, err := json.Marshal(args)
+	encoded, err := json.Marshal(args)
 	if err != nil {
 		return nil, fmt.Errorf("args cannot be marshaled to JSON: %w", err)
 	}
-	if bytes.Contains(text, []byte(`\u0000`)) {
-		return nil, errors.New("args contain a NUL character, which Postgres cannot store")
+	if err := text.CheckJSON(encoded); err != nil {
+		return nil, fmt.Errorf("args cannot be stored: %w", err)
 	}
-	return text, nil
+	return encoded, nil
 }

@@ -75,7 +75,7 @@ type Scheduler struct {
 	log     *slog.Logger
 	catalog *catalog
 	worker  Worker      // this process's row, without the columns that change
-	started atomic.Bool // Run was called
+	started atomic.Bool // Run is running
 	loop    loopState
 	process processState
 	contact dbContact
@@ -96,10 +96,12 @@ type loopState struct {
 // processState is what this process knows about itself and other replicas.
 type processState struct {
 	mu        sync.Mutex // guards the fields below
-	running   bool       // the loop is running
+	running   bool       // Run was called and has not returned
+	synced    bool       // the first sync of Run has succeeded
+	runError  string     // why Run has failed
 	startedAt time.Time  // database time of the first heartbeat
 	lastTick  time.Time  // database time of the last claim
-	tickedAt  time.Time  // the same by this process's clock
+	tickedAt  time.Time  // the same by this process's clock; at first, the time of the first sync
 	skew      time.Duration
 	clock     timing.ClockEstimate // estimates the database clock
 	excluded  map[string]string    // rows left out of claims: id to definition hash
@@ -122,6 +124,9 @@ type ChangeOptions struct {
 var (
 	// ErrUnknownSchedule reports that no schedule with the id is stored.
 	ErrUnknownSchedule = errors.New("unknown schedule")
+	// ErrRemoved reports that code no longer declares a schedule, so that it can
+	// only be shown.
+	ErrRemoved = errors.New("the schedule is removed: code no longer declares it")
 	// ErrChanged reports that a schedule no longer matches the IfMatch of a call.
 	ErrChanged = errors.New("the schedule has changed in the meantime")
 )
@@ -133,17 +138,16 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 		return nil, errors.New("hourbell: the store is nil: use store.New(db)")
 	}
 	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
-		return nil, err
-	}
 	s := &Scheduler{cfg: cfg, log: cfg.Logger}
 	s.loop.batchSize = cfg.BatchSize
 	s.process.excluded = map[string]string{}
+	errs := []error{cfg.validate()}
 	var err error
 	if s.store, err = store.Bind(cfg.Namespace, cfg.Now); err != nil {
-		return nil, fmt.Errorf("hourbell: %w", err)
+		errs = append(errs, fmt.Errorf("hourbell: %w", err))
 	}
-	if s.catalog, err = newCatalog(cfg.Jobs, cfg.Definitions, cfg.Grace, cfg.minGrace()); err != nil {
+	s.catalog, err = newCatalog(cfg.Jobs, cfg.Definitions, cfg.Grace, cfg.minGrace())
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
 	if cfg.Enqueuer == nil && !s.store.SingleWriter() {
