@@ -16,7 +16,7 @@ const maxAttempts = 10
 
 // Enable enables a schedule. It fires from the first slot after now. On an
 // enabled schedule, Enable does nothing. It returns [ErrUnknownSchedule],
-// [ErrChanged], or [ErrBusy] if the row keeps changing.
+// [ErrRemoved], [ErrChanged], or [ErrBusy] if the row keeps changing.
 func (s *Scheduler) Enable(ctx context.Context, id string, options ChangeOptions) error {
 	return s.setEnabled(ctx, id, true, options)
 }
@@ -24,7 +24,8 @@ func (s *Scheduler) Enable(ctx context.Context, id string, options ChangeOptions
 // Disable disables a schedule. Slots that are due and have not fired are
 // recorded as skipped. After Disable has returned, no slot fires, even if a fire
 // was in progress. On a disabled schedule, Disable does nothing. It returns
-// [ErrUnknownSchedule], [ErrChanged], or [ErrBusy] if the row keeps changing.
+// [ErrUnknownSchedule], [ErrRemoved], [ErrChanged], or [ErrBusy] if the row keeps
+// changing.
 func (s *Scheduler) Disable(ctx context.Context, id string, options ChangeOptions) error {
 	return s.setEnabled(ctx, id, false, options)
 }
@@ -49,7 +50,7 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	if err != nil {
 		return false, err
 	}
-	if err := checkMatch(row, options.IfMatch); err != nil {
+	if err := errors.Join(checkNotRemoved(row), checkMatch(row, options.IfMatch)); err != nil {
 		return false, err
 	}
 	if row.Enabled == enabled {
@@ -64,10 +65,8 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	kind := EventDisabled
 	if enabled {
 		kind = EventEnabled
-		if row.RemovedAt.IsZero() {
-			if err := scheduleNext(&update, now, calendars); err != nil {
-				return false, fmt.Errorf("hourbell: enable: %w", err)
-			}
+		if err := scheduleNext(&update, now, calendars); err != nil {
+			return false, fmt.Errorf("hourbell: enable: %w", err)
 		}
 	}
 	events = append(events, Event{ScheduleID: id, Kind: kind, Actor: options.Actor, Note: options.Note})
@@ -119,6 +118,14 @@ func (s *Scheduler) readRow(ctx context.Context, st Store, id string) (*storage.
 		return nil, fmt.Errorf("hourbell: %w: %q", ErrUnknownSchedule, id)
 	}
 	return &rows[0], nil
+}
+
+// checkNotRemoved returns ErrRemoved if code no longer declares a schedule.
+func checkNotRemoved(row *storage.Schedule) error {
+	if row.RemovedAt.IsZero() {
+		return nil
+	}
+	return fmt.Errorf("hourbell: schedule %q: %w", row.ID, ErrRemoved)
 }
 
 // etag returns a hash of what code and operators set on a schedule.

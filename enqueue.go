@@ -82,7 +82,8 @@ func (r JobRun) Key() string {
 // Enqueuer passes runs to an engine, such as River, that executes them.
 type Enqueuer interface {
 	// Enqueue receives runs that were just inserted, and the transaction that
-	// inserted them. What it writes through tx commits or rolls back with the
+	// inserted them. The slice and the arguments are copies that Enqueue may
+	// keep and change. What it writes through tx commits or rolls back with the
 	// runs. It must not commit or roll back tx, and must not use tx after it has
 	// returned.
 	//
@@ -138,11 +139,18 @@ func (s *Scheduler) EnqueueJob(ctx context.Context, name string, options Enqueue
 // RunNow enqueues the jobs that a stored schedule targets, whether it is
 // enabled or not, and returns the runs. It does not change the schedule: the
 // next slot fires as planned. It returns [ErrUnknownSchedule] if the schedule is
-// not stored, and [ErrUnknownTarget] if a job is not declared here.
+// not stored, [ErrRemoved] if code no longer declares it, and [ErrUnknownTarget]
+// if this process does not declare the schedule or one of its jobs.
 func (s *Scheduler) RunNow(ctx context.Context, id string, options EnqueueOptions) ([]JobRun, error) {
 	row, err := s.readRow(ctx, s.storeFor(options.Tx), id)
 	if err != nil {
 		return nil, err
+	}
+	if err := checkNotRemoved(row); err != nil {
+		return nil, err
+	}
+	if s.catalog.definitions[id] == nil {
+		return nil, fmt.Errorf("hourbell: schedule %q is declared by another build: %w", id, ErrUnknownTarget)
 	}
 	target, err := storedTarget(row)
 	if err != nil {
@@ -303,16 +311,16 @@ var errEnqueuerTimeout = errors.New("the Enqueuer did not return by its deadline
 // waiting when ctx ends. A panic is an error.
 func (s *Scheduler) callEnqueuer(ctx context.Context, tx *gorm.DB, runs []JobRun) error {
 	done := make(chan error, 1)
-	// An abandoned call may still use its handle while the transaction is rolled
-	// back, so it gets a handle of its own.
-	handle := tx.WithContext(ctx)
+	// An abandoned call may still use its handle and its runs, so it gets its own.
+	// The arguments of the runs are shared with the declared jobs.
+	handle, own := tx.WithContext(ctx), cloneRuns(runs)
 	go func() {
 		defer func() {
 			if reason := recover(); reason != nil {
 				done <- fmt.Errorf("the Enqueuer panicked: %v", reason)
 			}
 		}()
-		done <- s.cfg.Enqueuer.Enqueue(ctx, handle, runs)
+		done <- s.cfg.Enqueuer.Enqueue(ctx, handle, own)
 	}()
 	select {
 	case err := <-done:
@@ -323,4 +331,13 @@ func (s *Scheduler) callEnqueuer(ctx context.Context, tx *gorm.DB, runs []JobRun
 	case <-ctx.Done():
 		return errEnqueuerTimeout
 	}
+}
+
+// cloneRuns returns a copy of runs that shares no memory with them.
+func cloneRuns(runs []JobRun) []JobRun {
+	own := slices.Clone(runs)
+	for i := range own {
+		own[i].Args = slices.Clone(own[i].Args)
+	}
+	return own
 }

@@ -103,7 +103,7 @@ func (p *pass) fireBatchOnTime(ctx context.Context, request storage.FireRequest)
 	}
 	s.noteTick(result.At, sent)
 	s.growBatch()
-	s.logFired(ctx, result.Slots, result.Runs)
+	s.logFired(ctx, result.Slots, result.Names, result.Runs)
 	p.count(TickReport{Claimed: result.Slots, Fired: result.Slots, Enqueued: result.Runs})
 	return result, nil
 }

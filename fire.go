@@ -132,8 +132,12 @@ func (p *pass) reportFire(ctx context.Context, advanced []*claimedSchedule, lost
 	log := p.scheduler.log
 	done := TickReport{Enqueued: len(runs), LockLost: len(lost)}
 	fired := make(map[string]bool, len(advanced))
+	var names []string
 	for i := range runs {
-		fired[runs[i].ScheduleID] = true
+		if id := runs[i].ScheduleID; !fired[id] {
+			fired[id] = true
+			names = append(names, id)
+		}
 	}
 	for _, c := range advanced {
 		if c.skipped != nil {
@@ -152,12 +156,13 @@ func (p *pass) reportFire(ctx context.Context, advanced []*claimedSchedule, lost
 	if len(lost) > 0 {
 		log.WarnContext(ctx, "hourbell: locks lost before firing", "count", len(lost), "first", lost[0].ID)
 	}
-	p.scheduler.logFired(ctx, len(fired), len(runs))
+	p.scheduler.logFired(ctx, len(fired), firstNames(names), len(runs))
 	p.count(done)
 }
 
-func (s *Scheduler) logFired(ctx context.Context, schedules, runs int) {
+// logFired logs how many schedules have fired, and the names of up to ten.
+func (s *Scheduler) logFired(ctx context.Context, count int, names []string, runs int) {
 	if runs > 0 {
-		s.log.InfoContext(ctx, "hourbell: fired", "schedules", schedules, "runs", runs)
+		s.log.InfoContext(ctx, "hourbell: fired", "count", count, "schedules", names, "runs", runs)
 	}
 }

@@ -80,13 +80,11 @@ func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
 			return nil, fmt.Errorf("hourbell: register worker: %w", err)
 		}
 	}
-	s.setRunning(true)
 	backgroundCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { s.sendHeartbeats(backgroundCtx) })
 	background.Go(func() { s.sweepRegularly(backgroundCtx) })
 	return func() {
-		defer s.setRunning(false)
 		cancel()
 		background.Wait()
 		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
@@ -148,11 +146,18 @@ func (s *Scheduler) ownWorker() Worker {
 	return worker
 }
 
-// setRunning records that the loop has started or ended.
-func (s *Scheduler) setRunning(running bool) {
+// noteRun records that Run was called or has returned, and why it has failed.
+func (s *Scheduler) noteRun(running bool, failure string) {
 	s.process.mu.Lock()
 	defer s.process.mu.Unlock()
-	s.process.running, s.process.tickedAt = running, timing.Now()
+	s.process.running, s.process.synced, s.process.runError = running, false, failure
+}
+
+// noteSynced records the first sync of Run. From now on, the loop must tick.
+func (s *Scheduler) noteSynced() {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.synced, s.process.tickedAt = true, timing.Now()
 }
 
 // noteTick records a claim: the database time that it returned, and when it was

@@ -279,7 +279,9 @@ type Health struct {
 	At         time.Time     // when the state was read
 	WorkerID   string        // this process's ID among the workers
 	Running    bool          // Run was called in this process and has not returned
-	Stalled    bool          // Running, but without a tick for two poll intervals or the time that a fire may take
+	Synced     bool          // Running, and the first sync has succeeded
+	RunError   string        // why the last call of Run has failed; empty if it has not
+	Stalled    bool          // Synced, but without a tick for two poll intervals or the time that a fire may take
 	LastTickAt time.Time     // last claim of this process's loop
 	Workers    int           // active workers
 	NewestTick time.Time     // their latest tick
@@ -300,17 +302,18 @@ type Health struct {
 
 // Health returns the state of the loop. The number of statements does not
 // depend on the number of schedules. If there is an error, WorkerID, Running,
-// Stalled and LastTickAt are valid.
+// Synced, RunError, Stalled and LastTickAt are valid. If ctx has ended, Health
+// sends no statement and returns those fields with the context's error.
 func (s *Scheduler) Health(ctx context.Context) (Health, error) {
-	stored, err := s.store.Health(ctx, deadAfter)
-	var late []Schedule
-	if err == nil {
-		late, err = s.toSchedules(ctx, stored.Late)
+	h := s.processHealth()
+	if err := ctx.Err(); err != nil {
+		return h, err
 	}
-	s.process.mu.Lock()
-	h := Health{WorkerID: s.worker.ID, Running: s.process.running, LastTickAt: s.process.lastTick}
-	h.Stalled = h.Running && timing.Elapsed(s.process.tickedAt, timing.Now()) > max(2*s.cfg.PollInterval, s.cfg.fireTimeout())
-	s.process.mu.Unlock()
+	stored, err := s.store.Health(ctx, deadAfter)
+	if err != nil {
+		return h, err
+	}
+	late, err := s.toSchedules(ctx, stored.Late)
 	if err != nil {
 		return h, err
 	}
@@ -322,4 +325,14 @@ func (s *Scheduler) Health(ctx context.Context) (Health, error) {
 		}
 	}
 	return h, nil
+}
+
+// processHealth returns the state of this process.
+func (s *Scheduler) processHealth() Health {
+	p := &s.process
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := Health{WorkerID: s.worker.ID, Running: p.running, Synced: p.synced, RunError: p.runError, LastTickAt: p.lastTick}
+	h.Stalled = h.Synced && timing.Elapsed(p.tickedAt, timing.Now()) > max(2*s.cfg.PollInterval, s.cfg.fireTimeout())
+	return h
 }

@@ -67,9 +67,7 @@ func (s *Scheduler) resyncIfNeeded(ctx context.Context) {
 	if !s.resyncDue() {
 		return
 	}
-	boundedCtx, cancel := context.WithTimeout(ctx, s.cfg.callTimeout())
-	defer cancel()
-	if err := s.resync(boundedCtx); err != nil && ctx.Err() == nil {
+	if err := s.resync(ctx); err != nil && ctx.Err() == nil {
 		s.markForResync()
 		s.log.WarnContext(ctx, "hourbell: checking the definitions failed", "error", err, "retry", s.cfg.PollInterval)
 	}

@@ -16,7 +16,7 @@ type TakeRequest struct {
 	// Lease is how long the runs are reserved for the job worker. Defaults to
 	// 5 min.
 	Lease time.Duration
-	// Jobs are the names of the jobs to take. Defaults to all.
+	// Jobs are the names of declared jobs to take. Defaults to all jobs.
 	Jobs []string
 }
 
@@ -26,7 +26,7 @@ var ErrLeaseLost = errors.New("the run is no longer leased by this worker")
 
 // TakeRuns leases queued runs, and runs with an expired lease, oldest first. It
 // sets them to RUNNING and increments their attempt. It is for hosts without an
-// [Enqueuer].
+// [Enqueuer]. It returns [ErrUnknownTarget] for a job that is not declared.
 func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun, error) {
 	if request.Limit == 0 {
 		request.Limit = 1
@@ -41,6 +41,11 @@ func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun
 		return nil, fmt.Errorf("hourbell: take runs: Limit %d is not in 1-1000", request.Limit)
 	case request.Lease < 0:
 		return nil, fmt.Errorf("hourbell: take runs: Lease %v is negative", request.Lease)
+	}
+	if len(request.Jobs) > 0 {
+		if _, err := s.catalog.resolve(Jobs(request.Jobs...)); err != nil {
+			return nil, fmt.Errorf("hourbell: take runs: %w", err)
+		}
 	}
 	runs, err := s.store.TakeRuns(ctx, request)
 	if err != nil {

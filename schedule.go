@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -74,26 +75,52 @@ type TickReport struct {
 	WakeAt time.Time
 }
 
-// Run syncs the definitions and then runs the loop until ctx ends: it ticks,
-// and sleeps until the next slot or for PollInterval, whichever is shorter.
+// Run registers this process as a worker, syncs the definitions and then runs
+// the loop until ctx ends: it ticks, and sleeps until the next slot or for
+// PollInterval, whichever is shorter.
 //
-// Run returns nil about 5 s after ctx ends, at the latest. It returns an error
-// if the first sync or the registration of the worker fails, for example with
-// [ErrUnavailable] or [ErrNotMigrated]. Later database failures are logged and
-// retried. A Scheduler runs once; a second call returns an error.
+// Run returns nil about 5 s after ctx ends, at the latest. While the database
+// is unavailable, Run waits, also at the start, and logs a warning once a
+// minute. It also waits, and logs an error, while Sync refuses to remove every
+// schedule of the namespace. Run returns only errors that waiting cannot fix:
+// [ErrNotMigrated], a missing privilege, or a second call while the first one
+// runs. It logs each error that it returns, and [Scheduler.Health] reports it.
 func (s *Scheduler) Run(ctx context.Context) error {
-	if err := s.Sync(ctx); err != nil {
-		return unlessCanceled(ctx, err)
-	}
 	if s.started.Swap(true) {
-		return errors.New("hourbell: run: this Scheduler was run before; make another one with New")
+		err := errors.New("hourbell: run: this Scheduler is already running")
+		s.log.ErrorContext(ctx, "hourbell: run failed", "error", err)
+		return err
 	}
-	stop, err := s.startWorker(ctx)
-	if err != nil {
-		s.started.Store(false)
-		return unlessCanceled(ctx, err)
+	defer s.started.Store(false)
+	s.noteRun(true, "")
+	err := s.run(ctx)
+	if err == nil || ctx.Err() != nil { // a failure while stopping is not a failed start
+		s.noteRun(false, "")
+		return nil //nolint:nilerr // the caller has stopped Run
+	}
+	err = fmt.Errorf("hourbell: run: %w", err)
+	s.noteRun(false, err.Error())
+	s.log.ErrorContext(ctx, "hourbell: run failed", "error", err)
+	return err
+}
+
+func (s *Scheduler) run(ctx context.Context) error {
+	if err := s.retryStart(ctx, s.store.CheckMigrated); err != nil {
+		return err
+	}
+	var stop func()
+	register := func(ctx context.Context) (err error) {
+		stop, err = s.startWorker(ctx)
+		return err
+	}
+	if err := s.retryStart(ctx, register); err != nil {
+		return err
 	}
 	defer stop()
+	if err := s.retryStart(ctx, s.sync); err != nil {
+		return err
+	}
+	s.noteSynced()
 	s.log.InfoContext(ctx, "hourbell: running", "worker", s.worker.ID, "namespace", s.cfg.Namespace,
 		"jobs", len(s.catalog.jobs), "schedules", len(s.catalog.definitions), "poll", s.cfg.PollInterval)
 	s.runLoop(ctx)
@@ -101,12 +128,31 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return nil
 }
 
-// unlessCanceled returns err, or nil if the caller has ended ctx.
-func unlessCanceled(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the caller stopped Run, so its start did not fail
+// startLogEvery is how often retryStart logs that it waits.
+const startLogEvery = time.Minute
+
+// retryStart calls a step of the start again, with backoff, while it fails for
+// a reason that may pass.
+func (s *Scheduler) retryStart(ctx context.Context, step func(context.Context) error) error {
+	backoff := timing.Backoff{Min: time.Second, Max: 30 * time.Second}
+	var logged time.Time
+	for {
+		err := step(ctx)
+		refused := errors.Is(err, errRemovesAll)
+		waits := refused || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy)
+		if err == nil || !waits || ctx.Err() != nil {
+			return err
+		}
+		if now := timing.Now(); logged.IsZero() || timing.Elapsed(logged, now) >= startLogEvery {
+			logged = now
+			level, message := slog.LevelWarn, "hourbell: waiting for the database"
+			if refused {
+				level, message = slog.LevelError, "hourbell: sync refused"
+			}
+			s.log.Log(ctx, level, message, "error", err)
+		}
+		timing.Sleep(ctx, timing.Jitter(backoff.Next()))
 	}
-	return err
 }
 
 // runLoop ticks until ctx ends.
@@ -270,7 +316,8 @@ func isSystemic(ctx context.Context, err error, batchSize int) bool {
 	if ctx.Err() == nil && errors.Is(err, errEnqueuerTimeout) {
 		return batchSize > 1
 	}
-	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled) || ctx.Err() != nil
 }
 
 // decideAll decides every claim. It separates claims of definitions that this

@@ -2,14 +2,28 @@ package hourbell
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sort"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell/internal/storage"
 )
+
+// A sync writes in transactions of up to syncChunk schedules, each of which may
+// take syncTimeout. An interrupted sync is continued by the next one.
+const (
+	syncChunk    = 1000
+	syncTimeout  = 30 * time.Second
+	syncLogEvery = 5 * time.Second
+)
+
+// errRemovesAll reports that a sync would remove every schedule (rule D6).
+var errRemovesAll = errors.New("refusing to remove every schedule")
 
 // Sync makes the stored schedules match the definitions. It inserts new
 // schedules, updates what code owns of changed ones, and marks those that code
@@ -18,14 +32,20 @@ import (
 // time zone continues with the first slot after now, and never fires for the
 // past.
 //
-// Sync writes nothing, and logs it, while a newer build with other definitions
-// is active: see Config.BuildTime. It returns an error instead of removing every
-// schedule of the namespace while another worker is active. That happens if two
-// services both use the default Config.Namespace.
+// Sync writes in several transactions, removals last. If it is interrupted, the
+// next call continues.
+//
+// Sync writes nothing more, and logs it, while a newer build with other
+// definitions is active: see Config.BuildTime. It returns an error instead of
+// removing every schedule of the namespace while another worker is active. That
+// happens if two services both use the default Config.Namespace.
 //
 // Other errors are [ErrNotMigrated], [ErrUnavailable], and [ErrBusy] if the
 // rows keep changing.
 func (s *Scheduler) Sync(ctx context.Context) error {
+	if err := s.store.CheckMigrated(ctx); err != nil {
+		return fmt.Errorf("hourbell: sync: %w", err)
+	}
 	if err := s.sync(ctx); err != nil {
 		return fmt.Errorf("hourbell: sync: %w", err)
 	}
@@ -33,31 +53,79 @@ func (s *Scheduler) Sync(ctx context.Context) error {
 }
 
 func (s *Scheduler) sync(ctx context.Context) error {
-	if err := s.store.CheckMigrated(ctx); err != nil {
-		return err
-	}
 	hashes, err := s.store.DefinitionHashes(ctx)
 	if err != nil || s.catalog.matches(hashes) {
 		return err
 	}
 	for range maxAttempts {
-		plan, err := s.planSync(ctx)
-		if err != nil {
-			return err
-		}
-		if newer := s.newerBuild(plan.workers); newer != nil {
-			s.log.InfoContext(ctx, "hourbell: sync skipped, newer build is active",
-				"worker", newer.ID, "version", newer.Version, "build_time", newer.BuildTime)
-			return nil
-		}
-		if err := s.refuseToRemoveAll(plan); err != nil {
-			return err
-		}
-		if done, err := s.applyPlan(ctx, plan); err != nil || done {
+		done, err := s.trySync(ctx)
+		if err != nil || done {
 			return err
 		}
 	}
 	return ErrBusy
+}
+
+// trySync returns false if rows have changed since they were read.
+func (s *Scheduler) trySync(ctx context.Context) (done bool, err error) {
+	changes, err := s.compare(ctx)
+	if err != nil {
+		return false, err
+	}
+	if s.skipForNewerBuild(ctx, changes.workers) {
+		return true, nil
+	}
+	if err := s.refuseToRemoveAll(changes); err != nil {
+		return false, err
+	}
+	done = true
+	written, logged := 0, time.Now()
+	for chunk := range slices.Chunk(changes.list, syncChunk) {
+		count, newerBuild, err := s.writeChunk(ctx, chunk)
+		if err != nil {
+			return false, err
+		}
+		if newerBuild {
+			return true, nil
+		}
+		written += count
+		done = done && count == len(chunk)
+		if time.Since(logged) >= syncLogEvery {
+			logged = time.Now()
+			s.log.InfoContext(ctx, "hourbell: syncing definitions", "written", written, "of", len(changes.list))
+		}
+	}
+	if written > 0 {
+		s.log.InfoContext(ctx, "hourbell: definitions synced", "written", written, "declared", len(s.catalog.definitions))
+	}
+	return done, nil
+}
+
+// skipForNewerBuild reports, and logs, that a newer build owns the definitions
+// (rule D7).
+func (s *Scheduler) skipForNewerBuild(ctx context.Context, workers []Worker) bool {
+	newer := s.newerBuild(workers)
+	if newer == nil {
+		return false
+	}
+	s.log.InfoContext(ctx, "hourbell: sync skipped, newer build is active",
+		"worker", newer.ID, "version", newer.Version, "build_time", newer.BuildTime)
+	return true
+}
+
+// refuseToRemoveAll returns an error if a sync would remove all schedules while
+// another worker of the namespace is active (rule D6).
+func (s *Scheduler) refuseToRemoveAll(changes *syncChanges) error {
+	if !changes.noneInCommon {
+		return nil
+	}
+	for _, w := range changes.workers {
+		if w.ID != s.worker.ID && w.Active {
+			return fmt.Errorf("%w of Namespace %q: this process declares none of them, and worker %s on %s (process %d) is active; "+
+				"give each service its own Namespace", errRemovesAll, s.cfg.Namespace, w.ID, w.Hostname, w.PID)
+		}
+	}
+	return nil
 }
 
 // PlannedChange is what a sync would do to one schedule.
@@ -86,14 +154,22 @@ func (s *Scheduler) plannedChanges(ctx context.Context) ([]PlannedChange, error)
 	if err := s.store.CheckMigrated(ctx); err != nil {
 		return nil, err
 	}
-	plan, err := s.planSync(ctx)
+	changes, err := s.compare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.refuseToRemoveAll(plan); err != nil {
+	if err := s.refuseToRemoveAll(changes); err != nil {
 		return nil, err
 	}
-	list := make([]PlannedChange, 0, len(plan.inserts)+len(plan.updates))
+	now, err := s.store.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.plan(now, changes.list)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]PlannedChange, 0, len(changes.list))
 	for _, row := range slices.Concat(plan.inserts, plan.updates) {
 		events := plan.events[row.ID]
 		last := events[len(events)-1] // earlier events record skipped slots
@@ -103,25 +179,23 @@ func (s *Scheduler) plannedChanges(ctx context.Context) ([]PlannedChange, error)
 	return list, nil
 }
 
-// syncPlan is what a sync writes.
-type syncPlan struct {
-	namespace    string
-	now          time.Time
+// syncChanges are the differences between the stored schedules and the
+// definitions.
+type syncChanges struct {
+	list         []syncChange // ordered by id, removals last
 	workers      []Worker
-	noneInCommon bool // it removes schedules, and none of the stored ones is declared here
-	inserts      []storage.ScheduleUpdate
-	updates      []storage.ScheduleUpdate
-	events       map[string][]Event   // by schedule, oldest first
-	oldNextRunAt map[string]time.Time // by updated schedule
-	calendars    calendarCache
+	noneInCommon bool // the list removes schedules, and none of the stored ones is declared here
 }
 
-// planSync compares the stored schedules with the definitions.
-func (s *Scheduler) planSync(ctx context.Context) (*syncPlan, error) {
-	now, err := s.store.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
+// syncChange is a schedule that a sync inserts (without a row), updates (with
+// both) or removes (without a definition).
+type syncChange struct {
+	row      *storage.Schedule
+	declared *definition
+}
+
+// compare compares the stored schedules with the definitions.
+func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 	rows, err := s.store.Schedules(ctx)
 	if err != nil {
 		return nil, err
@@ -130,63 +204,54 @@ func (s *Scheduler) planSync(ctx context.Context) (*syncPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := &syncPlan{
-		namespace: s.cfg.Namespace, now: now, workers: workers,
-		events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, calendars: calendarCache{},
-	}
-	stored := make(map[string]bool, len(rows))
-	inCommon, removes := false, false
+	changes := &syncChanges{workers: workers}
+	stored := make(map[string]*storage.Schedule, len(rows))
+	var removals []syncChange
+	inCommon := false
 	for i := range rows {
 		row := &rows[i]
-		stored[row.ID] = true
-		declared := s.catalog.definitions[row.ID]
-		switch {
+		stored[row.ID] = row
+		switch declared := s.catalog.definitions[row.ID]; {
 		case declared == nil && row.RemovedAt.IsZero():
-			removes = true
-			err = plan.remove(row)
-		case declared != nil:
-			inCommon = inCommon || row.RemovedAt.IsZero()
-			err = plan.updateDefinition(row, declared)
-		}
-		if err != nil {
-			return nil, err
+			removals = append(removals, syncChange{row: row})
+		case declared != nil && row.RemovedAt.IsZero():
+			inCommon = true
 		}
 	}
-	plan.noneInCommon = removes && !inCommon
-	plan.inserts = make([]storage.ScheduleUpdate, 0, max(len(s.catalog.definitions)-len(stored), 0))
 	for _, id := range slices.Sorted(maps.Keys(s.catalog.definitions)) {
-		if !stored[id] {
-			if err := plan.insert(s.catalog.definitions[id]); err != nil {
-				return nil, err
-			}
+		row, declared := stored[id], s.catalog.definitions[id]
+		if row == nil || row.DefinitionHash != declared.hash || !row.RemovedAt.IsZero() {
+			changes.list = append(changes.list, syncChange{row, declared})
 		}
 	}
-	return plan, nil
+	changes.noneInCommon = len(removals) > 0 && !inCommon
+	changes.list = append(changes.list, removals...)
+	return changes, nil
 }
 
-// refuseToRemoveAll returns an error if a plan removes all schedules while
-// another worker of the namespace is active (rule D6).
-func (s *Scheduler) refuseToRemoveAll(plan *syncPlan) error {
-	if !plan.noneInCommon {
-		return nil
+// writeChunk writes some changes in one transaction. It returns how many rows
+// it has written: fewer than given if rows have changed since they were read. It
+// writes nothing if a newer build has become active (rule D7).
+func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written int, newerBuild bool, err error) {
+	now, err := s.store.Now(ctx)
+	if err != nil {
+		return 0, false, err
 	}
-	for _, w := range plan.workers {
-		if w.ID != s.worker.ID && w.Active {
-			return fmt.Errorf("this process declares none of the schedules stored in Namespace %q, and worker %s on %s (process %d) is active: "+
-				"refusing to remove them all; give each service its own Namespace", plan.namespace, w.ID, w.Hostname, w.PID)
+	plan, err := s.plan(now, chunk)
+	if err != nil {
+		return 0, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
+	defer cancel()
+	var ids []string
+	err = s.store.Transaction(ctx, syncTimeout, func(st Store, _ *gorm.DB) error {
+		workers, err := st.Workers(ctx, deadAfter)
+		if err != nil {
+			return err
 		}
-	}
-	return nil
-}
-
-// applyPlan writes a plan in one transaction. It returns false if rows have
-// changed since the plan was made. What it has written then remains valid.
-func (s *Scheduler) applyPlan(ctx context.Context, plan *syncPlan) (bool, error) {
-	if len(plan.inserts)+len(plan.updates) == 0 {
-		return true, nil
-	}
-	var written []string
-	err := s.transaction(ctx, func(ctx context.Context, st Store) error {
+		if newerBuild = s.skipForNewerBuild(ctx, workers); newerBuild {
+			return nil
+		}
 		inserted, err := st.InsertSchedules(ctx, plan.inserts)
 		if err != nil {
 			return err
@@ -195,21 +260,71 @@ func (s *Scheduler) applyPlan(ctx context.Context, plan *syncPlan) (bool, error)
 		if err != nil {
 			return err
 		}
-		written = append(inserted, updated...)
-		sort.Strings(written)
-		events := make([]Event, 0, len(written))
-		for _, id := range written {
+		ids = append(inserted, updated...)
+		sort.Strings(ids)
+		events := make([]Event, 0, len(ids))
+		for _, id := range ids {
 			events = append(events, plan.events[id]...)
 		}
 		return st.InsertEvents(ctx, events)
 	})
-	if err != nil {
-		return false, err
+	if err != nil || newerBuild {
+		return 0, newerBuild, err
 	}
-	if len(written) > 0 {
-		s.log.InfoContext(ctx, "hourbell: definitions synced", "written", len(written), "declared", len(s.catalog.definitions))
+	s.warnOfRemovals(ctx, chunk, ids)
+	return len(ids), false, nil
+}
+
+// warnOfRemovals names the enabled schedules that a chunk has removed.
+func (s *Scheduler) warnOfRemovals(ctx context.Context, chunk []syncChange, written []string) {
+	var removed []string
+	for _, change := range chunk {
+		if change.declared == nil && change.row.Enabled {
+			if _, ok := slices.BinarySearch(written, change.row.ID); ok {
+				removed = append(removed, change.row.ID)
+			}
+		}
 	}
-	return len(written) == len(plan.inserts)+len(plan.updates), nil
+	if len(removed) > 0 {
+		s.log.WarnContext(ctx, "hourbell: enabled schedules removed", "count", len(removed), "schedules", firstNames(removed))
+	}
+}
+
+// firstNames returns up to ten names, for a log line.
+func firstNames(names []string) []string { return names[:min(len(names), 10)] }
+
+// syncPlan is what a sync writes at a database time.
+type syncPlan struct {
+	namespace    string
+	now          time.Time
+	inserts      []storage.ScheduleUpdate
+	updates      []storage.ScheduleUpdate
+	events       map[string][]Event   // by schedule, oldest first
+	oldNextRunAt map[string]time.Time // by updated schedule
+	calendars    calendarCache
+}
+
+// plan computes what to write for some changes.
+func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error) {
+	plan := &syncPlan{
+		namespace: s.cfg.Namespace, now: now,
+		events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, calendars: calendarCache{},
+	}
+	for _, change := range changes {
+		var err error
+		switch {
+		case change.row == nil:
+			err = plan.insert(change.declared)
+		case change.declared == nil:
+			err = plan.remove(change.row)
+		default:
+			err = plan.updateDefinition(change.row, change.declared)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return plan, nil
 }
 
 func (p *syncPlan) insert(d *definition) error {
@@ -224,13 +339,10 @@ func (p *syncPlan) insert(d *definition) error {
 	return nil
 }
 
-// updateDefinition updates a stored schedule if its definition has changed, or
-// if code declares it again.
+// updateDefinition updates a stored schedule whose definition has changed, or
+// that code declares again.
 func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition) error {
 	wasRemoved := !row.RemovedAt.IsZero()
-	if row.DefinitionHash == d.hash && !wasRemoved {
-		return nil
-	}
 	event := Event{ScheduleID: row.ID, Kind: EventChanged, Detail: describeChange(row, d)}
 	if row.Cron == d.Cron && row.TimeZone == d.TimeZone && !wasRemoved {
 		p.update(row, storage.ScheduleUpdate{Schedule: d.applyTo(*row), ReadHash: row.DefinitionHash}, event)

@@ -59,7 +59,10 @@ const (
 	lockNotAvailable     = "55P03"
 	undefinedTable       = "42P01"
 	undefinedColumn      = "42703"
-	uniqueViolation      = "23505"
+
+	insufficientPrivilege = "42501"
+
+	uniqueViolation = "23505"
 
 	sqliteError    = 1
 	sqliteBusy     = 5
@@ -104,6 +107,10 @@ func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, hourbell.ErrNotMigrated), errors.Is(err, hourbell.ErrUnavailable), errors.Is(err, hourbell.ErrBusy):
 		return err
+	case errors.Is(err, context.Canceled): // the caller ended the call
+		return err
+	case sqlState(err) == insufficientPrivilege:
+		return fmt.Errorf("the database role lacks a privilege that hourbell needs, see the grants in docs/operations.md: %w", err)
 	case isMissingTable(err):
 		return fmt.Errorf("%w (%w)", hourbell.ErrNotMigrated, err)
 	case sqlState(err) == lockNotAvailable, isTransient(err):
@@ -124,7 +131,7 @@ func isMissingTable(err error) bool {
 func isUnavailable(err error) bool {
 	for _, known := range []error{
 		driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
-		context.DeadlineExceeded, context.Canceled,
+		context.DeadlineExceeded,
 	} {
 		if errors.Is(err, known) {
 			return true

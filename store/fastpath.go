@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell/internal/storage"
@@ -93,7 +94,8 @@ other_runs AS (
 	INSERT INTO hourbell_job_runs (` + insertedColumns + `)
 	SELECT ` + cronRun + ` FROM ` + fires.otherJobs + ` AND (SELECT count(*) FROM first_runs) > 0
 	RETURNING 1)
-SELECT clock.now, (SELECT count(*) FROM first_runs), (SELECT count(*) FROM other_runs), (SELECT already_settled FROM ends)`
+SELECT clock.now, (SELECT count(*) FROM first_runs), (SELECT count(*) FROM other_runs), (SELECT already_settled FROM ends),
+	(SELECT string_agg(id, chr(10)) FROM (SELECT id FROM fired LIMIT 10) names)`
 }
 
 // settledSlot selects a row if a schedule's slot was settled before.
@@ -135,7 +137,8 @@ func (s *database) FireOnTime(ctx context.Context, request storage.FireRequest) 
 			col("other_args", others, func(j *storage.JobSpec) string { return string(j.Args) }),
 		)
 	}
-	fields := []any{toTime(&result.At), &result.Slots, &result.Runs, &result.AlreadySettled}
+	var names string
+	fields := []any{toTime(&result.At), &result.Slots, &result.Runs, &result.AlreadySettled, toText(&names)}
 	if request.FindNext {
 		statement, v["exclude"] = withFind, request.Exclude
 		fields = append(fields, toNumber(&result.Idle), toTime(&result.WakeAt))
@@ -143,6 +146,9 @@ func (s *database) FireOnTime(ctx context.Context, request storage.FireRequest) 
 	return result, s.writeAutocommit(ctx, statement, v, func(rows *sql.Rows) error {
 		err := rows.Scan(fields...)
 		result.Runs += result.Slots
+		if names != "" {
+			result.Names = strings.Split(names, "\n")
+		}
 		if !result.Idle {
 			result.WakeAt = time.Time{}
 		}

@@ -163,8 +163,10 @@ func (s *database) TakeRuns(ctx context.Context, r hourbell.TakeRequest) (list [
 }
 
 // heldByCaller lets a write apply only while the job worker holds the run's
-// lease in the same attempt.
-const heldByCaller = ` WHERE namespace = @namespace AND id = @id AND status = 'RUNNING' AND leased_by = @leased_by AND attempt = @attempt RETURNING id`
+// lease in the same attempt. A database that has lost its last commits may issue
+// an id again, so job and time must match too.
+const heldByCaller = ` WHERE namespace = @namespace AND id = @id AND job = @job AND queued_at = {timestamp @queued_at}
+	AND status = 'RUNNING' AND leased_by = @leased_by AND attempt = @attempt RETURNING id`
 
 var (
 	extendRun = prepare(`UPDATE hourbell_job_runs SET leased_until = {now} + {interval @lease}` + heldByCaller)
@@ -182,7 +184,7 @@ func (s *database) FinishRun(ctx context.Context, run hourbell.JobRun, status ho
 }
 
 func (s *database) changeRun(ctx context.Context, st *statement, run hourbell.JobRun, v values) (changed bool, err error) {
-	v["id"], v["leased_by"], v["attempt"] = run.ID, run.LeasedBy, run.Attempt
+	v["id"], v["job"], v["queued_at"], v["leased_by"], v["attempt"] = run.ID, sanitizeText(run.Job), run.QueuedAt, run.LeasedBy, run.Attempt
 	err = s.write(ctx, st, v, func(rows *sql.Rows) error {
 		changed = true
 		return rows.Scan(&run.ID)

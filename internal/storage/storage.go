@@ -130,6 +130,7 @@ type JobSpec struct {
 type FireResult struct {
 	At    time.Time // the database time in the statement
 	Slots int       // slots that fired
+	Names []string  // the ids of up to ten of their schedules
 	Runs  int       // runs that were inserted
 	// AlreadySettled reports that the first and the last slot had been settled
 	// before, and that the others were therefore not tried.
