@@ -25,8 +25,9 @@ type catalog struct {
 	byGroup      map[string][]storage.JobSpec
 	descriptions map[string]string // by job
 	definitions  map[string]*definition
-	hashes       map[string]bool // the hashes of the definitions
-	hash         string          // of the whole set of definitions
+	formerIDs    map[string]string // former id to id
+	hashes       map[string]bool   // the hashes of the definitions
+	hash         string            // of the whole set of definitions
 }
 
 // newCatalog checks jobs and definitions as a set. A definition without a grace
@@ -35,7 +36,7 @@ type catalog struct {
 func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Duration) (*catalog, error) {
 	c := &catalog{
 		byName: map[string]storage.JobSpec{}, byGroup: map[string][]storage.JobSpec{}, descriptions: map[string]string{},
-		definitions: map[string]*definition{}, hashes: map[string]bool{},
+		definitions: map[string]*definition{}, formerIDs: map[string]string{}, hashes: map[string]bool{},
 	}
 	var errs []error
 	for _, declared := range jobs {
@@ -49,6 +50,7 @@ func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Durat
 		}
 		errs = append(errs, c.addDefinition(declared, minGrace))
 	}
+	errs = append(errs, c.checkFormerIDs())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -103,6 +105,29 @@ func (c *catalog) addDefinition(declared Definition, minGrace time.Duration) err
 	d.hash = d.computeHash()
 	c.definitions[d.ID] = d
 	c.hashes[d.hash] = true
+	return errors.Join(errs...)
+}
+
+// checkFormerIDs checks that each former id belongs to one definition, and that
+// former ids form no chains or cycles (rule D10).
+func (c *catalog) checkFormerIDs() error {
+	var errs []error
+	for _, id := range slices.Sorted(maps.Keys(c.definitions)) {
+		former := c.definitions[id].FormerID
+		if former == "" {
+			continue
+		}
+		invalid := func(format string, args ...any) {
+			errs = append(errs, &DefinitionError{ID: id, Field: "former id", Err: fmt.Errorf(format, args...)})
+		}
+		if other := c.definitions[former]; other != nil && other.FormerID != "" && former != id {
+			invalid("%q is the ID of a definition that has a former ID itself", former)
+		}
+		if other, taken := c.formerIDs[former]; taken {
+			invalid("%q is the former ID of %q too", former, other)
+		}
+		c.formerIDs[former] = id
+	}
 	return errors.Join(errs...)
 }
 

@@ -37,6 +37,12 @@ type Definition struct {
 	// ID identifies the schedule permanently: 1 to 100 letters, digits and
 	// . _ - / : characters, starting with a letter or digit.
 	ID string
+	// FormerID is the ID under which the schedule was declared before. If ID is
+	// not stored yet, and FormerID is stored and no longer declared, the sync
+	// moves the state to the new ID: enabled, note, next run, settled slots and
+	// unfinished claim. Runs and events keep the ID they were written with, and
+	// queries for the new ID return them too. Defaults to none.
+	FormerID string
 	// Name is shown to operators: up to 200 printable characters. Defaults to ID.
 	Name string
 	// Description is shown to operators. Defaults to none.
@@ -90,7 +96,7 @@ func (d Definition) Between(from, to time.Time) ([]time.Time, error) {
 type DefinitionError struct {
 	// ID is the ID of the definition.
 	ID string
-	// Field is id, name, description, cron, time zone, target or grace.
+	// Field is id, former id, name, description, cron, time zone, target or grace.
 	Field string
 	// Err says what is wrong with the field.
 	Err error
@@ -211,6 +217,13 @@ func (d Definition) compile() (*definition, error) {
 	}
 	if !validID.MatchString(d.ID) {
 		check("id", fmt.Errorf("%q is not 1 to 100 letters, digits and . _ - / : characters, starting with a letter or digit", d.ID))
+	}
+	switch {
+	case d.FormerID == "":
+	case d.FormerID == d.ID:
+		check("former id", errors.New("is the ID itself"))
+	case !validID.MatchString(d.FormerID):
+		check("former id", fmt.Errorf("%q is not a valid ID", d.FormerID))
 	}
 	if d.Name == "" {
 		d.Name = d.ID

@@ -103,8 +103,9 @@ type EnqueueOptions struct {
 	// IfMatch is the [Schedule].ETag that the caller of RunNow has seen. If it has
 	// changed since, the call fails with [ErrChanged]. Defaults to no condition.
 	IfMatch string
-	// IdempotencyKey makes the call repeatable: a second call with the same key
-	// enqueues nothing and returns the same runs, as long as they are kept. Up to
+	// IdempotencyKey makes the call repeatable: a second call with the same key,
+	// target and Args enqueues nothing and returns the same runs, as long as they
+	// are kept. If the target or Args differ, it fails with [ErrKeyReused]. Up to
 	// 200 printable characters. Defaults to none.
 	IdempotencyKey string
 	// Args replace the jobs' default arguments. They may be any value that
@@ -116,8 +117,8 @@ type EnqueueOptions struct {
 }
 
 // ErrKeyReused reports that an idempotency key was used before for another
-// target.
-var ErrKeyReused = errors.New("the idempotency key was used before for another target")
+// target or with other arguments.
+var ErrKeyReused = errors.New("the idempotency key was used before for another target or other arguments")
 
 // EnqueueAll enqueues one run of every declared job and returns the runs.
 func (s *Scheduler) EnqueueAll(ctx context.Context, options EnqueueOptions) ([]JobRun, error) {
@@ -174,7 +175,7 @@ func (s *Scheduler) request(ctx context.Context, target Target, row *storage.Sch
 	if row != nil {
 		scheduleID = row.ID
 	}
-	requested, err := s.requestedRuns(target, scheduleID, options)
+	requested, requestHash, err := s.requestedRuns(target, scheduleID, options)
 	if err != nil {
 		return nil, fmt.Errorf("hourbell: enqueue: %w", err)
 	}
@@ -184,7 +185,7 @@ func (s *Scheduler) request(ctx context.Context, target Target, row *storage.Sch
 	var runs []JobRun
 	err = s.storeFor(options.Tx).Transaction(ctx, timeout, func(st Store, tx *gorm.DB) error {
 		var err error
-		if runs, err = duplicates(ctx, st, options.IdempotencyKey, requested); err != nil || runs != nil {
+		if runs, err = duplicates(ctx, st, options.IdempotencyKey, requestHash); err != nil || runs != nil {
 			return err
 		}
 		if row != nil {
@@ -192,11 +193,8 @@ func (s *Scheduler) request(ctx context.Context, target Target, row *storage.Sch
 				return err
 			}
 		}
-		if runs, err = s.enqueue(ctx, st, tx, requested); err != nil {
+		if runs, err = s.enqueue(ctx, st, tx, requested, requestHash); err != nil {
 			return err
-		}
-		if len(runs) != len(requested) {
-			return fmt.Errorf("%w: %q", ErrKeyReused, options.IdempotencyKey)
 		}
 		if scheduleID == "" && options.Actor == "" && options.Note == "" {
 			return nil
@@ -212,20 +210,26 @@ func (s *Scheduler) request(ctx context.Context, target Target, row *storage.Sch
 	return runs, nil
 }
 
-// requestedRuns returns the runs that a call asks for.
-func (s *Scheduler) requestedRuns(target Target, scheduleID string, options EnqueueOptions) ([]JobRun, error) {
+// requestedRuns returns the runs that a call asks for, and the hash of what its
+// caller has given. The hash does not cover the declared jobs or their default
+// arguments, which a deploy may change between two calls with the same key.
+func (s *Scheduler) requestedRuns(target Target, scheduleID string, options EnqueueOptions) ([]JobRun, string, error) {
 	if options.IdempotencyKey != "" {
 		if err := checkName(options.IdempotencyKey); err != nil {
-			return nil, fmt.Errorf("idempotency key %w", err)
+			return nil, "", fmt.Errorf("idempotency key %w", err)
 		}
 	}
 	jobs, err := s.catalog.resolve(target)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	args, err := marshalArgs(options.Args)
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	request := []any{scheduleID, args}
+	if scheduleID == "" {
+		request = []any{target.kind, target.names, args}
 	}
 	trigger := TriggerAPI
 	if scheduleID != "" {
@@ -239,7 +243,7 @@ func (s *Scheduler) requestedRuns(target Target, scheduleID string, options Enqu
 		runs[i] = s.newRun(job, i, trigger, scheduleID)
 		runs[i].Actor, runs[i].IdempotencyKey = options.Actor, options.IdempotencyKey
 	}
-	return runs, nil
+	return runs, hashOf(request), nil
 }
 
 // newRun returns a queued run of a job, to be inserted.
@@ -250,20 +254,18 @@ func (s *Scheduler) newRun(job storage.JobSpec, ordinal int, trigger Trigger, sc
 	}
 }
 
-// duplicates returns the runs of an earlier call with the same idempotency key,
-// or nil if there was none. It returns an error if that call had another target.
-func duplicates(ctx context.Context, st Store, key string, requested []JobRun) ([]JobRun, error) {
+// duplicates returns the runs of an earlier call with the same idempotency key
+// that are still stored, or nil if there are none. It returns an error if that
+// call had another target or other arguments.
+func duplicates(ctx context.Context, st Store, key, requestHash string) ([]JobRun, error) {
 	if key == "" {
 		return nil, nil
 	}
-	runs, err := st.RunsByIdempotencyKey(ctx, key)
+	runs, earlierHash, err := st.RunsByIdempotencyKey(ctx, key)
 	if err != nil || len(runs) == 0 {
 		return nil, err
 	}
-	sameTarget := slices.EqualFunc(runs, requested, func(a, b JobRun) bool {
-		return a.Job == b.Job && a.ScheduleID == b.ScheduleID
-	})
-	if !sameTarget {
+	if earlierHash != requestHash {
 		return nil, fmt.Errorf("%w: %q", ErrKeyReused, key)
 	}
 	for i := range runs {
@@ -275,14 +277,14 @@ func duplicates(ctx context.Context, st Store, key string, requested []JobRun) (
 // enqueue is the only path that inserts runs, for the loop and for all calls
 // (rule E1). It inserts the first run of each fire, then the other runs of the
 // fires whose first run was new, and passes the inserted runs to the Enqueuer.
-// It returns the inserted runs.
-func (s *Scheduler) enqueue(ctx context.Context, st Store, tx *gorm.DB, runs []JobRun) ([]JobRun, error) {
+// It returns the inserted runs. requestHash is that of a call.
+func (s *Scheduler) enqueue(ctx context.Context, st Store, tx *gorm.DB, runs []JobRun, requestHash string) ([]JobRun, error) {
 	isFirst := func(run JobRun) bool { return run.Ordinal == 0 }
 	first := runs
 	if slices.ContainsFunc(runs, func(run JobRun) bool { return !isFirst(run) }) {
 		first = slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return !isFirst(run) })
 	}
-	inserted, err := st.InsertRuns(ctx, first)
+	inserted, err := st.InsertRuns(ctx, first, requestHash)
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +294,7 @@ func (s *Scheduler) enqueue(ctx context.Context, st Store, tx *gorm.DB, runs []J
 			fired[inserted[i].ScheduleID] = true
 		}
 		others := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return isFirst(run) || !fired[run.ScheduleID] })
-		more, err := st.InsertRuns(ctx, others)
+		more, err := st.InsertRuns(ctx, others, requestHash)
 		if err != nil {
 			return nil, err
 		}

@@ -64,7 +64,7 @@ func (p *pass) fire(ctx context.Context, batch []*claimedSchedule) (lost []stora
 		if err := st.InsertEvents(ctx, s.skipEvents(advanced)); err != nil {
 			return err
 		}
-		runs, err = s.enqueue(ctx, st, tx, s.cronRuns(advanced))
+		runs, err = s.enqueue(ctx, st, tx, s.cronRuns(advanced), "")
 		return err
 	})
 	if err != nil {

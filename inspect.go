@@ -193,7 +193,7 @@ func (s *Scheduler) toSchedule(row *storage.Schedule, workers []Worker) Schedule
 	schedule := Schedule{
 		Namespace: row.Namespace, ID: row.ID, Name: row.Name, Description: row.Description,
 		Cron: row.Cron, TimeZone: row.TimeZone, TargetKind: row.TargetKind, Target: row.Target,
-		Grace: row.Grace, DefinitionHash: row.DefinitionHash, Enabled: row.Enabled, EnabledNote: row.EnabledNote,
+		Grace: row.Grace, DefinitionHash: row.DefinitionHash, FormerID: row.FormerID, Enabled: row.Enabled, EnabledNote: row.EnabledNote,
 		NextRunAt: row.NextRunAt, LastRunAt: row.LastRunAt, LastScheduledFor: row.LastScheduledFor,
 		SettledThrough: row.SettledThrough, LockedAt: row.LockedAt, LockedBy: row.LockedBy, Version: row.Version,
 		UnfinishedSince: row.UnfinishedSince, ConsecutiveFailures: row.ConsecutiveFailures,

@@ -22,6 +22,7 @@ type Schedule struct {
 	Target                           string        // empty, the group, or a JSON array of job names
 	Grace                            time.Duration // how late a slot may be claimed and still fire
 	DefinitionHash                   string
+	FormerID                         string // the ID under which code declared the schedule before; see [Definition]
 	Enabled                          bool
 	EnabledNote                      string    // the note of the last Enable or Disable
 	NextRunAt                        time.Time // the next slot; zero if disabled or removed

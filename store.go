@@ -92,11 +92,13 @@ type database interface {
 	Unlock(ctx context.Context, id string) (holder string, err error)
 
 	// InsertRuns inserts runs and returns them with their ids. It leaves out runs
-	// that a unique index already has.
-	InsertRuns(ctx context.Context, runs []JobRun) ([]JobRun, error)
-	// RunsByIdempotencyKey returns the runs of a key. Until the transaction ends,
-	// other calls with that key wait.
-	RunsByIdempotencyKey(ctx context.Context, key string) ([]JobRun, error)
+	// that a unique index already has. requestHash is stored with runs that have
+	// an idempotency key.
+	InsertRuns(ctx context.Context, runs []JobRun, requestHash string) ([]JobRun, error)
+	// RunsByIdempotencyKey returns the runs of a key that are still stored, and
+	// the hash of their request. Until the transaction ends, other calls with that
+	// key wait.
+	RunsByIdempotencyKey(ctx context.Context, key string) (runs []JobRun, requestHash string, err error)
 	// Runs returns runs, newest first.
 	Runs(ctx context.Context, query RunQuery) ([]JobRun, error)
 	// Outcomes returns the newest outcomes of each schedule, newest first.

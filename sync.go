@@ -192,6 +192,10 @@ type syncChanges struct {
 type syncChange struct {
 	row      *storage.Schedule
 	declared *definition
+	// related is the row from which the state is taken (rule D10): when inserting,
+	// that of the former id; when code declares a schedule again, that of the
+	// schedule whose former id it is. Nil for none.
+	related *storage.Schedule
 }
 
 // compare compares the stored schedules with the definitions.
@@ -206,22 +210,40 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 	}
 	changes := &syncChanges{workers: workers}
 	stored := make(map[string]*storage.Schedule, len(rows))
+	successors := map[string]*storage.Schedule{} // by former id
+	for i := range rows {
+		stored[rows[i].ID] = &rows[i]
+		if rows[i].FormerID != "" {
+			successors[rows[i].FormerID] = &rows[i]
+		}
+	}
+	renamed := map[string]bool{} // rows whose state moves to another id
+	for _, id := range slices.Sorted(maps.Keys(s.catalog.definitions)) {
+		row, declared := stored[id], s.catalog.definitions[id]
+		change := syncChange{row: row, declared: declared}
+		switch {
+		case row == nil:
+			if former := stored[declared.FormerID]; former != nil && s.catalog.definitions[former.ID] == nil {
+				change.related, renamed[former.ID] = former, true
+			}
+		case !row.RemovedAt.IsZero():
+			change.related = successors[id]
+		case row.DefinitionHash == declared.hash:
+			continue
+		}
+		changes.list = append(changes.list, change)
+	}
 	var removals []syncChange
 	inCommon := false
 	for i := range rows {
 		row := &rows[i]
-		stored[row.ID] = row
 		switch declared := s.catalog.definitions[row.ID]; {
-		case declared == nil && row.RemovedAt.IsZero():
-			removals = append(removals, syncChange{row: row})
-		case declared != nil && row.RemovedAt.IsZero():
+		case !row.RemovedAt.IsZero():
+		case declared != nil || s.catalog.formerIDs[row.ID] != "" || s.catalog.definitions[row.FormerID] != nil:
 			inCommon = true
 		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(s.catalog.definitions)) {
-		row, declared := stored[id], s.catalog.definitions[id]
-		if row == nil || row.DefinitionHash != declared.hash || !row.RemovedAt.IsZero() {
-			changes.list = append(changes.list, syncChange{row, declared})
+		if s.catalog.definitions[row.ID] == nil && row.RemovedAt.IsZero() && !renamed[row.ID] {
+			removals = append(removals, syncChange{row: row})
 		}
 	}
 	changes.noneInCommon = len(removals) > 0 && !inCommon
@@ -252,15 +274,15 @@ func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written
 		if newerBuild = s.skipForNewerBuild(ctx, workers); newerBuild {
 			return nil
 		}
-		inserted, err := st.InsertSchedules(ctx, plan.inserts)
-		if err != nil {
-			return err
-		}
 		updated, err := st.UpdateSchedules(ctx, plan.updates)
 		if err != nil {
 			return err
 		}
-		ids = append(inserted, updated...)
+		inserted, err := st.InsertSchedules(ctx, plan.insertsAfter(updated))
+		if err != nil {
+			return err
+		}
+		ids = slices.DeleteFunc(append(inserted, updated...), func(id string) bool { return plan.retired[id] != "" })
 		sort.Strings(ids)
 		events := make([]Event, 0, len(ids))
 		for _, id := range ids {
@@ -301,24 +323,40 @@ type syncPlan struct {
 	updates      []storage.ScheduleUpdate
 	events       map[string][]Event   // by schedule, oldest first
 	oldNextRunAt map[string]time.Time // by updated schedule
+	retired      map[string]string    // former id to the id that takes over its state
 	calendars    calendarCache
+}
+
+// insertsAfter returns the schedules to insert after the updates that were
+// applied: those whose former schedule was retired, and those without one.
+func (p *syncPlan) insertsAfter(updated []string) []storage.ScheduleUpdate {
+	if len(p.retired) == 0 {
+		return p.inserts
+	}
+	kept := make(map[string]bool, len(p.retired))
+	for former, id := range p.retired {
+		kept[id] = !slices.Contains(updated, former)
+	}
+	return slices.DeleteFunc(slices.Clone(p.inserts), func(row storage.ScheduleUpdate) bool { return kept[row.ID] })
 }
 
 // plan computes what to write for some changes.
 func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error) {
 	plan := &syncPlan{
 		namespace: s.cfg.Namespace, now: now,
-		events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, calendars: calendarCache{},
+		events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, retired: map[string]string{}, calendars: calendarCache{},
 	}
 	for _, change := range changes {
 		var err error
 		switch {
+		case change.row == nil && change.related != nil:
+			err = plan.rename(change.related, change.declared)
 		case change.row == nil:
 			err = plan.insert(change.declared)
 		case change.declared == nil:
 			err = plan.remove(change.row)
 		default:
-			err = plan.updateDefinition(change.row, change.declared)
+			err = plan.updateDefinition(change.row, change.declared, change.related)
 		}
 		if err != nil {
 			return nil, err
@@ -339,9 +377,45 @@ func (p *syncPlan) insert(d *definition) error {
 	return nil
 }
 
+// rename inserts a schedule with the state of its former id, and retires the
+// former schedule without recording it as removed (rule D10). If the expression
+// is the same, a slot that is due, and an unfinished claim, move too.
+func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
+	retired, events, err := settleRow(former, p.now, SkipChanged, ChangeOptions{}, p.calendars)
+	if err != nil {
+		return err
+	}
+	row := storage.ScheduleUpdate{Schedule: d.applyTo(storage.Schedule{
+		Namespace: p.namespace, ID: d.ID, FormerID: former.ID, Enabled: former.Enabled, EnabledNote: former.EnabledNote,
+		SettledThrough: retired.SettledThrough,
+	})}
+	switch {
+	case !former.NextRunAt.IsZero() && former.Cron == d.Cron && former.TimeZone == d.TimeZone:
+		events = nil
+		row.SettledThrough, retired.SettledThrough = former.SettledThrough, former.SettledThrough
+		row.NextRunAt, row.UnfinishedSince = former.NextRunAt, former.UnfinishedSince
+		retired.Until = time.Time{} // the new row keeps the next slot, so no slot can be lost
+	case former.Enabled:
+		if err := scheduleNext(&row, p.now, p.calendars); err != nil {
+			return err
+		}
+	}
+	if retired.RemovedAt.IsZero() {
+		retired.RemovedAt = p.now
+	}
+	p.retired[former.ID] = d.ID
+	p.updates = append(p.updates, retired)
+	p.oldNextRunAt[d.ID] = former.NextRunAt
+	p.inserts = append(p.inserts, row)
+	p.events[d.ID] = append(events, Event{ScheduleID: d.ID, Kind: EventDefined, Detail: "renamed from " + former.ID + ": " + d.summary()})
+	return nil
+}
+
 // updateDefinition updates a stored schedule whose definition has changed, or
-// that code declares again.
-func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition) error {
+// that code declares again. In the second case, it takes the state of the
+// schedule that was renamed from it, if there is one: after a rollback, that is
+// the one that operators have changed last (rule D10).
+func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition, successor *storage.Schedule) error {
 	wasRemoved := !row.RemovedAt.IsZero()
 	event := Event{ScheduleID: row.ID, Kind: EventChanged, Detail: describeChange(row, d)}
 	if row.Cron == d.Cron && row.TimeZone == d.TimeZone && !wasRemoved {
@@ -357,7 +431,11 @@ func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition) error 
 	}
 	update.Schedule = d.applyTo(update.Schedule)
 	update.RemovedAt = time.Time{}
-	if row.Enabled {
+	if wasRemoved && successor != nil {
+		update.Enabled, update.EnabledNote = successor.Enabled, successor.EnabledNote
+		update.SettledThrough = later(update.SettledThrough, successor.SettledThrough)
+	}
+	if update.Enabled {
 		if err := scheduleNext(&update, p.now, p.calendars); err != nil {
 			return err
 		}

@@ -41,9 +41,13 @@ func (s *database) Events(ctx context.Context, q hourbell.EventQuery) (list []ho
 
 func selectEvents(q hourbell.EventQuery) (*statement, values) {
 	f := newFilters(q.Limit)
-	f.text("schedule_id", q.ScheduleID)
 	f.text("kind", string(q.Kind))
 	f.number("id", "<", q.Before)
-	return prepare(`SELECT ` + eventColumns + ` FROM hourbell_events WHERE namespace = @namespace` + f.where.String() +
-		` ORDER BY id DESC LIMIT @limit`), f.values
+	source := `hourbell_events WHERE namespace = @namespace` + f.where.String()
+	if q.ScheduleID != "" {
+		f.values["schedule_id"] = sanitizeText(q.ScheduleID)
+		source = `(SELECT * FROM (SELECT * FROM ` + source + ` AND ` + ofSchedule + ` ORDER BY id DESC LIMIT @limit) own
+	UNION ALL SELECT * FROM (SELECT * FROM ` + source + ` AND ` + ofFormerID + ` ORDER BY id DESC LIMIT @limit) former) e`
+	}
+	return prepare(`SELECT ` + eventColumns + ` FROM ` + source + ` ORDER BY id DESC LIMIT @limit`), f.values
 }

@@ -19,27 +19,31 @@ import (
 var selectOutcomes = prepare(`
 WITH
 -- the schedules
-s AS MATERIALIZED (SELECT id, {timestamp @since} AS since FROM hourbell_schedules WHERE namespace = @namespace AND id IN {list @ids})
+schedules AS MATERIALIZED (SELECT id, former_id FROM hourbell_schedules WHERE namespace = @namespace AND id IN {list @ids}),
+-- the ids under which their history was written
+s AS MATERIALIZED (
+	SELECT id, id AS written_id, {timestamp @since} AS since FROM schedules
+	UNION ALL SELECT id, former_id, {timestamp @since} FROM schedules WHERE former_id IS NOT NULL)
 SELECT h.scheduled_for AS sort_time, s.id, CASE WHEN EXISTS (
-		SELECT 1 FROM hourbell_job_runs f WHERE f.namespace = @namespace AND f.schedule_id = s.id AND f.status = 'FAILED' AND f.scheduled_for = h.scheduled_for
+		SELECT 1 FROM hourbell_job_runs f WHERE f.namespace = @namespace AND f.schedule_id = s.written_id AND f.status = 'FAILED' AND f.scheduled_for = h.scheduled_for
 	) THEN 'FAILED' ELSE 'FIRED' END, h.trigger, h.queued_at, h.scheduled_for, h.scheduled_for, NULL, 1, h.id, h.actor
 FROM s JOIN hourbell_job_runs h ON h.id {in SELECT x.id FROM hourbell_job_runs x
-	WHERE x.namespace = @namespace AND x.schedule_id = s.id AND x.trigger = 'CRON' AND x.ordinal = 0 AND x.scheduled_for >= s.since
+	WHERE x.namespace = @namespace AND x.schedule_id = s.written_id AND x.trigger = 'CRON' AND x.ordinal = 0 AND x.scheduled_for >= s.since
 	ORDER BY x.scheduled_for DESC LIMIT @limit}
 UNION ALL
 SELECT h.queued_at, s.id, CASE WHEN EXISTS (
-		SELECT 1 FROM hourbell_job_runs f WHERE f.namespace = @namespace AND f.schedule_id = s.id AND f.status = 'FAILED' AND f.scheduled_for IS NULL
+		SELECT 1 FROM hourbell_job_runs f WHERE f.namespace = @namespace AND f.schedule_id = s.written_id AND f.status = 'FAILED' AND f.scheduled_for IS NULL
 			AND f.id >= h.id AND COALESCE(f.idempotency_key, '') = COALESCE(h.idempotency_key, '') AND NOT EXISTS (
-				SELECT 1 FROM hourbell_job_runs n WHERE n.namespace = @namespace AND n.schedule_id = s.id AND n.trigger = 'MANUAL' AND n.ordinal = 0
+				SELECT 1 FROM hourbell_job_runs n WHERE n.namespace = @namespace AND n.schedule_id = s.written_id AND n.trigger = 'MANUAL' AND n.ordinal = 0
 					AND n.id > h.id AND n.id <= f.id AND COALESCE(n.idempotency_key, '') = COALESCE(h.idempotency_key, ''))
 	) THEN 'FAILED' ELSE 'FIRED' END, h.trigger, h.queued_at, NULL, NULL, NULL, 0, h.id, h.actor
 FROM s JOIN hourbell_job_runs h ON h.id {in SELECT x.id FROM hourbell_job_runs x
-	WHERE x.namespace = @namespace AND x.schedule_id = s.id AND x.trigger = 'MANUAL' AND x.ordinal = 0 AND x.queued_at >= s.since
+	WHERE x.namespace = @namespace AND x.schedule_id = s.written_id AND x.trigger = 'MANUAL' AND x.ordinal = 0 AND x.queued_at >= s.since
 	ORDER BY x.id DESC LIMIT @limit}
 UNION ALL
 SELECT e.slot_to, s.id, 'SKIPPED', 'CRON', e.at, e.slot_from, e.slot_to, e.reason, e.slot_count, 0, e.actor
 FROM s JOIN hourbell_events e ON e.namespace = @namespace AND e.id {in SELECT x.id FROM hourbell_events x
-	WHERE x.namespace = @namespace AND x.schedule_id = s.id AND x.kind = 'SKIPPED' AND x.slot_to >= s.since
+	WHERE x.namespace = @namespace AND x.schedule_id = s.written_id AND x.kind = 'SKIPPED' AND x.slot_to >= s.since
 	ORDER BY x.id DESC LIMIT @limit}
 ORDER BY 1 DESC, 10 DESC`)
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -19,37 +20,37 @@ const insertedColumns = `namespace, job, job_group, trigger, schedule_id, schedu
 // no other, and a request with a known idempotency key inserts nothing.
 var (
 	insertFires    = prepare(insertRunsTemplate + ` ON CONFLICT (namespace, schedule_id, scheduled_for) WHERE trigger = 'CRON' AND ordinal = 0 DO NOTHING` + returningInserted)
-	insertRequests = prepare(insertRunsTemplate + ` ON CONFLICT (namespace, idempotency_key, job) WHERE idempotency_key IS NOT NULL DO NOTHING` + returningInserted)
+	insertRequests = prepare(insertRunsTemplate + ` ON CONFLICT (namespace, idempotency_key, job, ordinal) WHERE idempotency_key IS NOT NULL DO NOTHING` + returningInserted)
 	insertNew      = prepare(insertRunsTemplate + returningInserted)
 )
 
 const (
 	insertRunsTemplate = `
 {batch job:text job_group:text trigger:text schedule_id:text scheduled_for:timestamptz ordinal:bigint args:text actor:text idempotency_key:text}
-INSERT INTO hourbell_job_runs (` + insertedColumns + `, actor, idempotency_key)
+INSERT INTO hourbell_job_runs (` + insertedColumns + `, actor, idempotency_key, request_hash)
 SELECT @namespace, c.job, NULLIF(c.job_group, ''), c.trigger, NULLIF(c.schedule_id, ''), c.scheduled_for, c.ordinal, 'QUEUED',
-	{json NULLIF(c.args, '')}, clock.now, NULLIF(c.actor, ''), NULLIF(c.idempotency_key, '')
+	{json NULLIF(c.args, '')}, clock.now, NULLIF(c.actor, ''), NULLIF(c.idempotency_key, ''), NULLIF(CAST(@request_hash AS text), '')
 FROM c CROSS JOIN clock WHERE true`
 	returningInserted = ` RETURNING id, schedule_id, ordinal, queued_at`
 )
 
 // InsertRuns implements [hourbell.Store].
-func (s *database) InsertRuns(ctx context.Context, runs []hourbell.JobRun) (list []hourbell.JobRun, err error) {
+func (s *database) InsertRuns(ctx context.Context, runs []hourbell.JobRun, requestHash string) (list []hourbell.JobRun, err error) {
 	isFirst := func(r hourbell.JobRun) bool { return r.Trigger == hourbell.TriggerCron && r.Ordinal == 0 }
 	switch {
 	case len(runs) == 0:
 		return nil, nil
 	case runs[0].IdempotencyKey != "":
-		return s.insertRuns(ctx, insertRequests, runs)
+		return s.insertRuns(ctx, insertRequests, runs, requestHash)
 	case !slices.ContainsFunc(runs, isFirst):
-		return s.insertRuns(ctx, insertNew, runs)
+		return s.insertRuns(ctx, insertNew, runs, "")
 	}
 	return list, s.insertOptimistic(ctx, func(s *database, onConflict bool) (err error) {
 		statement := insertNew
 		if onConflict {
 			statement = insertFires
 		}
-		list, err = s.insertRuns(ctx, statement, runs)
+		list, err = s.insertRuns(ctx, statement, runs, "")
 		return err
 	})
 }
@@ -58,12 +59,12 @@ func (s *database) InsertRuns(ctx context.Context, runs []hourbell.JobRun) (list
 // fire in a call, so schedule and ordinal identify a run. The database usually
 // returns rows in the order of the batch, so the search for each starts after
 // the one before.
-func (s *database) insertRuns(ctx context.Context, statement *statement, runs []hourbell.JobRun) ([]hourbell.JobRun, error) {
+func (s *database) insertRuns(ctx context.Context, statement *statement, runs []hourbell.JobRun, requestHash string) ([]hourbell.JobRun, error) {
 	list := make([]hourbell.JobRun, 0, len(runs))
 	var inserted hourbell.JobRun
 	fields := []any{&inserted.ID, toText(&inserted.ScheduleID), &inserted.Ordinal, toTime(&inserted.QueuedAt)}
 	next := 0
-	err := s.write(ctx, statement, values{"batch": batch{
+	err := s.write(ctx, statement, values{"request_hash": requestHash, "batch": batch{
 		col("job", runs, func(r *hourbell.JobRun) string { return r.Job }),
 		col("job_group", runs, func(r *hourbell.JobRun) string { return r.Group }),
 		col("trigger", runs, func(r *hourbell.JobRun) string { return string(r.Trigger) }),
@@ -92,20 +93,24 @@ func (s *database) insertRuns(ctx context.Context, statement *statement, runs []
 }
 
 var (
-	// SQLite has one writing transaction at a time and needs no lock.
-	lockIdempotencyKey    = prepare(`SELECT pg_advisory_xact_lock(hashtextextended(@namespace || ' ' || @key, 0))`)
-	selectIdempotencyRuns = prepare(`SELECT ` + runColumns + ` FROM hourbell_job_runs WHERE namespace = @namespace AND idempotency_key = @key ORDER BY ordinal`)
+	// SQLite has one writing transaction at a time and needs no lock. The table's
+	// oid separates services in different schemas of one database.
+	lockIdempotencyKey    = prepare(`SELECT pg_advisory_xact_lock(hashtextextended(CAST('hourbell_job_runs' AS regclass)::oid || ' ' || @namespace || ' ' || @key, 0))`)
+	selectIdempotencyRuns = prepare(`SELECT ` + runColumns + `, request_hash FROM hourbell_job_runs WHERE namespace = @namespace AND idempotency_key = @key ORDER BY ordinal, id`)
 )
 
 // RunsByIdempotencyKey implements [hourbell.Store]. On Postgres it sends two
 // statements.
-func (s *database) RunsByIdempotencyKey(ctx context.Context, key string) (list []hourbell.JobRun, err error) {
+func (s *database) RunsByIdempotencyKey(ctx context.Context, key string) (list []hourbell.JobRun, requestHash string, err error) {
 	if s.dialect == postgres {
 		if err := s.exec(ctx, lockIdempotencyKey, values{"key": key}); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	return list, s.query(ctx, selectIdempotencyRuns, values{"key": key}, collect(&list, runFields))
+	err = s.query(ctx, selectIdempotencyRuns, values{"key": key}, collect(&list, func(r *hourbell.JobRun) []any {
+		return append(runFields(r), toText(&requestHash))
+	}))
+	return list, requestHash, err
 }
 
 // Runs implements [hourbell.Store]. It uses the primary key, or for a schedule
@@ -118,7 +123,6 @@ func (s *database) Runs(ctx context.Context, q hourbell.RunQuery) (list []hourbe
 func selectRuns(q hourbell.RunQuery) (*statement, values) {
 	f := newFilters(q.Limit)
 	f.number("id", "=", q.ID)
-	f.text("schedule_id", q.ScheduleID)
 	f.text("job", q.Job)
 	f.text("job_group", q.Group)
 	f.text("status", string(q.Status))
@@ -126,11 +130,25 @@ func selectRuns(q hourbell.RunQuery) (*statement, values) {
 	f.number("id", "<", q.Before)
 	source := `hourbell_job_runs WHERE namespace = @namespace` + f.where.String()
 	if q.ScheduleID != "" {
-		source = `(SELECT * FROM (SELECT * FROM ` + source + ` AND ` + firstOfFire + ` ORDER BY scheduled_for DESC LIMIT @limit) a
-	UNION ALL SELECT * FROM (SELECT * FROM ` + source + ` AND ` + notFirstOfFire + ` ORDER BY id DESC LIMIT @limit) b) r`
+		f.values["schedule_id"] = sanitizeText(q.ScheduleID)
+		var branches []string
+		for _, schedule := range []string{ofSchedule, ofFormerID} {
+			branches = append(branches,
+				`SELECT * FROM (SELECT * FROM `+source+` AND `+schedule+` AND `+firstOfFire+` ORDER BY scheduled_for DESC LIMIT @limit) fires`,
+				`SELECT * FROM (SELECT * FROM `+source+` AND `+schedule+` AND `+notFirstOfFire+` ORDER BY id DESC LIMIT @limit) others`)
+		}
+		source = "(" + strings.Join(branches, "\n\tUNION ALL ") + ") r"
 	}
 	return prepare(`SELECT ` + runColumns + ` FROM ` + source + ` ORDER BY id DESC LIMIT @limit`), f.values
 }
+
+// The rows of a schedule, and those that were written under its former id. Each
+// is a condition of its own, because an index returns the newest rows of one
+// value only.
+const (
+	ofSchedule = `schedule_id = @schedule_id`
+	ofFormerID = `schedule_id = (SELECT s.former_id FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = @schedule_id)`
+)
 
 // The runs in the index hourbell_job_runs_fire, in which later slots have
 // greater ids, and those in hourbell_job_runs_schedule.

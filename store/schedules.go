@@ -37,7 +37,7 @@ func (s *database) DefinitionHashes(ctx context.Context) ([]string, error) {
 
 // definitionColumns are the columns of a batch of schedules to insert or update.
 const definitionColumns = `id:text name:text description:text cron:text time_zone:text target_kind:text target:text
-	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz`
+	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz note:text settled:timestamptz`
 
 func definitionBatch(rows []storage.ScheduleUpdate) batch {
 	return batch{
@@ -53,6 +53,8 @@ func definitionBatch(rows []storage.ScheduleUpdate) batch {
 		col("enabled", rows, func(r *storage.ScheduleUpdate) bool { return r.Enabled }),
 		timeCol("next", rows, func(r *storage.ScheduleUpdate) time.Time { return r.NextRunAt }),
 		timeCol("until", rows, func(r *storage.ScheduleUpdate) time.Time { return r.Until }),
+		col("note", rows, func(r *storage.ScheduleUpdate) string { return r.EnabledNote }),
+		timeCol("settled", rows, func(r *storage.ScheduleUpdate) time.Time { return r.SettledThrough }),
 	}
 }
 
@@ -62,11 +64,11 @@ var (
 )
 
 const insertSchedulesTemplate = `
-{batch ` + definitionColumns + `}
+{batch ` + definitionColumns + ` unfinished:timestamptz former_id:text}
 INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
-	enabled, next_run_at, created_at, updated_at)
+	enabled, next_run_at, enabled_note, settled_through, unfinished_since, former_id, created_at, updated_at)
 SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.target_kind, c.target, {interval c.grace}, c.hash,
-	c.enabled, c.next, clock.now, clock.now
+	c.enabled, c.next, c.note, c.settled, c.unfinished, NULLIF(c.former_id, ''), clock.now, clock.now
 FROM c CROSS JOIN clock WHERE c.until IS NULL OR c.until > clock.now ORDER BY c.id`
 
 // InsertSchedules implements [hourbell.Store].
@@ -74,7 +76,10 @@ func (s *database) InsertSchedules(ctx context.Context, rows []storage.ScheduleU
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	v := values{"batch": definitionBatch(rows)}
+	v := values{"batch": append(definitionBatch(rows),
+		timeCol("unfinished", rows, func(r *storage.ScheduleUpdate) time.Time { return r.UnfinishedSince }),
+		col("former_id", rows, func(r *storage.ScheduleUpdate) string { return r.FormerID }),
+	)}
 	return ids, s.insertOptimistic(ctx, func(s *database, onConflict bool) error {
 		statement := insertSchedules
 		if onConflict {
@@ -89,7 +94,7 @@ func (s *database) InsertSchedules(ctx context.Context, rows []storage.ScheduleU
 // loop own only if the row is settled. The conditions are the compare-and-set of
 // rule L6.
 var updateSchedules = prepare(`
-{locked_batch ` + definitionColumns + ` version:bigint read_hash:text settles:boolean note:text settled:timestamptz removed:timestamptz}
+{locked_batch ` + definitionColumns + ` version:bigint read_hash:text settles:boolean removed:timestamptz}
 UPDATE hourbell_schedules AS s SET
 	name = c.name, description = c.description, cron = c.cron, time_zone = c.time_zone, target_kind = c.target_kind,
 	target = c.target, grace = {interval c.grace}, definition_hash = c.hash,
@@ -120,8 +125,6 @@ func (s *database) UpdateSchedules(ctx context.Context, rows []storage.ScheduleU
 		col("version", rows, func(r *storage.ScheduleUpdate) int64 { return r.Version }),
 		col("read_hash", rows, func(r *storage.ScheduleUpdate) string { return r.ReadHash }),
 		col("settles", rows, func(r *storage.ScheduleUpdate) bool { return r.Settles }),
-		col("note", rows, func(r *storage.ScheduleUpdate) string { return r.EnabledNote }),
-		timeCol("settled", rows, func(r *storage.ScheduleUpdate) time.Time { return r.SettledThrough }),
 		timeCol("removed", rows, func(r *storage.ScheduleUpdate) time.Time { return r.RemovedAt }),
 	)}, collectIDs(&ids))
 }

@@ -18,6 +18,7 @@ type Schedule struct {
 	Target                           string // empty, the group, or a JSON array of job names
 	Grace                            time.Duration
 	DefinitionHash                   string
+	FormerID                         string
 	Enabled                          bool
 	EnabledNote                      string
 	NextRunAt                        time.Time
