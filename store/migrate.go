@@ -26,10 +26,13 @@ var embedded embed.FS
 // migration tool of their own: postgres/0001_*.sql and so on, and
 // sqlite/0001_*.sql and so on. Each file records its version and checksum in
 // the table hourbell_migrations. Released files never change.
-func Migrations() fs.FS {
+func Migrations(opts ...Option) fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
 	if err != nil {
 		panic(err) // impossible: the folder is embedded
+	}
+	if o := collectOptions(opts); o.schema != "" {
+		return qualifiedFS{files, o}
 	}
 	return files
 }
@@ -81,16 +84,19 @@ func checksum(text string) string {
 // this version. Any number of processes may call it concurrently. It runs in one
 // transaction, so an error leaves the database unchanged. It refuses tables that
 // an unreleased build has made, which must be dropped.
-func Migrate(ctx context.Context, db *gorm.DB) error {
-	if err := migrate(ctx, db); err != nil {
+func Migrate(ctx context.Context, db *gorm.DB, opts ...Option) error {
+	if err := migrate(ctx, db, collectOptions(opts)); err != nil {
 		return fmt.Errorf("hourbell: migrate: %w", classify(err))
 	}
 	return nil
 }
 
-func migrate(ctx context.Context, db *gorm.DB) error {
+func migrate(ctx context.Context, db *gorm.DB, o options) error {
 	d, err := dialectOf(db)
 	if err != nil {
+		return err
+	}
+	if err := o.validate(d); err != nil {
 		return err
 	}
 	if _, inTx := db.Statement.ConnPool.(gorm.TxCommitter); inTx {
@@ -107,10 +113,10 @@ func migrate(ctx context.Context, db *gorm.DB) error {
 		return err
 	}
 	defer conn.Close() //nolint:errcheck // returns the connection to the pool
-	if err := d.beginMigration(ctx, conn); err != nil {
+	if err := d.beginMigration(ctx, conn, o); err != nil {
 		return err
 	}
-	if err = d.applyMigrations(ctx, conn); err == nil {
+	if err = d.applyMigrations(ctx, conn, o); err == nil {
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}
 	if err != nil { // the connection must not return to the pool inside a transaction
@@ -121,7 +127,7 @@ func migrate(ctx context.Context, db *gorm.DB) error {
 }
 
 // beginMigration opens a transaction that excludes other migrations.
-func (d *dialect) beginMigration(ctx context.Context, conn *sql.Conn) error {
+func (d *dialect) beginMigration(ctx context.Context, conn *sql.Conn, o options) error {
 	if d == sqlite {
 		for {
 			_, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE")
@@ -134,7 +140,7 @@ func (d *dialect) beginMigration(ctx context.Context, conn *sql.Conn) error {
 	if _, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
 		return err
 	}
-	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('hourbell_migrations', 0))")
+	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('hourbell migrations ' || $1, 0))", o.schema)
 	if err != nil {
 		_, rollbackErr := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return errors.Join(err, rollbackErr)
@@ -143,8 +149,8 @@ func (d *dialect) beginMigration(ctx context.Context, conn *sql.Conn) error {
 }
 
 // applyMigrations applies the files that are not applied yet.
-func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn) error {
-	applied, err := d.appliedMigrations(ctx, conn)
+func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn, o options) error {
+	applied, err := d.appliedMigrations(ctx, conn, o)
 	if err != nil {
 		return err
 	}
@@ -159,7 +165,7 @@ func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn) error {
 		if _, done := applied[m.version]; done {
 			continue
 		}
-		if _, err := conn.ExecContext(ctx, m.text); err != nil {
+		if _, err := conn.ExecContext(ctx, o.qualify(m.text)); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
@@ -168,24 +174,33 @@ func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn) error {
 
 // appliedMigrations returns the checksums of the applied files by version. An
 // unreleased build recorded no checksum.
-func (d *dialect) appliedMigrations(ctx context.Context, conn *sql.Conn) (map[int]string, error) {
+func (d *dialect) appliedMigrations(ctx context.Context, conn *sql.Conn, o options) (map[int]string, error) {
 	tables, columns := `SELECT count(to_regclass('hourbell_migrations'))`,
 		`SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('hourbell_migrations') AND attname = 'checksum'`
 	if d == sqlite {
 		tables, columns = `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'hourbell_migrations'`,
 			`SELECT count(*) FROM pragma_table_info('hourbell_migrations') WHERE name = 'checksum'`
 	}
+	if o.schema != "" {
+		var exists bool
+		if err := conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)`, o.schema).Scan(&exists); err != nil {
+			return nil, err
+		}
+		if !exists {
+			return nil, fmt.Errorf("store.Schema(%q): the schema does not exist: create it first", o.schema)
+		}
+	}
 	var hasTable, hasChecksum int
-	if err := conn.QueryRowContext(ctx, tables).Scan(&hasTable); err != nil || hasTable == 0 {
+	if err := conn.QueryRowContext(ctx, o.qualify(tables)).Scan(&hasTable); err != nil || hasTable == 0 {
 		return nil, err
 	}
-	if err := conn.QueryRowContext(ctx, columns).Scan(&hasChecksum); err != nil {
+	if err := conn.QueryRowContext(ctx, o.qualify(columns)).Scan(&hasChecksum); err != nil {
 		return nil, err
 	}
 	if hasChecksum == 0 {
 		return nil, errUnreleased
 	}
-	rows, err := conn.QueryContext(ctx, `SELECT version, checksum FROM hourbell_migrations`)
+	rows, err := conn.QueryContext(ctx, o.qualify(`SELECT version, checksum FROM hourbell_migrations`))
 	if err != nil {
 		return nil, err
 	}
@@ -246,6 +261,8 @@ func (s *database) CheckMigrated(ctx context.Context) error {
 	switch {
 	case isMissingChecksum(err):
 		return errUnreleased
+	case s.dialect == postgres && isMissingTable(err):
+		return s.notMigrated(ctx)
 	case err != nil:
 		return err
 	}
@@ -256,6 +273,21 @@ func (s *database) CheckMigrated(ctx context.Context) error {
 	}
 	return checkChecksums(list, applied)
 }
+
+// notMigrated says where the tables are missing.
+func (s *database) notMigrated(ctx context.Context) error {
+	if s.options.schema != "" {
+		return fmt.Errorf("%w (the schema %q has no hourbell_migrations)", hourbell.ErrNotMigrated, s.options.schema)
+	}
+	var path string
+	err := s.query(ctx, selectSearchPath, nil, func(rows *sql.Rows) error { return rows.Scan(&path) })
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w (no schema of the search_path %q has hourbell_migrations)", hourbell.ErrNotMigrated, path)
+}
+
+var selectSearchPath = prepare(`SELECT current_setting('search_path')`)
 
 func isMissingChecksum(err error) bool {
 	return sqlState(err) == undefinedColumn ||

@@ -20,7 +20,10 @@ import (
 // {clock} is the same time, in a form that an index condition can use.
 //
 // The directory testdata has the expanded text of the important statements.
-type statement struct{ postgres, sqlite form }
+type statement struct {
+	postgres, sqlite form
+	qualified        textCache // the Postgres text with a schema
+}
 
 // form is a statement in one dialect: its text and the names of its values.
 type form struct {
@@ -64,7 +67,7 @@ func expand(d *dialect, template string) form {
 
 // bind returns a statement's text with its values in the form that the
 // dialect's driver takes.
-func (st *statement) bind(d *dialect, v values, namespace string, clock func() time.Time) (string, []any) {
+func (st *statement) bind(d *dialect, o options, v values, namespace string, clock func() time.Time) (string, []any) {
 	f := st.postgres
 	if d == sqlite {
 		f = st.sqlite
@@ -86,7 +89,7 @@ func (st *statement) bind(d *dialect, v values, namespace string, clock func() t
 			args[i] = sql.Named(name, args[i])
 		}
 	}
-	return f.text, args
+	return st.qualified.qualify(o, f.text), args
 }
 
 // batch holds the rows of a statement by column.

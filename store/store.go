@@ -23,12 +23,16 @@ import (
 )
 
 // New returns the store of a gorm handle on Postgres or SQLite. It sends no
-// statement. hourbell.New reports a handle that is nil or of another database.
-func New(db *gorm.DB) hourbell.Store { return &database{db: db} }
+// statement. hourbell.New reports a handle that is nil or of another database,
+// and an option that is invalid.
+func New(db *gorm.DB, opts ...Option) hourbell.Store {
+	return &database{db: db, options: collectOptions(opts)}
+}
 
 // database implements [hourbell.Store]. It is safe for concurrent use.
 type database struct {
 	db        *gorm.DB
+	options   options
 	dialect   *dialect
 	namespace string
 	clock     func() time.Time
@@ -44,7 +48,10 @@ func (s *database) Bind(namespace string, clock func() time.Time) (hourbell.Stor
 	if err != nil {
 		return nil, err
 	}
-	return &database{db: s.db, dialect: d, namespace: namespace, clock: clock, readCommitted: new(atomic.Bool)}, nil
+	if err := s.options.validate(d); err != nil {
+		return nil, err
+	}
+	return &database{db: s.db, options: s.options, dialect: d, namespace: namespace, clock: clock, readCommitted: new(atomic.Bool)}, nil
 }
 
 // WithTx implements [hourbell.Store].
@@ -215,7 +222,7 @@ func (s *database) pool() gorm.ConnPool {
 
 // run sends a statement and scans its rows.
 func (s *database) run(ctx context.Context, st *statement, v values, scan func(*sql.Rows) error) (err error) {
-	text, args := st.bind(s.dialect, v, s.namespace, s.clock)
+	text, args := st.bind(s.dialect, s.options, v, s.namespace, s.clock)
 	rows, err := s.pool().QueryContext(ctx, text, args...)
 	if err != nil {
 		return err
