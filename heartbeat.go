@@ -227,29 +227,24 @@ func (s *Scheduler) sweepRegularly(ctx context.Context) {
 			return
 		}
 		s.markForResync()
-		deleted, err := s.sweep(ctx)
+		result, err := s.sweep(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "hourbell: deleting old rows failed", "error", err, "retry", sweepEvery)
 		}
-		if deleted > 0 {
-			s.log.InfoContext(ctx, "hourbell: old rows deleted", "count", deleted)
+		if result.Refused > 0 {
+			s.log.WarnContext(ctx, "hourbell: some old rows cannot be deleted", "count", result.Refused)
+		}
+		if result.Deleted > 0 {
+			s.log.InfoContext(ctx, "hourbell: old rows deleted", "count", result.Deleted)
 		}
 	}
 }
 
 // sweep deletes in small batches, so that it does not hold locks for long.
-func (s *Scheduler) sweep(ctx context.Context) (deleted int64, err error) {
+func (s *Scheduler) sweep(ctx context.Context) (storage.PurgeResult, error) {
 	retention := storage.Retention{
 		Runs: s.cfg.Retention, Events: s.cfg.Retention, Removed: removedRetention, Workers: workerRetention,
 		Unfinished: s.cfg.Enqueuer != nil,
 	}
-	for {
-		batchCtx, cancel := context.WithTimeout(ctx, s.cfg.callTimeout())
-		n, err := s.store.Purge(batchCtx, retention, sweepBatch)
-		cancel()
-		deleted += n
-		if err != nil || n == 0 {
-			return deleted, err
-		}
-	}
+	return s.store.Purge(ctx, retention, sweepBatch)
 }

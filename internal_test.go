@@ -16,7 +16,10 @@ import (
 func SendHeartbeat(ctx context.Context, s *Scheduler) error { return s.heartbeat(ctx) }
 
 // SweepOnce deletes the rows that are past their retention.
-func SweepOnce(ctx context.Context, s *Scheduler) (int64, error) { return s.sweep(ctx) }
+func SweepOnce(ctx context.Context, s *Scheduler) (int64, error) {
+	result, err := s.sweep(ctx)
+	return result.Deleted, err
+}
 
 func calendarFor(t testing.TB, expression, zone string) *calendar {
 	t.Helper()

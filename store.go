@@ -126,9 +126,9 @@ type database interface {
 	// Workers returns the workers, latest start first, and sets Active.
 	Workers(ctx context.Context, deadAfter time.Duration) ([]Worker, error)
 
-	// Purge deletes up to limit rows of each kind that are past their retention,
-	// in one statement for each kind, and returns how many it deleted.
-	Purge(ctx context.Context, retention storage.Retention, limit int) (int64, error)
+	// Purge deletes the rows that are past their retention, in batches of up to
+	// limit rows, each in two statements.
+	Purge(ctx context.Context, retention storage.Retention, limit int) (storage.PurgeResult, error)
 	// Health returns the state of loops and schedules, in two statements at most.
 	Health(ctx context.Context, deadAfter time.Duration) (storage.Health, error)
 }

@@ -32,6 +32,7 @@ var postgres = &dialect{
 		"clock":       func(string) string { return "(SELECT now FROM clock)" },
 		"interval":    func(x string) string { return "(CAST(" + x + " AS bigint) * interval '1 microsecond')" },
 		"timestamp":   func(x string) string { return "CAST(" + x + " AS timestamptz)" },
+		"bigint":      func(x string) string { return "CAST(CAST(" + x + " AS text) AS bigint)" },
 		"micros":      func(x string) string { return "CAST(EXTRACT(EPOCH FROM " + x + ") * 1000000 AS bigint)" },
 		"json":        func(x string) string { return "CAST(" + x + " AS jsonb)" },
 		"list":        func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
@@ -39,6 +40,7 @@ var postgres = &dialect{
 		// = ANY looks up each row by its key; IN may become a join that reads the
 		// whole table.
 		"in":           func(x string) string { return "= ANY (ARRAY(" + x + "))" },
+		"in_bigints":   func(x string) string { return "= ANY (ARRAY(SELECT CAST(unnest(CAST(" + x + " AS text[])) AS bigint)))" },
 		"returned":     func(x string) string { return "s." + x }, // c has columns with the same names
 		"join_lines":   func(x string) string { return "string_agg(" + x + ", chr(10))" },
 		"isolation":    func(string) string { return "current_setting('default_transaction_isolation')" },
@@ -61,11 +63,13 @@ var sqlite = &dialect{
 		"clock":        func(string) string { return sqliteNow }, // constant within a statement, and faster than a subquery
 		"interval":     func(x string) string { return x },
 		"timestamp":    func(x string) string { return x },
+		"bigint":       func(x string) string { return "CAST(" + x + " AS integer)" },
 		"micros":       func(x string) string { return x },
 		"json":         func(x string) string { return "json(" + x + ")" }, // fails if it is not JSON
 		"list":         func(x string) string { return "(SELECT value FROM json_each(" + x + "))" },
 		"skip_locked":  func(string) string { return "" },
 		"in":           func(x string) string { return "IN (" + x + ")" },
+		"in_bigints":   func(x string) string { return "IN (SELECT CAST(value AS integer) FROM json_each(" + x + "))" },
 		"returned":     func(x string) string { return x }, // RETURNING sees no other table
 		"join_lines":   func(x string) string { return "group_concat(" + x + ", char(10))" },
 		"isolation":    func(string) string { return "''" }, // there is only one level

@@ -187,10 +187,12 @@ FROM hourbell_schedules WHERE namespace = @namespace` + where
 }
 
 // search finds a text; the letters A to Z match in either case.
-const search = `lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST(@pattern AS text)) ESCAPE '\'`
+const search = `lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST(@pattern AS text)) ESCAPE '!'`
 
-// escapeWildcards escapes the characters with a meaning in a pattern.
-var escapeWildcards = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
+// escapeWildcards escapes the characters with a meaning in a pattern. The escape
+// character is not a backslash, whose meaning in a string depends on the setting
+// standard_conforming_strings.
+var escapeWildcards = strings.NewReplacer("!", "!!", "%", "!%", "_", "!_")
 
 // after adds the condition of a page that starts after a cursor.
 func (f *filters) after(cursor string, o order) error {

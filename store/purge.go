@@ -3,62 +3,188 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// Each statement deletes up to @limit rows, and skips rows that another
-// transaction has locked. The clock is in a CTE, because a function that is
-// called for each row cannot be an index condition.
-var purges = []struct {
-	statement *statement
-	applies   func(storage.Retention) bool // nil: always
-}{
-	// Finished runs, by the index hourbell_job_runs_finished.
-	{statement: prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND finished_at < {clock} - {interval @runs} ORDER BY finished_at LIMIT @limit {skip_locked})
-DELETE FROM hourbell_job_runs WHERE id {in SELECT id FROM old}
-RETURNING 1`)},
-	// Unfinished runs, by the index hourbell_job_runs_open. Ids grow with time, so
-	// only the oldest are considered.
-	{statement: prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
-	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT @limit {skip_locked})
-DELETE FROM hourbell_job_runs WHERE id {in SELECT id FROM oldest} AND queued_at < {clock} - {interval @runs}
-RETURNING 1`), applies: func(r storage.Retention) bool { return r.Unfinished }},
-	// Events, by their key.
-	{statement: prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
-	SELECT id FROM hourbell_events WHERE namespace = @namespace ORDER BY id LIMIT @limit {skip_locked})
-DELETE FROM hourbell_events WHERE namespace = @namespace AND id {in SELECT id FROM oldest} AND at < {clock} - {interval @events}
-RETURNING 1`)},
-	// Removed schedules and workers. They are few and need no index.
-	{statement: prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_schedules WHERE namespace = @namespace AND removed_at < {clock} - {interval @removed} ORDER BY id LIMIT @limit {skip_locked})
-DELETE FROM hourbell_schedules WHERE namespace = @namespace AND id {in SELECT id FROM old}
-RETURNING 1`)},
-	{statement: prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_workers WHERE namespace = @namespace AND heartbeat_at < {clock} - {interval @workers} ORDER BY id LIMIT @limit {skip_locked})
-DELETE FROM hourbell_workers WHERE id {in SELECT id FROM old}
-RETURNING 1`)},
+// purge deletes the rows of one kind that are past their retention, in the order
+// of their keys. Rows that cannot be deleted do not stop it: a trigger, a foreign
+// key or row security of the host may prevent a deletion.
+type purge struct {
+	// candidates selects the next rows after @after that are not in @refused:
+	// key, whether the row is past its retention, and whether no older rows follow.
+	candidates *statement
+	// delete deletes the rows with @keys and returns their keys. It leaves out
+	// rows that another transaction has locked.
+	delete  *statement
+	applies func(storage.Retention) bool // nil: always
 }
 
+var purges = []purge{
+	// Finished runs, by the index hourbell_job_runs_finished.
+	{
+		candidates: prepare(`
+WITH
+-- the database time; a function that is called for each row cannot be an index condition
+clock AS MATERIALIZED (SELECT {now} AS now)
+SELECT CAST(id AS text), true, false FROM hourbell_job_runs
+WHERE namespace = @namespace AND finished_at < {clock} - {interval @runs} AND CAST(id AS text) NOT IN {list @refused}
+ORDER BY finished_at LIMIT @limit`),
+		delete: deleteRuns,
+	},
+	// Unfinished runs, by the index hourbell_job_runs_open. Ids grow with time.
+	{
+		candidates: prepare(`
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT {now} AS now)
+SELECT CAST(id AS text), queued_at < {clock} - {interval @runs}, queued_at BETWEEN {clock} - {interval @runs} AND {clock} FROM hourbell_job_runs
+WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') AND id > {bigint @after}
+ORDER BY id LIMIT @limit`),
+		delete:  deleteRuns,
+		applies: func(r storage.Retention) bool { return r.Unfinished },
+	},
+	// Events, by their key. Ids grow with time, except for events with a future
+	// time, which were recorded before the clock was stepped back.
+	{
+		candidates: prepare(`
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT {now} AS now)
+SELECT CAST(id AS text), at < {clock} - {interval @events}, at BETWEEN {clock} - {interval @events} AND {clock} FROM hourbell_events
+WHERE namespace = @namespace AND id > {bigint @after}
+ORDER BY id LIMIT @limit`),
+		delete: prepare(`
+WITH
+-- the rows, locked
+old AS MATERIALIZED (SELECT id FROM hourbell_events WHERE namespace = @namespace AND id {in_bigints @keys} {skip_locked})
+DELETE FROM hourbell_events WHERE namespace = @namespace AND id {in SELECT id FROM old}
+RETURNING CAST(id AS text)`),
+	},
+	// Removed schedules and dead workers. They are few and need no index.
+	{
+		candidates: prepare(`
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT {now} AS now)
+SELECT id, true, false FROM hourbell_schedules
+WHERE namespace = @namespace AND removed_at < {clock} - {interval @removed} AND id NOT IN {list @refused} ORDER BY id LIMIT @limit`),
+		delete: prepare(`
+WITH
+-- the rows, locked
+old AS MATERIALIZED (SELECT id FROM hourbell_schedules WHERE namespace = @namespace AND id IN {list @keys} {skip_locked})
+DELETE FROM hourbell_schedules WHERE namespace = @namespace AND id {in SELECT id FROM old}
+RETURNING id`),
+	},
+	{
+		candidates: prepare(`
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT {now} AS now)
+SELECT id, true, false FROM hourbell_workers
+WHERE namespace = @namespace AND heartbeat_at < {clock} - {interval @workers} AND id NOT IN {list @refused} ORDER BY id LIMIT @limit`),
+		delete: prepare(`
+WITH
+-- the rows, locked
+old AS MATERIALIZED (SELECT id FROM hourbell_workers WHERE namespace = @namespace AND id IN {list @keys} {skip_locked})
+DELETE FROM hourbell_workers WHERE id {in SELECT id FROM old}
+RETURNING id`),
+	},
+}
+
+var deleteRuns = prepare(`
+WITH
+-- the rows, locked
+old AS MATERIALIZED (SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND id {in_bigints @keys} {skip_locked})
+DELETE FROM hourbell_job_runs WHERE id {in SELECT id FROM old}
+RETURNING CAST(id AS text)`)
+
+// maxRefused is how many rows of a kind may refuse to be deleted before a purge
+// ends.
+const maxRefused = 10_000
+
 // Purge implements [hourbell.Store].
-func (s *database) Purge(ctx context.Context, retention storage.Retention, limit int) (deleted int64, err error) {
+func (s *database) Purge(ctx context.Context, retention storage.Retention, limit int) (result storage.PurgeResult, err error) {
 	v := values{
 		"runs": retention.Runs.Microseconds(), "events": retention.Events.Microseconds(), "removed": retention.Removed.Microseconds(),
 		"workers": retention.Workers.Microseconds(), "limit": limit,
 	}
-	for _, purge := range purges {
-		if purge.applies != nil && !purge.applies(retention) {
+	var errs []error
+	for _, p := range purges {
+		if p.applies != nil && !p.applies(retention) {
 			continue
 		}
-		err := s.write(ctx, purge.statement, v, func(*sql.Rows) error { deleted++; return nil })
+		if err := s.purge(ctx, p, v, limit, &result); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return result, errors.Join(errs...)
+}
+
+// purge deletes the rows of one kind in batches.
+func (s *database) purge(ctx context.Context, p purge, v values, limit int, result *storage.PurgeResult) error {
+	after, refused := "0", []string{}
+	for len(refused) < maxRefused {
+		v["after"], v["refused"] = after, refused
+		var keys []string
+		count, end := 0, false
+		err := s.query(ctx, p.candidates, v, func(rows *sql.Rows) error {
+			var old, recent bool
+			if err := rows.Scan(&after, &old, &recent); err != nil {
+				return err
+			}
+			count, end = count+1, end || recent
+			if old {
+				keys = append(keys, after)
+			}
+			return nil
+		})
 		if err != nil {
+			return err
+		}
+		deleted, err := s.deleteKeys(ctx, p, keys)
+		result.Deleted += int64(len(deleted))
+		for _, key := range keys {
+			if !deleted[key] {
+				refused = append(refused, key)
+				result.Refused++
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if count < limit || end {
+			return nil
+		}
+	}
+	return nil
+}
+
+// deleteKeys deletes rows and returns the keys of those that were deleted. If
+// the database refuses a batch, it halves the batch to isolate the rows that
+// cannot be deleted.
+func (s *database) deleteKeys(ctx context.Context, p purge, keys []string) (map[string]bool, error) {
+	deleted := make(map[string]bool, len(keys))
+	batches := [][]string{keys}
+	for len(batches) > 0 {
+		batch := batches[0]
+		batches = batches[1:]
+		if len(batch) == 0 {
+			continue
+		}
+		var ids []string
+		err := s.write(ctx, p.delete, values{"keys": batch}, collectIDs(&ids))
+		switch {
+		case err == nil:
+			for _, id := range ids {
+				deleted[id] = true
+			}
+		case errors.Is(err, hourbell.ErrUnavailable) || ctx.Err() != nil:
 			return deleted, err
+		case len(batch) > 1:
+			batches = append(batches, batch[:len(batch)/2], batch[len(batch)/2:])
 		}
 	}
 	return deleted, nil

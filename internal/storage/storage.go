@@ -171,6 +171,12 @@ type Retention struct {
 	Unfinished                     bool // also delete unfinished runs, by the time they were queued
 }
 
+// PurgeResult is the result of a purge.
+type PurgeResult struct {
+	Deleted int64
+	Refused int64 // rows past their retention that could not be deleted
+}
+
 // Health is the state of the loops and schedules of a namespace.
 type Health struct {
 	At          time.Time
