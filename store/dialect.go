@@ -39,8 +39,10 @@ var postgres = &dialect{
 		"skip_locked": func(string) string { return "FOR UPDATE SKIP LOCKED" },
 		// = ANY looks up each row by its key; IN may become a join that reads the
 		// whole table.
-		"in":           func(x string) string { return "= ANY (ARRAY(" + x + "))" },
-		"in_bigints":   func(x string) string { return "= ANY (ARRAY(SELECT CAST(unnest(CAST(" + x + " AS text[])) AS bigint)))" },
+		"in": func(x string) string { return "= ANY (ARRAY(" + x + "))" },
+		"in_bigints": func(x string) string {
+			return "= ANY (ARRAY(SELECT CAST(unnest(CAST(" + x + " AS text[])) AS bigint)))"
+		},
 		"returned":     func(x string) string { return "s." + x }, // c has columns with the same names
 		"join_lines":   func(x string) string { return "string_agg(" + x + ", chr(10))" },
 		"isolation":    func(string) string { return "current_setting('default_transaction_isolation')" },

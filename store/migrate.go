@@ -242,6 +242,61 @@ func checkChecksums(list []migration, applied map[int]string) error {
 
 var selectMigrations = prepare(`SELECT version, checksum, {isolation} FROM hourbell_migrations`)
 
+var (
+	selectSettings = prepare(`SELECT current_setting('DateStyle'), current_setting('array_nulls')`)
+	echoTimes      = prepare(`SELECT t FROM unnest(CAST(@times AS timestamptz[])) AS t`)
+
+	// PRAGMAs are those of the connection that runs the statement.
+	selectPragmas = prepare(`SELECT (SELECT journal_mode FROM pragma_journal_mode), (SELECT timeout FROM pragma_busy_timeout),
+	(SELECT count(*) FROM pragma_database_list WHERE name = 'main' AND file <> '')`)
+)
+
+// checkSettings returns an error that names a setting with which hourbell cannot
+// work.
+func (s *database) checkSettings(ctx context.Context) error {
+	if s.dialect == sqlite {
+		return s.checkPragmas(ctx)
+	}
+	var dateStyle, arrayNulls string
+	err := s.query(ctx, selectSettings, nil, func(rows *sql.Rows) error { return rows.Scan(&dateStyle, &arrayNulls) })
+	if err != nil || strings.HasPrefix(dateStyle, "ISO") && arrayNulls == "on" {
+		return err
+	}
+	// The settings matter only if the driver sends values as text.
+	sent := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+	var received []time.Time
+	err = s.query(ctx, echoTimes, values{"times": []*time.Time{&sent, nil}}, func(rows *sql.Rows) error {
+		var t time.Time
+		err := rows.Scan(toTime(&t))
+		received = append(received, t)
+		return err
+	})
+	if err == nil && len(received) == 2 && received[0].Equal(sent) && received[1].IsZero() {
+		return nil
+	}
+	return fmt.Errorf("the driver sends values as text (simple_protocol or exec mode), which needs DateStyle ISO and array_nulls on, "+
+		"but DateStyle is %q and array_nulls is %q: change them, for example with ALTER ROLE … SET, or use the driver's default mode", dateStyle, arrayNulls)
+}
+
+// checkPragmas checks the settings of SQLite, whose names in a DSN depend on the
+// driver.
+func (s *database) checkPragmas(ctx context.Context) error {
+	var journal string
+	var timeout, files int
+	err := s.query(ctx, selectPragmas, nil, func(rows *sql.Rows) error { return rows.Scan(&journal, &timeout, &files) })
+	switch {
+	case err != nil:
+		return err
+	case strings.EqualFold(journal, "off"):
+		return errors.New("SQLite's journal_mode is OFF, so that no transaction can be rolled back: " +
+			"set it to WAL in the DSN, with _pragma=journal_mode(WAL) (glebarez, modernc) or _journal_mode=WAL (mattn)")
+	case files > 0 && timeout == 0:
+		return errors.New("SQLite's busy_timeout is 0, so that concurrent writes fail at once: " +
+			"set some seconds in the DSN, with _pragma=busy_timeout(5000) (glebarez, modernc) or _busy_timeout=5000 (mattn)")
+	}
+	return nil
+}
+
 // CheckMigrated implements [hourbell.Store].
 func (s *database) CheckMigrated(ctx context.Context) error {
 	list, err := s.dialect.migrations()
@@ -271,7 +326,10 @@ func (s *database) CheckMigrated(ctx context.Context) error {
 			return fmt.Errorf("%w (migration %d is missing)", hourbell.ErrNotMigrated, m.version)
 		}
 	}
-	return checkChecksums(list, applied)
+	if err := checkChecksums(list, applied); err != nil {
+		return err
+	}
+	return s.checkSettings(ctx)
 }
 
 // notMigrated says where the tables are missing.

@@ -88,21 +88,56 @@ func (s *database) transaction(ctx context.Context, limit time.Duration, fn func
 	if s.inTx {
 		return s.savepoint(ctx, fn)
 	}
-	var options []*sql.TxOptions
-	if s.dialect == postgres {
-		options = append(options, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if s.dialect == sqlite {
+		return s.retry(ctx, func() error { return s.sqliteTransaction(ctx, fn) })
 	}
 	return s.retry(ctx, func() error {
 		return s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
 			tx := s.withTx(db)
-			if s.dialect == postgres {
-				if err := tx.setLimits(ctx, limit); err != nil {
-					return err
-				}
+			if err := tx.setLimits(ctx, limit); err != nil {
+				return err
 			}
 			return fn(tx)
-		}, options...)
+		}, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	})
+}
+
+// sqliteTransaction runs fn in a transaction. Without a write-ahead log, a
+// reader can prevent a COMMIT, and the connection then remains in the
+// transaction: what it writes later would be acknowledged and never stored. So
+// the connection is kept until the transaction has ended, and rolled back if
+// the COMMIT fails.
+func (s *database) sqliteTransaction(ctx context.Context, fn func(*database) error) (err error) {
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	sqlTx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			_ = sqlTx.Rollback()
+		}
+	}()
+	db := s.db.Session(&gorm.Session{NewDB: true, Context: ctx})
+	db.Statement.ConnPool = sqlTx
+	if err := fn(s.withTx(db)); err != nil {
+		return err
+	}
+	if err := sqlTx.Commit(); err != nil {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // fails if the transaction has ended
+		return err
+	}
+	committed = true
+	return nil
 }
 
 // rollbackTimeout limits the rollback of a savepoint whose context has ended.
