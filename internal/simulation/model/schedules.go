@@ -1,0 +1,139 @@
+package model
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/hourbell/hourbell"
+)
+
+// Bind implements [hourbell.Store]. The clock stays that of the Database.
+func (s *Session) Bind(string, func() time.Time) (hourbell.Store, error) { return s, nil }
+
+// Ready implements [hourbell.Store].
+func (s *Session) Ready(context.Context) error { return nil }
+
+// OneByOne implements [hourbell.Store].
+func (s *Session) OneByOne() bool { return false }
+
+// Now implements [hourbell.Store].
+func (s *Session) Now(context.Context) (time.Time, error) {
+	s.readAt = s.db.Now
+	return s.db.Now, nil
+}
+
+// Schedules implements [hourbell.Store].
+func (s *Session) Schedules(_ context.Context, ids ...string) (rows []hourbell.Schedule, err error) {
+	return rows, s.statement(func(tx *transaction) error {
+		for _, id := range tx.ids() {
+			if len(ids) == 0 || slices.Contains(ids, id) {
+				row, _ := tx.read(id)
+				rows = append(rows, row)
+			}
+		}
+		return nil
+	})
+}
+
+// DefinitionHashes implements [hourbell.Store].
+func (s *Session) DefinitionHashes(ctx context.Context) (hashes []string, err error) {
+	rows, err := s.Schedules(ctx)
+	for _, row := range rows {
+		if row.RemovedAt.IsZero() {
+			hashes = append(hashes, row.DefinitionHash)
+		}
+	}
+	return hashes, err
+}
+
+// expired reports whether the clock has reached the time from which an update
+// no longer applies.
+func (s *Session) expired(u hourbell.Revision, now time.Time) bool {
+	return !s.db.Omit.CompareAndSet && !u.Until.IsZero() && !u.Until.After(now)
+}
+
+// Insert implements [hourbell.Store]. It reads the clock first. Then it waits
+// for open transactions that insert the same ids.
+func (s *Session) Insert(_ context.Context, updates []hourbell.Revision) (ids []string, err error) {
+	updates = slices.Clone(updates)
+	sort.Slice(updates, func(i, j int) bool { return updates[i].ID < updates[j].ID })
+	now := s.db.Now
+	return ids, s.statement(func(tx *transaction) error {
+		for _, u := range updates {
+			if s.expired(u, now) {
+				continue
+			}
+			err := s.waitWhile(tx, func() bool {
+				existing := s.db.schedules[u.ID]
+				return existing != nil && !existing.committed && existing.owner != tx
+			})
+			if err != nil {
+				return err
+			}
+			if s.db.schedules[u.ID] != nil {
+				continue
+			}
+			added := withDefinition(hourbell.Schedule{Namespace: u.Namespace, ID: u.ID, CreatedAt: now, UpdatedAt: now}, u.Schedule)
+			added.Enabled, added.NextRunAt = u.Enabled, u.NextRunAt
+			s.db.schedules[u.ID] = &row{owner: tx}
+			tx.write("insert-schedules", "", now, hourbell.Schedule{}, added)
+			ids = append(ids, u.ID)
+		}
+		return nil
+	})
+}
+
+// withDefinition returns row with the columns that code owns taken from
+// definition.
+func withDefinition(row, definition hourbell.Schedule) hourbell.Schedule {
+	row.Name, row.Description, row.Cron, row.TimeZone = definition.Name, definition.Description, definition.Cron, definition.TimeZone
+	row.TargetKind, row.Target, row.Grace, row.DefinitionHash = definition.TargetKind, definition.Target, definition.Grace, definition.DefinitionHash
+	return row
+}
+
+// Revise implements [hourbell.Store]. It locks the rows first. Then it reads
+// the clock.
+func (s *Session) Revise(_ context.Context, updates []hourbell.Revision) (ids []string, err error) {
+	return ids, s.statement(func(tx *transaction) error {
+		byID := make(map[string]hourbell.Revision, len(updates))
+		wanted := make([]string, len(updates))
+		for i, u := range updates {
+			byID[u.ID], wanted[i] = u, u.ID
+		}
+		unchanged := func(row hourbell.Schedule) bool {
+			u := byID[row.ID]
+			return row.LockToken == u.LockToken && row.DefinitionHash == u.ReadHash || s.db.Omit.CompareAndSet
+		}
+		if err := s.lockRows(tx, wanted, unchanged); err != nil {
+			return err
+		}
+		for _, id := range tx.ids() {
+			before, _ := tx.read(id)
+			u, found := byID[id]
+			if !found || !unchanged(before) || s.expired(u, s.db.Now) {
+				continue
+			}
+			tx.write("update-schedules", "", s.db.Now, before, s.updated(before, u))
+			ids = append(ids, id)
+		}
+		return nil
+	})
+}
+
+// updated returns the row that an update writes over before.
+func (s *Session) updated(before hourbell.Schedule, u hourbell.Revision) hourbell.Schedule {
+	after := withDefinition(before, u.Schedule)
+	if !u.Settles {
+		return after
+	}
+	after.Enabled, after.EnabledNote, after.NextRunAt, after.SettledUntil, after.RemovedAt = u.Enabled, u.EnabledNote, u.NextRunAt, u.SettledUntil, u.RemovedAt
+	if s.db.Omit.Settling {
+		return after
+	}
+	after.LockedAt, after.LockedBy, after.OwedSince, after.HeldUntil = time.Time{}, "", time.Time{}, time.Time{}
+	after.Failures, after.LastError, after.UpdatedAt = 0, "", s.db.Now
+	after.LockToken++
+	return after
+}
