@@ -9,17 +9,20 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// batch is how many schedules a hand-written statement takes: more are no faster, fewer are slower.
-const batch = 2000
+// batchSize is the number of schedules that a hand-written statement fires.
+// Larger batches are no faster; smaller ones are slower.
+const batchSize = 2000
 
-// limit is hand-written SQL that does without the contract.
-type limit struct{ tables, schedules, fire string }
+// limit is hand-written SQL without hourbell's guarantees. It shows what the
+// database can do at most.
+type limit struct{ createTables, insertSchedules, fire string }
 
-// whole writes all that hourbell's tables say of a schedule that fires and of its run. It keeps no lock, token, debt or
-// definition, makes nothing unique, and has no index but to find what is due and to name a run; the next slot is handed in.
-// This is what the targets are measured by.
-var whole = limit{
-	tables: `
+// fullLimit writes the same columns of schedules and runs as hourbell does,
+// except lock, version, unfinished claim and definition hash. It has no unique
+// index over slots, and the caller supplies the next slot. Targets refer to this
+// limit.
+var fullLimit = limit{
+	createTables: `
 CREATE TABLE schedules (
 	namespace text NOT NULL, id text NOT NULL, name text NOT NULL, description text NOT NULL DEFAULT '', cron text NOT NULL,
 	time_zone text NOT NULL, target_kind text NOT NULL, target text NOT NULL DEFAULT '', grace interval NOT NULL, enabled boolean NOT NULL,
@@ -33,7 +36,7 @@ CREATE TABLE runs (
 	schedule_id text, scheduled_for timestamptz, ordinal integer NOT NULL, status text NOT NULL, args jsonb, queued_at timestamptz NOT NULL,
 	started_at timestamptz, finished_at timestamptz, worker_id text, attempt integer NOT NULL DEFAULT 0, error text, actor text
 )`,
-	schedules: `
+	insertSchedules: `
 INSERT INTO schedules (namespace, id, name, cron, time_zone, target_kind, target, grace, enabled, next_run_at, created_at, updated_at)
 SELECT 'default', 'schedule-' || to_char(i, 'FM0000000'), 'name', '0 * * * *', 'UTC', 'JOBS', '["job"]', interval '2 minutes', true, $2, now(), now()
 FROM generate_series(1, $1::int) i`,
@@ -49,16 +52,16 @@ INSERT INTO runs (namespace, job, trigger, schedule_id, scheduled_for, ordinal, 
 SELECT 'default', 'job', 'CRON', id, slot, 0, 'QUEUED', $1 FROM advanced`,
 }
 
-// bare writes the least that could be called a schedule and a run.
-var bare = limit{
-	tables: `
+// bareLimit writes the fewest columns that a schedule and a run can have.
+var bareLimit = limit{
+	createTables: `
 CREATE TABLE schedules (id text PRIMARY KEY, job text NOT NULL, enabled boolean NOT NULL, next_run_at timestamptz) WITH (fillfactor = 50);
 CREATE INDEX schedules_due ON schedules (next_run_at) WHERE enabled;
 CREATE TABLE runs (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, schedule_id text NOT NULL, job text NOT NULL, scheduled_for timestamptz NOT NULL,
 	status text NOT NULL, queued_at timestamptz NOT NULL
 )`,
-	schedules: `INSERT INTO schedules SELECT 'schedule-' || to_char(i, 'FM0000000'), 'job', true, $2 FROM generate_series(1, $1::int) i`,
+	insertSchedules: `INSERT INTO schedules SELECT 'schedule-' || to_char(i, 'FM0000000'), 'job', true, $2 FROM generate_series(1, $1::int) i`,
 	fire: `
 WITH due AS MATERIALIZED (
 	SELECT id, job, next_run_at FROM schedules WHERE enabled AND next_run_at <= $1
@@ -70,20 +73,23 @@ INSERT INTO runs (schedule_id, job, scheduled_for, status, queued_at)
 SELECT id, job, slot, 'QUEUED', $1 FROM advanced`,
 }
 
-// lay makes the limit's tables with n schedules due first at a slot.
-func (l limit) lay(ctx context.Context, db *database, n, connections int, slot time.Time) (*pgxpool.Pool, error) {
-	if err := db.exec(ctx, l.tables); err != nil {
+// create creates the tables with n schedules whose first slot is given.
+func (l limit) create(ctx context.Context, db *database, n, connections int, slot time.Time) (*pgxpool.Pool, error) {
+	if err := db.exec(ctx, l.createTables); err != nil {
 		return nil, err
 	}
-	if err := db.exec(ctx, l.schedules, n, slot); err != nil {
+	if err := db.exec(ctx, l.insertSchedules, n, slot); err != nil {
 		return nil, err
 	}
 	return db.pool(ctx, connections)
 }
 
-// fireRaw lets each connection send a hand-written batch after the other until it finds nothing due, and returns how
-// long that took in all. It fails unless exactly as many schedules fired as should have.
-func fireRaw(ctx context.Context, pool *pgxpool.Pool, connections, want int, send func(context.Context, *pgxpool.Conn) (int64, error)) (time.Duration, error) {
+// sendFunc executes one hand-written batch and returns how many schedules fired.
+type sendFunc func(ctx context.Context, conn *pgxpool.Conn) (int64, error)
+
+// sendBatches calls send on each connection until nothing is due, and returns
+// the total duration. It fails unless exactly want schedules fired.
+func sendBatches(ctx context.Context, pool *pgxpool.Pool, connections, want int, send sendFunc) (time.Duration, error) {
 	conns := make([]*pgxpool.Conn, connections)
 	for i := range conns {
 		conn, err := pool.Acquire(ctx)
@@ -94,8 +100,8 @@ func fireRaw(ctx context.Context, pool *pgxpool.Pool, connections, want int, sen
 		conns[i] = conn
 	}
 	var fired atomic.Int64
-	began := time.Now()
-	err := together(connections, func(i int) error {
+	start := time.Now()
+	err := inParallel(connections, func(i int) error {
 		for {
 			n, err := send(ctx, conns[i])
 			if err != nil || n == 0 {
@@ -104,6 +110,6 @@ func fireRaw(ctx context.Context, pool *pgxpool.Pool, connections, want int, sen
 			fired.Add(n)
 		}
 	})
-	took := time.Since(began)
-	return took, errors.Join(err, unless(fired.Load() == int64(want), "%d schedules fired instead of %d", fired.Load(), want))
+	duration := time.Since(start)
+	return duration, errors.Join(err, errorUnless(fired.Load() == int64(want), "%d schedules fired instead of %d", fired.Load(), want))
 }

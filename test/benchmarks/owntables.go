@@ -8,8 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Hand-written SQL on hourbell's own tables, with the columns that its contract needs: what is lost between this and
-// the limit is the price of the contract, and what is lost between hourbell and this is hourbell's own.
+// Hand-written SQL on hourbell's own tables, with all columns that the
+// guarantees need. The difference to the limit is the cost of the guarantees.
+// The difference to hourbell is the cost of hourbell's code.
 const (
 	ownDue = `
 WITH due AS MATERIALIZED (
@@ -27,7 +28,7 @@ INSERT INTO hourbell_job_runs (namespace, job, trigger, schedule_id, scheduled_f
 SELECT 'default', j.job, 'CRON', advanced.id, advanced.slot, j.place - 1, 'QUEUED', $1
 FROM advanced CROSS JOIN unnest($3::text[]) WITH ORDINALITY j(job, place)`
 
-	// ownFire claims, advances and inserts in one statement.
+	// ownFire claims, advances and inserts in one statement, as the fast path.
 	ownFire = ownDue + `,
 advanced AS (
 	UPDATE hourbell_schedules s SET` + ownAdvance + `
@@ -35,7 +36,8 @@ advanced AS (
 	WHERE s.namespace = 'default' AND s.id = c.due_id
 	RETURNING s.id, c.slot)` + ownInsert
 
-	// ownClaim makes the lock visible, and ownSettle fires what is still locked by this claim: two commits.
+	// ownClaim and ownSettle are the two commits of the claim path: the first
+	// locks the rows, the second fires those whose claim is still valid.
 	ownClaim = ownDue + `
 UPDATE hourbell_schedules s SET locked_at = $1, locked_by = $3, lock_token = s.lock_token + 1, owed_since = $1, updated_at = $1
 FROM due WHERE s.namespace = 'default' AND s.id = due.id
@@ -49,58 +51,62 @@ WITH advanced AS (
 	RETURNING s.id, c.slot)` + ownInsert
 )
 
-// newOwn makes hourbell's tables with n schedules due first at a slot.
-func newOwn(ctx context.Context, db *database, n int, slot time.Time) (*pgxpool.Pool, error) {
+// createOwnTables creates hourbell's tables with n schedules whose first slot is
+// given.
+func createOwnTables(ctx context.Context, db *database, n int, slot time.Time) (*pgxpool.Pool, error) {
 	if _, err := db.migrated(ctx, nil); err != nil {
 		return nil, err
 	}
-	if err := db.exec(ctx, storedSchedules, n, "schedule-", slot, time.Duration(0)); err != nil {
+	if err := db.exec(ctx, insertSchedules, n, "schedule-", slot, time.Duration(0)); err != nil {
 		return nil, err
 	}
 	pool, err := db.pool(ctx, 1)
-	return pool, errors.Join(err, db.settle(ctx))
+	return pool, errors.Join(err, db.vacuum(ctx))
 }
 
-// storedSchedules stores $1 schedules behind hourbell's back, the ids beginning with $2. The first is due at $3, each
-// other by $4 later.
-const storedSchedules = `
+// insertSchedules inserts $1 schedules without a sync. Their ids begin with $2.
+// The first is due at $3, each following one $4 later.
+const insertSchedules = `
 INSERT INTO hourbell_schedules (namespace, id, name, cron, time_zone, target_kind, target, grace, definition_hash, enabled,
 	next_run_at, created_at, updated_at)
 SELECT 'default', $2 || to_char(i, 'FM0000000'), 'name', '0 * * * *', 'UTC', 'JOBS', '["job"]', interval '2 minutes', 'x', true,
 	$3::timestamptz + i * $4::interval, now(), now()
 FROM generate_series(0, $1::int - 1) i`
 
-// ownWorker stands in for a worker's id.
-const ownWorker = "01JNHANDWRITTENWORKER00000"
+// ownWorkerID has the length of a real worker id.
+const ownWorkerID = "01JNHANDWRITTENWORKER00000"
 
-// sendOwnFire fires a batch in one statement and returns how many schedules fired.
+// ownSendFunc fires a batch of the schedules due at a slot.
+type ownSendFunc func(ctx context.Context, conn *pgxpool.Conn, slot time.Time, jobs []string) (int64, error)
+
+// sendOwnFire fires a batch in one statement.
 func sendOwnFire(ctx context.Context, conn *pgxpool.Conn, slot time.Time, jobs []string) (int64, error) {
-	tag, err := conn.Exec(ctx, ownFire, slot, batch, jobs, slot.Add(time.Hour))
+	tag, err := conn.Exec(ctx, ownFire, slot, batchSize, jobs, slot.Add(time.Hour))
 	return tag.RowsAffected() / int64(len(jobs)), err
 }
 
-// sendOwnSteps claims a batch and then fires it.
-func sendOwnSteps(ctx context.Context, conn *pgxpool.Conn, slot time.Time, jobs []string) (int64, error) {
-	rows, err := conn.Query(ctx, ownClaim, slot, batch, ownWorker)
+// sendOwnClaim claims a batch and then fires it.
+func sendOwnClaim(ctx context.Context, conn *pgxpool.Conn, slot time.Time, jobs []string) (int64, error) {
+	rows, err := conn.Query(ctx, ownClaim, slot, batchSize, ownWorkerID)
 	if err != nil {
 		return 0, err
 	}
 	var ids []string
-	var tokens []int64
-	var slots, nexts []time.Time
+	var versions []int64
+	var slots, nextSlots []time.Time
 	for rows.Next() {
 		var id string
-		var token int64
+		var version int64
 		var due time.Time
-		if err := rows.Scan(&id, &token, &due); err != nil {
+		if err := rows.Scan(&id, &version, &due); err != nil {
 			rows.Close()
 			return 0, err
 		}
-		ids, tokens, slots, nexts = append(ids, id), append(tokens, token), append(slots, due), append(nexts, due.Add(time.Hour))
+		ids, versions, slots, nextSlots = append(ids, id), append(versions, version), append(slots, due), append(nextSlots, due.Add(time.Hour))
 	}
 	if err := rows.Err(); err != nil || len(ids) == 0 {
 		return 0, err
 	}
-	tag, err := conn.Exec(ctx, ownSettle, slot, ownWorker, jobs, ids, tokens, slots, nexts)
+	tag, err := conn.Exec(ctx, ownSettle, slot, ownWorkerID, jobs, ids, versions, slots, nextSlots)
 	return tag.RowsAffected() / int64(len(jobs)), err
 }
