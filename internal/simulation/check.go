@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
 	"github.com/hourbell/hourbell/internal/simulation/model"
 )
@@ -49,7 +50,7 @@ func (v *Violation) String() string { return string(v.Kind) + ": " + v.Details }
 func (sim *simulator) check() *Violation {
 	runs, events := map[string]map[int][]model.Run{}, map[string]map[int][]model.Event{}
 	for _, r := range sim.db.Runs {
-		if r.Trigger == "CRON" {
+		if r.Trigger == hourbell.TriggerCron {
 			group(runs, r.ScheduleID, r.Tx, r)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // unfinishedClaim is the state of a row's unfinished claim (L4), derived from
@@ -25,7 +26,7 @@ func (l *ledger) applyAttempt(c model.Change) {
 	switch c.Operation {
 	case "claim":
 		continued := !u.since.IsZero() && !u.since.After(c.At) && c.At.Sub(u.lastUsed).Abs() <= l.lockTTL+l.row.Grace
-		u.wasFree = c.Before.LockedBy == "" && c.Before.HeldUntil.IsZero() && u.since.IsZero()
+		u.wasFree = c.Before.LockedBy == "" && c.Before.RetryAt.IsZero() && u.since.IsZero()
 		u.abandoned = !u.since.IsZero() && !continued
 		if !continued {
 			u.since, u.firstInGrace = c.At, time.Time{}
@@ -111,11 +112,11 @@ func (l *ledger) checkReason(e model.Event, c model.Change, hasFired bool, at ti
 	late := at.Sub(e.SlotTo) > l.row.Grace && !(hasFired && mustFire)
 	correct := false
 	switch e.Reason {
-	case "SUPERSEDED":
+	case hourbell.SkipSuperseded:
 		correct = hasFired && !late
-	case "LATE":
+	case hourbell.SkipLate:
 		correct = late && !l.unfinished.abandoned
-	case "LAPSED":
+	case hourbell.SkipAbandoned:
 		correct = late && l.unfinished.abandoned
 	}
 	if !correct {
@@ -141,7 +142,7 @@ func (l *ledger) firedSlots(c model.Change) (slots []time.Time) {
 
 // targetJobs returns the jobs of a row's target. It finds the definition by the
 // row's hash.
-func (l *ledger) targetJobs(row hourbell.Schedule) []string {
+func (l *ledger) targetJobs(row storage.Schedule) []string {
 	for _, b := range l.builds {
 		for _, d := range b.definitions {
 			if b.rows[d.ID].DefinitionHash != row.DefinitionHash {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // applyUpdate checks a row that an operator or a sync has written.
@@ -17,18 +18,18 @@ func (l *ledger) applyUpdate(c model.Change) {
 
 	switch {
 	case c.Operation == "insert-schedules", returned:
-		l.requireEvent(c, "DEFINED")
+		l.requireEvent(c, hourbell.EventDefined)
 	case removed:
-		l.requireEvent(c, "REMOVED")
+		l.requireEvent(c, hourbell.EventRemoved)
 	case switched && after.Enabled:
-		l.requireEvent(c, "ENABLED")
+		l.requireEvent(c, hourbell.EventEnabled)
 	case switched:
-		l.requireEvent(c, "DISABLED")
+		l.requireEvent(c, hourbell.EventDisabled)
 	default:
-		l.requireEvent(c, "CHANGED")
+		l.requireEvent(c, hourbell.EventChanged)
 	}
 	if l.active && (changed || removed || switched) {
-		l.deactivate(c, map[string]bool{"CHANGED": changed, "REMOVED": removed, "DISABLED": switched})
+		l.deactivate(c, map[hourbell.SkipReason]bool{hourbell.SkipChanged: changed, hourbell.SkipRemoved: removed, hourbell.SkipDisabled: switched})
 	}
 	if !l.active && after.Enabled && after.RemovedAt.IsZero() {
 		l.active, l.activeSince = true, latestOf(c.At, c.ReadAt, l.latestSlot)
@@ -38,7 +39,7 @@ func (l *ledger) applyUpdate(c model.Change) {
 // deactivate ends a period in which the schedule was active with one
 // expression. All slots of the period must be recorded, including those that
 // the change's transaction skips.
-func (l *ledger) deactivate(c model.Change, reasons map[string]bool) {
+func (l *ledger) deactivate(c model.Change, reasons map[hourbell.SkipReason]bool) {
 	for _, e := range l.skips(c) {
 		if !reasons[e.Reason] {
 			l.report(WrongReason, "%s, at %s", describeSkip(e.Event), formatTime(c.At))
@@ -60,15 +61,15 @@ func (sim *simulator) checkActions() *Violation {
 		effective := true
 		switch action.kind {
 		case "disable":
-			effective = sim.hadState(action, func(row hourbell.Schedule) bool { return !row.Enabled })
+			effective = sim.hadState(action, func(row storage.Schedule) bool { return !row.Enabled })
 		case "enable":
-			effective = sim.hadState(action, func(row hourbell.Schedule) bool { return row.Enabled })
+			effective = sim.hadState(action, func(row storage.Schedule) bool { return row.Enabled })
 		case "unlock":
-			effective = sim.hadState(action, func(row hourbell.Schedule) bool { return row.LockedBy == "" })
+			effective = sim.hadState(action, func(row storage.Schedule) bool { return row.LockedBy == "" })
 		case "run now":
 			effective = false
 			for _, e := range sim.db.Events {
-				effective = effective || e.Kind == "RUN_NOW" && e.Note == action.note && e.ScheduleID == action.id
+				effective = effective || e.Kind == hourbell.EventRunNow && e.Note == action.note && e.ScheduleID == action.id
 			}
 		}
 		if !effective {
@@ -79,8 +80,8 @@ func (sim *simulator) checkActions() *Violation {
 }
 
 // hadState reports whether the row was in a state at some time during the call.
-func (sim *simulator) hadState(action operatorAction, state func(hourbell.Schedule) bool) bool {
-	var row hourbell.Schedule
+func (sim *simulator) hadState(action operatorAction, state func(storage.Schedule) bool) bool {
+	var row storage.Schedule
 	for i, change := range sim.db.Log[:action.logEnd] {
 		if i >= action.logStart && row.ID != "" && state(row) {
 			return true

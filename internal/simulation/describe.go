@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // none is the result of an operation that returns only an error.
@@ -27,9 +28,9 @@ func formatSlots(slots []time.Time) string {
 // isEmpty reports whether a result is left out of the history.
 func isEmpty(result any) bool {
 	switch v := result.(type) {
-	case hourbell.Claims:
-		return len(v.Rows) == 0
-	case hourbell.Fired:
+	case storage.ClaimResult:
+		return len(v.Claims) == 0
+	case storage.FireResult:
 		return v.Slots == 0
 	}
 	return false
@@ -46,13 +47,13 @@ func describe(result any) string {
 		return formatTime(v)
 	case []string:
 		return strings.Join(v, " ")
-	case hourbell.Claims:
+	case storage.ClaimResult:
 		var claims []string
-		for _, c := range v.Rows {
-			claims = append(claims, fmt.Sprintf("%s@%s version %d unfinished since %s", c.ID, formatTime(c.NextRunAt), c.LockToken, formatTime(c.OwedSince)))
+		for _, c := range v.Claims {
+			claims = append(claims, fmt.Sprintf("%s@%s version %d unfinished since %s", c.ID, formatTime(c.NextRunAt), c.Version, formatTime(c.UnfinishedSince)))
 		}
 		return strings.Join(claims, ", ")
-	case hourbell.Fired:
+	case storage.FireResult:
 		return fmt.Sprintf("%d slots, %d runs", v.Slots, v.Runs)
 	case []hourbell.JobRun:
 		var runs []string
@@ -68,7 +69,7 @@ func describe(result any) string {
 		return strings.Join(events, ", ")
 	case []hourbell.Worker:
 		return fmt.Sprintf("%d workers", len(v))
-	case []hourbell.Schedule:
+	case []storage.Schedule:
 		return fmt.Sprintf("%d rows", len(v))
 	}
 	return fmt.Sprint(result)

@@ -8,6 +8,7 @@ import (
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // ledger checks the history of one schedule. It follows the log of the row's
@@ -16,7 +17,7 @@ import (
 type ledger struct {
 	*simulator
 	id     string
-	row    hourbell.Schedule // before the current change
+	row    storage.Schedule // before the current change
 	runs   map[int][]model.Run
 	events map[int][]model.Event // like runs, by transaction
 
@@ -52,12 +53,12 @@ func (l *ledger) apply(c model.Change) {
 	case "insert-schedules", "update-schedules":
 		l.applyUpdate(c)
 	case "unlock":
-		l.requireEvent(c, "UNLOCKED")
+		l.requireEvent(c, hourbell.EventUnlocked)
 	}
 }
 
 // slots returns the slots of a row after one time and up to another.
-func (l *ledger) slots(row hourbell.Schedule, after, until time.Time) []time.Time {
+func (l *ledger) slots(row storage.Schedule, after, until time.Time) []time.Time {
 	if after.IsZero() || !until.After(after) {
 		return nil
 	}
@@ -68,7 +69,7 @@ func (l *ledger) slots(row hourbell.Schedule, after, until time.Time) []time.Tim
 	return slots
 }
 
-func (l *ledger) expression(row hourbell.Schedule) cron.Schedule {
+func (l *ledger) expression(row storage.Schedule) cron.Schedule {
 	key := [2]string{row.Cron, row.TimeZone}
 	parsed, ok := l.expressions[key]
 	if !ok {
@@ -127,12 +128,12 @@ func (l *ledger) recordSkip(e model.Event, c model.Change) {
 
 // skips returns the SKIPPED events of the change's transaction.
 func (l *ledger) skips(c model.Change) []model.Event {
-	return slices.DeleteFunc(slices.Clone(l.events[c.Tx]), func(e model.Event) bool { return e.Kind != "SKIPPED" })
+	return slices.DeleteFunc(slices.Clone(l.events[c.Tx]), func(e model.Event) bool { return e.Kind != hourbell.EventSkipped })
 }
 
 // requireEvent reports a violation unless the change's transaction inserted an
 // event of this kind.
-func (l *ledger) requireEvent(c model.Change, kind string) {
+func (l *ledger) requireEvent(c model.Change, kind hourbell.EventKind) {
 	if !slices.ContainsFunc(l.events[c.Tx], func(e model.Event) bool { return e.Kind == kind }) {
 		l.report(MissingEvent, "no %s at %s", kind, formatTime(c.At))
 	}
@@ -162,16 +163,16 @@ func (l *ledger) finish() {
 
 // checkWaiting checks that an active row is unlocked and waits for the right
 // slot.
-func (l *ledger) checkWaiting(row hourbell.Schedule) {
+func (l *ledger) checkWaiting(row storage.Schedule) {
 	now := l.db.Now
 	want, err := l.expression(row).Next(latestOf(now, l.latestSlot, l.activeSince))
 	if err != nil || !row.NextRunAt.Equal(want) {
 		l.report(Lost, "the next slot is %s instead of %s", formatTime(row.NextRunAt), formatTime(want))
 	}
-	if row.OwedSince.After(now) {
+	if row.UnfinishedSince.After(now) {
 		return // the clock was stepped back after the claim and has not reached it again
 	}
-	if row.LockedBy != "" || !row.OwedSince.IsZero() || row.HeldUntil.After(now) {
-		l.report(LeftOver, "locked by %q, unfinished since %s, retry at %s", row.LockedBy, formatTime(row.OwedSince), formatTime(row.HeldUntil))
+	if row.LockedBy != "" || !row.UnfinishedSince.IsZero() || row.RetryAt.After(now) {
+		l.report(LeftOver, "locked by %q, unfinished since %s, retry at %s", row.LockedBy, formatTime(row.UnfinishedSince), formatTime(row.RetryAt))
 	}
 }

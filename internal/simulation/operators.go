@@ -28,14 +28,14 @@ func (sim *simulator) startOperatorAction() {
 	sim.startActor(name, sim.newest, -1, 0, func(a *actor) {
 		sim.actions[i].logStart = len(sim.db.Log)
 		_, scheduler := sim.newScheduler(a, 0)
-		err := perform(scheduler, kind, id, hourbell.By{Actor: "operator", Note: sim.actions[i].note})
+		err := perform(scheduler, kind, id, hourbell.ChangeOptions{Actor: "operator", Note: sim.actions[i].note})
 		action := &sim.actions[i]
 		action.logEnd, action.ended, action.err = len(sim.db.Log), true, err
 		sim.note(a, "response", fmt.Sprint(kind, " ", id, ": ", err))
 	})
 }
 
-func perform(scheduler *hourbell.Scheduler, kind, id string, opts hourbell.By) error {
+func perform(scheduler *hourbell.Scheduler, kind, id string, opts hourbell.ChangeOptions) error {
 	ctx := context.Background()
 	switch kind {
 	case "disable":
@@ -45,6 +45,6 @@ func perform(scheduler *hourbell.Scheduler, kind, id string, opts hourbell.By) e
 	case "unlock":
 		return scheduler.Unlock(ctx, id, opts)
 	}
-	_, err := scheduler.RunNow(ctx, id, hourbell.EnqueueOptions{By: opts})
+	_, err := scheduler.RunNow(ctx, id, hourbell.EnqueueOptions{Actor: opts.Actor, Note: opts.Note})
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
 )
 
@@ -37,10 +39,10 @@ func (sim *simulator) runReplica(a *actor) {
 		switch {
 		case err != nil:
 			a.sleep(time.Second)
-		case report.Wake.IsZero():
+		case report.WakeAt.IsZero():
 			a.sleep(time.Minute)
 		default:
-			a.sleep(min(max(report.Wake.Sub(sim.db.Now), time.Second), time.Minute))
+			a.sleep(min(max(report.WakeAt.Sub(sim.db.Now), time.Second), time.Minute))
 		}
 	}
 	a.heartbeats = false
@@ -77,7 +79,7 @@ type engine struct{ *actor }
 var errFailing = errors.New("the schedule is set to fail")
 
 // Enqueue implements [hourbell.Enqueuer].
-func (e engine) Enqueue(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun) error {
+func (e engine) Enqueue(_ context.Context, _ *gorm.DB, runs []hourbell.JobRun) error {
 	f := e.awaitTurn("enqueue")
 	if e.killed {
 		return errFault
@@ -90,7 +92,7 @@ func (e engine) Enqueue(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun
 		return errFault
 	}
 	for _, run := range runs {
-		if e.sim.failing[run.ScheduleID] && run.Trigger == "CRON" {
+		if e.sim.failing[run.ScheduleID] && run.Trigger == hourbell.TriggerCron {
 			e.sim.note(e.actor, "enqueue", "failed on "+run.ScheduleID)
 			return errFailing
 		}

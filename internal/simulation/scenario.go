@@ -8,6 +8,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // jobs are the jobs of every build.
@@ -30,7 +31,7 @@ type scenario struct {
 type build struct {
 	name        string
 	definitions []hourbell.Definition
-	rows        map[string]hourbell.Schedule // as its first sync stores them
+	rows        map[string]storage.Schedule // as its first sync stores them
 }
 
 // drawScenario draws a scenario. It starts half an hour before Berlin changes
@@ -110,7 +111,7 @@ func (s *scenario) storeRows(b *build) error {
 	if err := scheduler.Sync(context.Background()); err != nil {
 		return err
 	}
-	b.rows = map[string]hourbell.Schedule{}
+	b.rows = map[string]storage.Schedule{}
 	for _, d := range b.definitions {
 		b.rows[d.ID], _ = db.Schedule(d.ID)
 	}
@@ -119,7 +120,7 @@ func (s *scenario) storeRows(b *build) error {
 
 // overwriteHash gives a claim the definition hash of this build, as if the row
 // had no hash to compare.
-func (b *build) overwriteHash(c *hourbell.Claim) {
+func (b *build) overwriteHash(c *storage.Claim) {
 	if own, declared := b.rows[c.ID]; declared {
 		c.DefinitionHash = own.DefinitionHash
 	}

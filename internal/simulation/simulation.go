@@ -12,6 +12,7 @@ package simulation
 import (
 	"strings"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
 )
 
@@ -52,10 +53,10 @@ func (r *Result) count(db *model.Database) {
 		r.Counts[c.Operation]++
 	}
 	for _, e := range db.Events {
-		r.Counts[strings.TrimSpace(e.Kind+" "+e.Reason)]++
+		r.Counts[strings.TrimSpace(string(e.Kind)+" "+string(e.Reason))]++
 	}
 	for _, run := range db.Runs {
-		if run.Trigger == "CRON" && run.Ordinal == 0 {
+		if run.Trigger == hourbell.TriggerCron && run.Ordinal == 0 {
 			r.Fires++
 		}
 	}

@@ -43,7 +43,7 @@ func TestHistoriesKeepGuarantees(t *testing.T) {
 	}
 	for _, name := range []string{
 		"insert-schedules", "update-schedules", "claim", "release", "record-failures", "advance", "fire-on-time", "unlock",
-		"SKIPPED LATE", "SKIPPED SUPERSEDED", "SKIPPED LAPSED", "SKIPPED DISABLED", "SKIPPED CHANGED", "SKIPPED REMOVED",
+		"SKIPPED LATE", "SKIPPED SUPERSEDED", "SKIPPED ABANDONED", "SKIPPED DISABLED", "SKIPPED CHANGED", "SKIPPED REMOVED",
 		"ENABLED", "DISABLED", "RUN_NOW", "UNLOCKED", "LOCK_EXPIRED", "DEFINED", "CHANGED", "REMOVED", "ENQUEUE_FAILED",
 	} {
 		require.NotZero(t, total.Counts[name], "no history contains %s", name)

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 var discardLogger = slog.New(slog.DiscardHandler)
@@ -132,10 +132,10 @@ func (sim *simulator) drain() error {
 func (sim *simulator) hasBlockedRow() bool {
 	rows, _ := sim.db.Session(nil).Schedules(context.Background())
 	now := sim.db.Now
-	return slices.ContainsFunc(rows, func(row hourbell.Schedule) bool {
+	return slices.ContainsFunc(rows, func(row storage.Schedule) bool {
 		due := !row.NextRunAt.IsZero() && !row.NextRunAt.After(now)
 		locked := row.LockedBy != "" && row.LockedAt.After(now.Add(-sim.lockTTL))
-		return due && (locked || row.HeldUntil.After(now))
+		return due && (locked || row.RetryAt.After(now))
 	})
 }
 

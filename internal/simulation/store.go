@@ -8,8 +8,11 @@ import (
 	"slices"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // actorStore is the Store of one process. It yields before each operation and
@@ -61,7 +64,7 @@ func (s *actorStore) omit() model.Omissions { return s.actor.sim.db.Omit }
 func (s *actorStore) Bind(string, func() time.Time) (hourbell.Store, error) { return s, nil }
 
 // Transaction implements [hourbell.Store].
-func (s *actorStore) Transaction(_ context.Context, limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) error {
+func (s *actorStore) Transaction(_ context.Context, limit time.Duration, fn func(hourbell.Store, *gorm.DB) error) error {
 	if _, err := execute(s, "begin", func() (none, error) { return none{}, nil }); err != nil {
 		return err
 	}
@@ -74,7 +77,7 @@ func (s *actorStore) Transaction(_ context.Context, limit time.Duration, fn func
 
 // tryTransaction executes fn in a transaction once. It reports whether the
 // transaction must be retried.
-func (s *actorStore) tryTransaction(limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) (retry bool, err error) {
+func (s *actorStore) tryTransaction(limit time.Duration, fn func(hourbell.Store, *gorm.DB) error) (retry bool, err error) {
 	inner := *s
 	inner.Session = s.Begin(limit)
 	defer func() {
@@ -99,16 +102,16 @@ func (s *actorStore) tryTransaction(limit time.Duration, fn func(hourbell.Store,
 }
 
 // Claim implements [hourbell.Store].
-func (s *actorStore) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbell.Claims, error) {
+func (s *actorStore) Claim(ctx context.Context, r storage.ClaimRequest) (storage.ClaimResult, error) {
 	s.worker, s.RequestedAt = r.Worker, s.actor.sim.db.Now
 	r.Worker = s.actor.name
 	if s.omit().DefinitionHash {
-		r.Except = nil
+		r.Exclude = nil
 	}
-	return execute(s, "claim", func() (hourbell.Claims, error) {
+	return execute(s, "claim", func() (storage.ClaimResult, error) {
 		result, err := s.Session.Claim(ctx, r)
-		for i := range result.Rows {
-			claim := &result.Rows[i]
+		for i := range result.Claims {
+			claim := &result.Claims[i]
 			if claim.HeldBy == s.actor.name {
 				claim.HeldBy = s.worker
 			}
@@ -121,29 +124,29 @@ func (s *actorStore) Claim(ctx context.Context, r hourbell.ClaimRequest) (hourbe
 }
 
 // FireOnTime implements [hourbell.Store].
-func (s *actorStore) FireOnTime(ctx context.Context, r hourbell.FireRequest) (hourbell.Fired, error) {
+func (s *actorStore) FireOnTime(ctx context.Context, r storage.FireRequest) (storage.FireResult, error) {
 	s.RequestedAt = s.actor.sim.db.Now
 	if s.omit().DefinitionHash {
-		r.Except = nil
+		r.Exclude = nil
 	}
 	r.Fires = slices.Clone(r.Fires) // the caller reuses the slice
-	return execute(s, "fire-on-time", func() (hourbell.Fired, error) { return s.Session.FireOnTime(ctx, r) })
+	return execute(s, "fire-on-time", func() (storage.FireResult, error) { return s.Session.FireOnTime(ctx, r) })
 }
 
 // Advance implements [hourbell.Store].
-func (s *actorStore) Advance(ctx context.Context, _ string, advances []hourbell.Settlement) ([]string, error) {
+func (s *actorStore) Advance(ctx context.Context, _ string, advances []storage.Advance) ([]string, error) {
 	return execute(s, "advance", func() ([]string, error) { return s.Session.Advance(ctx, s.actor.name, advances) })
 }
 
-// GiveBack implements [hourbell.Store].
-func (s *actorStore) GiveBack(ctx context.Context, _ string, claims []hourbell.Claim) error {
-	_, err := execute(s, "release", func() (none, error) { return none{}, s.Session.GiveBack(ctx, s.actor.name, claims) })
+// Release implements [hourbell.Store].
+func (s *actorStore) Release(ctx context.Context, _ string, claims []storage.Claim) error {
+	_, err := execute(s, "release", func() (none, error) { return none{}, s.Session.Release(ctx, s.actor.name, claims) })
 	return err
 }
 
-// Hold implements [hourbell.Store].
-func (s *actorStore) Hold(ctx context.Context, _ string, failures []hourbell.Failure) ([]string, error) {
-	return execute(s, "record-failures", func() ([]string, error) { return s.Session.Hold(ctx, s.actor.name, failures) })
+// RecordFailures implements [hourbell.Store].
+func (s *actorStore) RecordFailures(ctx context.Context, _ string, failures []storage.Failure) ([]string, error) {
+	return execute(s, "record-failures", func() ([]string, error) { return s.Session.RecordFailures(ctx, s.actor.name, failures) })
 }
 
 // Unlock implements [hourbell.Store].
@@ -151,20 +154,20 @@ func (s *actorStore) Unlock(ctx context.Context, id string) (string, error) {
 	return execute(s, "unlock", func() (string, error) { return s.Session.Unlock(ctx, id) })
 }
 
-// Insert implements [hourbell.Store].
-func (s *actorStore) Insert(ctx context.Context, updates []hourbell.Revision) ([]string, error) {
+// InsertSchedules implements [hourbell.Store].
+func (s *actorStore) InsertSchedules(ctx context.Context, updates []storage.ScheduleUpdate) ([]string, error) {
 	if len(updates) == 0 {
 		return nil, nil
 	}
-	return execute(s, "insert-schedules", func() ([]string, error) { return s.Session.Insert(ctx, updates) })
+	return execute(s, "insert-schedules", func() ([]string, error) { return s.Session.InsertSchedules(ctx, updates) })
 }
 
-// Revise implements [hourbell.Store].
-func (s *actorStore) Revise(ctx context.Context, updates []hourbell.Revision) ([]string, error) {
+// UpdateSchedules implements [hourbell.Store].
+func (s *actorStore) UpdateSchedules(ctx context.Context, updates []storage.ScheduleUpdate) ([]string, error) {
 	if len(updates) == 0 {
 		return nil, nil
 	}
-	return execute(s, "update-schedules", func() ([]string, error) { return s.Session.Revise(ctx, updates) })
+	return execute(s, "update-schedules", func() ([]string, error) { return s.Session.UpdateSchedules(ctx, updates) })
 }
 
 // InsertRuns implements [hourbell.Store].
@@ -196,8 +199,8 @@ func (s *actorStore) Now(ctx context.Context) (time.Time, error) {
 }
 
 // Schedules implements [hourbell.Store].
-func (s *actorStore) Schedules(ctx context.Context, ids ...string) ([]hourbell.Schedule, error) {
-	return execute(s, "schedules", func() ([]hourbell.Schedule, error) { return s.Session.Schedules(ctx, ids...) })
+func (s *actorStore) Schedules(ctx context.Context, ids ...string) ([]storage.Schedule, error) {
+	return execute(s, "schedules", func() ([]storage.Schedule, error) { return s.Session.Schedules(ctx, ids...) })
 }
 
 // DefinitionHashes implements [hourbell.Store].
@@ -206,8 +209,8 @@ func (s *actorStore) DefinitionHashes(ctx context.Context) ([]string, error) {
 }
 
 // Workers implements [hourbell.Store].
-func (s *actorStore) Workers(ctx context.Context) ([]hourbell.Worker, error) {
-	return execute(s, "workers", func() ([]hourbell.Worker, error) { return s.Session.Workers(ctx) })
+func (s *actorStore) Workers(ctx context.Context, deadAfter time.Duration) ([]hourbell.Worker, error) {
+	return execute(s, "workers", func() ([]hourbell.Worker, error) { return s.Session.Workers(ctx, deadAfter) })
 }
 
 // StopWorker implements [hourbell.Store].

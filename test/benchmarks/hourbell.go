@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/store"
 )
@@ -38,7 +40,7 @@ func newConfig(n int, cron string) hourbell.Config {
 type noopEnqueuer struct{}
 
 // Enqueue implements hourbell.Enqueuer.
-func (noopEnqueuer) Enqueue(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil }
+func (noopEnqueuer) Enqueue(context.Context, *gorm.DB, []hourbell.JobRun) error { return nil }
 
 // newReplica returns a Scheduler with its own pool, as in a process of its own.
 func newReplica(ctx context.Context, db *database, cfg hourbell.Config, tracer pgx.QueryTracer) (*hourbell.Scheduler, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -108,7 +109,7 @@ func purgeAll(ctx context.Context, unbound hourbell.Store, want int) (total, slo
 	if err != nil {
 		return 0, 0, err
 	}
-	limits := hourbell.Keep{Runs: retention, Events: retention, Removed: retention, Workers: retention}
+	limits := storage.Retention{Runs: retention, Events: retention, Removed: retention, Workers: retention}
 	var deleted int64
 	start := time.Now()
 	for {

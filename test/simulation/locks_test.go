@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -20,23 +22,23 @@ import (
 // rolled it back.
 func TestWaitingOperationRereadsRow(t *testing.T) {
 	db := dbtest.Postgres(t)
-	for name, waiting := range map[string]func(c hourbell.Claim) operation{
-		"advance": func(c hourbell.Claim) operation {
+	for name, waiting := range map[string]func(c storage.Claim) operation{
+		"advance": func(c storage.Claim) operation {
 			return func(st hourbell.Store) (any, error) { return st.Advance(context.Background(), "w1", advances(c)) }
 		},
-		"record-failures": func(c hourbell.Claim) operation {
-			failures := []hourbell.Failure{{Claim: c, Error: "e", For: time.Second}}
-			return func(st hourbell.Store) (any, error) { return st.Hold(context.Background(), "w1", failures) }
+		"record-failures": func(c storage.Claim) operation {
+			failures := []storage.Failure{{Claim: c, Error: "e", Backoff: time.Second}}
+			return func(st hourbell.Store) (any, error) { return st.RecordFailures(context.Background(), "w1", failures) }
 		},
-		"update-schedules": func(c hourbell.Claim) operation {
-			updates := []hourbell.Revision{{Schedule: dueSchedule, ReadHash: c.DefinitionHash, Settles: true}}
-			updates[0].LockToken = c.LockToken
-			return func(st hourbell.Store) (any, error) { return st.Revise(context.Background(), updates) }
+		"update-schedules": func(c storage.Claim) operation {
+			updates := []storage.ScheduleUpdate{{Schedule: dueSchedule, ReadHash: c.DefinitionHash, Settles: true}}
+			updates[0].Version = c.Version
+			return func(st hourbell.Store) (any, error) { return st.UpdateSchedules(context.Background(), updates) }
 		},
-		"unlock": func(c hourbell.Claim) operation {
+		"unlock": func(c storage.Claim) operation {
 			return func(st hourbell.Store) (any, error) { return st.Unlock(context.Background(), c.ID) }
 		},
-		"insert-runs": func(c hourbell.Claim) operation {
+		"insert-runs": func(c storage.Claim) operation {
 			return func(st hourbell.Store) (any, error) { return insertRun(st, c) }
 		},
 	} {
@@ -49,37 +51,37 @@ func TestWaitingOperationRereadsRow(t *testing.T) {
 	}
 }
 
-func advances(c hourbell.Claim) []hourbell.Settlement {
-	return []hourbell.Settlement{{Claim: c, Fired: noon, Through: noon, Next: noon.Add(time.Minute)}}
+func advances(c storage.Claim) []storage.Advance {
+	return []storage.Advance{{Claim: c, Fired: noon, Through: noon, Next: noon.Add(time.Minute)}}
 }
 
 // insertRun inserts the run of the slot at noon and returns the number of runs
 // inserted.
-func insertRun(st hourbell.Store, c hourbell.Claim) (any, error) {
-	run := hourbell.JobRun{Job: "j", Trigger: "CRON", ScheduleID: c.ID, ScheduledFor: noon, Status: "QUEUED"}
+func insertRun(st hourbell.Store, c storage.Claim) (any, error) {
+	run := hourbell.JobRun{Job: "j", Trigger: hourbell.TriggerCron, ScheduleID: c.ID, ScheduledFor: noon, Status: hourbell.RunQueued}
 	inserted, err := st.InsertRuns(context.Background(), []hourbell.JobRun{run})
 	return len(inserted), err
 }
 
 // dueSchedule is due at noon.
-var dueSchedule = hourbell.Schedule{
+var dueSchedule = storage.Schedule{
 	ID: "s", Name: "s", Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: time.Minute, DefinitionHash: "h",
 	Enabled: true, NextRunAt: noon,
 }
 
 // claimDueSchedule inserts dueSchedule and claims it.
-func (p *pair) claimDueSchedule(st hourbell.Store) hourbell.Claim {
-	_, err := st.Insert(context.Background(), []hourbell.Revision{{Schedule: dueSchedule}})
+func (p *pair) claimDueSchedule(st hourbell.Store) storage.Claim {
+	_, err := st.InsertSchedules(context.Background(), []storage.ScheduleUpdate{{Schedule: dueSchedule}})
 	require.NoError(p.t, err)
-	result, err := st.Claim(context.Background(), hourbell.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Except: []string{}})
+	result, err := st.Claim(context.Background(), storage.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Exclude: []string{}})
 	require.NoError(p.t, err)
-	require.Len(p.t, result.Rows, 1)
-	return result.Rows[0]
+	require.Len(p.t, result.Claims, 1)
+	return result.Claims[0]
 }
 
 // fireClaim advances the claim and inserts its run. The row stays locked until
 // the transaction ends.
-func fireClaim(t *testing.T, tx hourbell.Store, c hourbell.Claim) {
+func fireClaim(t *testing.T, tx hourbell.Store, c storage.Claim) {
 	ids, err := tx.Advance(context.Background(), "w1", advances(c))
 	require.NoError(t, err)
 	require.Len(t, ids, 1)
@@ -90,12 +92,12 @@ func fireClaim(t *testing.T, tx hourbell.Store, c hourbell.Claim) {
 
 // waitOnPostgres returns the result of an operation that waits for a
 // transaction.
-func (p *pair) waitOnPostgres(waiting func(hourbell.Claim) operation, commits bool) (result string) {
+func (p *pair) waitOnPostgres(waiting func(storage.Claim) operation, commits bool) (result string) {
 	st, err := store.New(p.db.DB).Bind(p.namespace, func() time.Time { return noon })
 	require.NoError(p.t, err)
 	c := p.claimDueSchedule(st)
 	var group sync.WaitGroup
-	err = st.Transaction(p.t.Context(), 30*time.Second, func(tx hourbell.Store, _ hourbell.Tx) error {
+	err = st.Transaction(p.t.Context(), 30*time.Second, func(tx hourbell.Store, _ *gorm.DB) error {
 		fireClaim(p.t, tx, c)
 		group.Go(func() { result = resultText(waiting(c)(st)) })
 		require.Eventually(p.t, func() bool {
@@ -114,7 +116,7 @@ func (p *pair) waitOnPostgres(waiting func(hourbell.Claim) operation, commits bo
 }
 
 // waitInModel does the same in the model.
-func (p *pair) waitInModel(waiting func(hourbell.Claim) operation, commits bool) string {
+func (p *pair) waitInModel(waiting func(storage.Claim) operation, commits bool) string {
 	db := model.New(noon, model.Omissions{})
 	var tx *model.Session
 	st := db.Session(func(blocked func() bool, _ time.Duration) bool {
@@ -141,23 +143,23 @@ func TestClaimAndFireLeaveOutLockedRow(t *testing.T) {
 	for name, st := range map[string]hourbell.Store{"postgres": real, "model": model.New(noon, model.Omissions{}).Session(nil)} {
 		row := dueSchedule
 		row.Namespace = "locked"
-		_, err := st.Insert(t.Context(), []hourbell.Revision{{Schedule: row}})
+		_, err := st.InsertSchedules(t.Context(), []storage.ScheduleUpdate{{Schedule: row}})
 		require.NoError(t, err, name)
-		fires := []hourbell.Fire{{ScheduleID: "s", DefinitionHash: "h", Slot: noon, Next: noon.Add(time.Minute), Jobs: []hourbell.FireJob{{Name: "j"}}}}
-		err = st.Transaction(t.Context(), 30*time.Second, func(tx hourbell.Store, _ hourbell.Tx) error {
-			ids, err := tx.Revise(t.Context(), []hourbell.Revision{{Schedule: row, ReadHash: "h"}})
+		fires := []storage.SlotFire{{ScheduleID: "s", DefinitionHash: "h", Slot: noon, Next: noon.Add(time.Minute), Jobs: []storage.JobSpec{{Name: "j"}}}}
+		err = st.Transaction(t.Context(), 30*time.Second, func(tx hourbell.Store, _ *gorm.DB) error {
+			ids, err := tx.UpdateSchedules(t.Context(), []storage.ScheduleUpdate{{Schedule: row, ReadHash: "h"}})
 			require.NoError(t, err, name)
 			require.Len(t, ids, 1, name)
-			fired, err := st.FireOnTime(t.Context(), hourbell.FireRequest{Fires: fires})
+			fired, err := st.FireOnTime(t.Context(), storage.FireRequest{Fires: fires})
 			require.NoError(t, err, name)
 			require.Zero(t, fired.Slots, name)
-			claimed, err := st.Claim(t.Context(), hourbell.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Except: []string{}})
+			claimed, err := st.Claim(t.Context(), storage.ClaimRequest{Worker: "w1", Limit: 1, LockTTL: time.Minute, Exclude: []string{}})
 			require.NoError(t, err, name)
-			require.Empty(t, claimed.Rows, name)
+			require.Empty(t, claimed.Claims, name)
 			return nil
 		})
 		require.NoError(t, err, name)
-		fired, err := st.FireOnTime(t.Context(), hourbell.FireRequest{Fires: fires})
+		fired, err := st.FireOnTime(t.Context(), storage.FireRequest{Fires: fires})
 		require.NoError(t, err, name)
 		require.Equal(t, 1, fired.Slots, name)
 	}

@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -40,7 +42,7 @@ func TestModelMatchesStore(t *testing.T) {
 
 // workerClaim is a claim with the worker that made it.
 type workerClaim struct {
-	hourbell.Claim
+	storage.Claim
 	worker string
 }
 
@@ -52,9 +54,9 @@ type pair struct {
 	random    *rand.Rand
 	real      hourbell.Store
 	model     *model.Database
-	session   hourbell.Store      // of the model
-	rows      []hourbell.Schedule // read in earlier steps
-	claims    []workerClaim       // made in earlier steps
+	session   hourbell.Store     // of the model
+	rows      []storage.Schedule // read in earlier steps
+	claims    []workerClaim      // made in earlier steps
 }
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -106,7 +108,7 @@ func (p *pair) transaction() {
 	}
 	fails := p.random.IntN(3) == 0
 	run := func(st hourbell.Store) (results []string) {
-		err := st.Transaction(p.t.Context(), 10*time.Second, func(tx hourbell.Store, _ hourbell.Tx) error {
+		err := st.Transaction(p.t.Context(), 10*time.Second, func(tx hourbell.Store, _ *gorm.DB) error {
 			compareBeside := p.db.Dialect == "postgres"
 			for i := range inside {
 				result := resultText(inside[i](tx))
@@ -168,7 +170,7 @@ func (p *pair) compareHistory() {
 }
 
 func (p *pair) workers(st hourbell.Store) []hourbell.Worker {
-	workers, err := st.Workers(p.t.Context())
+	workers, err := st.Workers(p.t.Context(), 30*time.Second)
 	require.NoError(p.t, err)
 	for i := range workers {
 		workers[i].Namespace = p.namespace

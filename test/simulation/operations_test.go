@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // drawOperation draws an operation with random arguments. Some are never
@@ -31,15 +32,15 @@ func (p *pair) minuteNearNow() time.Time {
 }
 
 func (p *pair) insertSchedules() operation {
-	var updates []hourbell.Revision
+	var updates []storage.ScheduleUpdate
 	for _, id := range []string{"a", "b", "c", "d"}[:1+p.random.IntN(4)] {
-		updates = append(updates, hourbell.Revision{Until: p.minuteNearNow(), Schedule: hourbell.Schedule{
+		updates = append(updates, storage.ScheduleUpdate{Until: p.minuteNearNow(), Schedule: storage.Schedule{
 			Namespace: p.namespace, ID: id, Name: id, Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: 2 * time.Minute,
 			DefinitionHash: pick(p, "h1", "h2"), Enabled: p.random.IntN(4) > 0, NextRunAt: p.minuteNearNow(),
 		}})
 	}
 	return func(st hourbell.Store) (any, error) {
-		ids, err := st.Insert(context.Background(), updates)
+		ids, err := st.InsertSchedules(context.Background(), updates)
 		return sorted(ids), err
 	}
 }
@@ -50,21 +51,21 @@ func (p *pair) updateSchedules() operation {
 		return p.insertSchedules()
 	}
 	row := p.rows[len(p.rows)-1-p.random.IntN(min(len(p.rows), 6))]
-	u := hourbell.Revision{Schedule: row, ReadHash: row.DefinitionHash, Settles: p.random.IntN(2) == 0, Until: p.minuteNearNow()}
+	u := storage.ScheduleUpdate{Schedule: row, ReadHash: row.DefinitionHash, Settles: p.random.IntN(2) == 0, Until: p.minuteNearNow()}
 	u.DefinitionHash, u.Name = pick(p, row.DefinitionHash, "h1", "h2"), pick(p, row.Name, "renamed")
-	u.Enabled, u.EnabledNote, u.NextRunAt, u.SettledUntil = p.random.IntN(4) > 0, "note", p.minuteNearNow(), p.minuteNearNow()
+	u.Enabled, u.EnabledNote, u.NextRunAt, u.SettledThrough = p.random.IntN(4) > 0, "note", p.minuteNearNow(), p.minuteNearNow()
 	u.RemovedAt = pick(p, time.Time{}, time.Time{}, p.model.Now)
 	return func(st hourbell.Store) (any, error) {
-		ids, err := st.Revise(context.Background(), []hourbell.Revision{u})
+		ids, err := st.UpdateSchedules(context.Background(), []storage.ScheduleUpdate{u})
 		return ids, err
 	}
 }
 
-func (p *pair) claimRequest() hourbell.ClaimRequest {
-	return hourbell.ClaimRequest{
-		Worker: p.worker(), Limit: 100, LockTTL: 5 * time.Minute, MaxHold: time.Minute, Dead: pick(p, 0, 30*time.Second),
-		Except:   pick(p, []string{}, []string{p.id() + " h1", p.id() + " h2"}),
-		Underway: pick(p, time.Time{}, p.model.Now, p.model.Now.Add(-time.Minute)),
+func (p *pair) claimRequest() storage.ClaimRequest {
+	return storage.ClaimRequest{
+		Worker: p.worker(), Limit: 100, LockTTL: 5 * time.Minute, MaxBackoff: time.Minute, DeadAfter: pick(p, 0, 30*time.Second),
+		Exclude:         pick(p, []string{}, []string{p.id() + " h1", p.id() + " h2"}),
+		ExcludeOwnSince: pick(p, time.Time{}, p.model.Now, p.model.Now.Add(-time.Minute)),
 	}
 }
 
@@ -73,7 +74,7 @@ func (p *pair) claim() operation {
 	return func(st hourbell.Store) (any, error) {
 		result, err := st.Claim(context.Background(), r)
 		if st != p.real { // equal results are required, so the model's claims are also the real store's
-			for _, c := range result.Rows {
+			for _, c := range result.Claims {
 				p.claims = append(p.claims, workerClaim{c, r.Worker})
 			}
 		}
@@ -85,19 +86,19 @@ func (p *pair) fireOnTime() operation {
 	if p.db.Dialect == "sqlite" { // it has no fast path
 		return p.claim()
 	}
-	var fires []hourbell.Fire
+	var fires []storage.SlotFire
 	rows, _ := p.session.Schedules(context.Background())
 	for _, row := range rows { // the arguments often match the row
 		slot := pick(p, row.NextRunAt, row.NextRunAt, row.NextRunAt, p.model.Now.Truncate(time.Minute))
-		fires = append(fires, hourbell.Fire{
+		fires = append(fires, storage.SlotFire{
 			ScheduleID: row.ID, DefinitionHash: pick(p, row.DefinitionHash, row.DefinitionHash, "h1"), Slot: slot,
-			Next: pick(p, slot.Add(time.Minute), slot.Add(5*time.Minute)), Jobs: []hourbell.FireJob{{Name: "j1"}, {Name: "j2", Group: "g"}},
+			Next: pick(p, slot.Add(time.Minute), slot.Add(5*time.Minute)), Jobs: []storage.JobSpec{{Name: "j1"}, {Name: "j2", Group: "g"}},
 		})
 	}
 	if len(fires) == 0 || fires[0].Slot.IsZero() { // the core never asks for an empty slot
 		return p.claim()
 	}
-	request := hourbell.FireRequest{Fires: fires, Ask: pick(p, true, false), Except: p.claimRequest().Except}
+	request := storage.FireRequest{Fires: fires, FindNext: pick(p, true, false), Exclude: p.claimRequest().Exclude}
 	return func(st hourbell.Store) (any, error) {
 		result, err := st.FireOnTime(context.Background(), request)
 		return result, err
@@ -118,11 +119,11 @@ func (p *pair) advance() operation {
 	if !ok {
 		return p.insertSchedules()
 	}
-	a := hourbell.Settlement{
+	a := storage.Advance{
 		Claim: c.Claim, Through: c.NextRunAt, Next: p.model.Now.Truncate(time.Minute).Add(time.Minute), Fired: pick(p, c.NextRunAt, time.Time{}),
 	}
 	return func(st hourbell.Store) (any, error) {
-		ids, err := st.Advance(context.Background(), c.worker, []hourbell.Settlement{a})
+		ids, err := st.Advance(context.Background(), c.worker, []storage.Advance{a})
 		return ids, err
 	}
 }
@@ -133,7 +134,7 @@ func (p *pair) release() operation {
 		return p.insertSchedules()
 	}
 	return func(st hourbell.Store) (any, error) {
-		return nil, st.GiveBack(context.Background(), c.worker, []hourbell.Claim{c.Claim})
+		return nil, st.Release(context.Background(), c.worker, []storage.Claim{c.Claim})
 	}
 }
 
@@ -142,11 +143,11 @@ func (p *pair) recordFailures() operation {
 	if !ok {
 		return p.insertSchedules()
 	}
-	f := hourbell.Failure{
-		Claim: c.Claim, Error: "e", For: pick(p, time.Second, time.Minute), Until: p.minuteNearNow(), Owed: pick(p, time.Time{}, c.At),
+	f := storage.Failure{
+		Claim: c.Claim, Error: "e", Backoff: pick(p, time.Second, time.Minute), Until: p.minuteNearNow(), UnfinishedSince: pick(p, time.Time{}, c.At),
 	}
 	return func(st hourbell.Store) (any, error) {
-		ids, err := st.Hold(context.Background(), c.worker, []hourbell.Failure{f})
+		ids, err := st.RecordFailures(context.Background(), c.worker, []storage.Failure{f})
 		return ids, err
 	}
 }
@@ -174,9 +175,9 @@ func (p *pair) stopWorker() operation {
 
 func (p *pair) insertRuns() operation {
 	slot := p.model.Now.Truncate(time.Minute)
-	run := hourbell.JobRun{Namespace: p.namespace, Job: "j1", Trigger: "CRON", ScheduleID: p.id(), ScheduledFor: slot, Status: "QUEUED"}
+	run := hourbell.JobRun{Namespace: p.namespace, Job: "j1", Trigger: hourbell.TriggerCron, ScheduleID: p.id(), ScheduledFor: slot, Status: hourbell.RunQueued}
 	if p.random.IntN(3) == 0 {
-		run.Trigger, run.ScheduledFor = "MANUAL", time.Time{}
+		run.Trigger, run.ScheduledFor = hourbell.TriggerManual, time.Time{}
 	}
 	return func(st hourbell.Store) (any, error) {
 		inserted, err := st.InsertRuns(context.Background(), []hourbell.JobRun{run})
@@ -188,7 +189,7 @@ func (p *pair) insertRuns() operation {
 }
 
 func (p *pair) insertEvents() operation {
-	e := hourbell.Event{ScheduleID: p.id(), Kind: "SKIPPED", Reason: "LATE", SlotFrom: p.model.Now, SlotTo: p.model.Now, SlotCount: 1}
+	e := hourbell.Event{ScheduleID: p.id(), Kind: hourbell.EventSkipped, Reason: hourbell.SkipLate, SlotFrom: p.model.Now, SlotTo: p.model.Now, SlotCount: 1}
 	return func(st hourbell.Store) (any, error) {
 		return nil, st.InsertEvents(context.Background(), []hourbell.Event{e})
 	}

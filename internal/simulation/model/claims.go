@@ -6,7 +6,7 @@ import (
 	"sort"
 	"time"
 
-	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // decisionTime returns the time with which claims and fires are decided: the
@@ -20,21 +20,21 @@ func (s *Session) decisionTime() time.Time {
 
 // Claim implements [hourbell.Store]. It leaves out rows that another
 // transaction has locked.
-func (s *Session) Claim(_ context.Context, r hourbell.ClaimRequest) (result hourbell.Claims, err error) {
+func (s *Session) Claim(_ context.Context, r storage.ClaimRequest) (result storage.ClaimResult, err error) {
 	now := s.decisionTime()
 	result.At = now
 	return result, s.statement(func(tx *transaction) error {
-		rows := slices.DeleteFunc(s.claimable(tx, r, now), func(row hourbell.Schedule) bool {
+		rows := slices.DeleteFunc(s.claimable(tx, r, now), func(row storage.Schedule) bool {
 			owner := s.db.schedules[row.ID].owner
 			return owner != nil && owner != tx
 		})
 		sort.SliceStable(rows, func(i, j int) bool { return rows[i].NextRunAt.Before(rows[j].NextRunAt) })
 		for _, row := range rows[:min(len(rows), r.Limit)] {
-			result.Rows = append(result.Rows, s.claimRow(tx, row, r, now))
+			result.Claims = append(result.Claims, s.claimRow(tx, row, r, now))
 		}
-		if len(result.Rows) == 0 {
-			result.Wake = s.nextClaimAt(tx, r, now)
-			result.Busy = s.anyDue(tx, r, now, func(row hourbell.Schedule) bool { return s.heldByOther(row, r, now) })
+		if len(result.Claims) == 0 {
+			result.WakeAt = s.nextClaimAt(tx, r, now)
+			result.HeldByOthers = s.anyDue(tx, r, now, func(row storage.Schedule) bool { return s.heldByOther(row, r, now) })
 		}
 		return nil
 	})
@@ -42,7 +42,7 @@ func (s *Session) Claim(_ context.Context, r hourbell.ClaimRequest) (result hour
 
 // claimable returns the due rows that a worker may claim, whether or not another
 // transaction has locked them.
-func (s *Session) claimable(tx *transaction, r hourbell.ClaimRequest, now time.Time) (rows []hourbell.Schedule) {
+func (s *Session) claimable(tx *transaction, r storage.ClaimRequest, now time.Time) (rows []storage.Schedule) {
 	for _, id := range tx.ids() {
 		row, _ := tx.read(id)
 		if isDue(row, r, now) && !backingOff(row, r, now) && !s.heldByOther(row, r, now) {
@@ -53,25 +53,25 @@ func (s *Session) claimable(tx *transaction, r hourbell.ClaimRequest, now time.T
 }
 
 // claimRow locks a row for the requesting worker.
-func (s *Session) claimRow(tx *transaction, row hourbell.Schedule, r hourbell.ClaimRequest, now time.Time) hourbell.Claim {
+func (s *Session) claimRow(tx *transaction, row storage.Schedule, r storage.ClaimRequest, now time.Time) storage.Claim {
 	after := row
 	after.LockedAt, after.LockedBy, after.UpdatedAt = now, r.Worker, now
-	after.LockToken++
-	continued := !row.OwedSince.IsZero() && !row.OwedSince.After(now) && within(row.UpdatedAt, now, r.LockTTL+row.Grace)
+	after.Version++
+	continued := !row.UnfinishedSince.IsZero() && !row.UnfinishedSince.After(now) && within(row.UpdatedAt, now, r.LockTTL+row.Grace)
 	if !continued {
-		after.OwedSince = now
+		after.UnfinishedSince = now
 	}
 	if s.db.Omit.UnfinishedClaims {
-		after.OwedSince = time.Time{}
+		after.UnfinishedSince = time.Time{}
 	}
 	tx.write("claim", r.Worker, s.db.Now, row, after)
-	claim := hourbell.Claim{
-		ID: row.ID, DefinitionHash: row.DefinitionHash, At: now, NextRunAt: row.NextRunAt, LockToken: after.LockToken,
-		OwedSince: after.OwedSince, Failures: row.Failures, HeldBy: row.LockedBy,
+	claim := storage.Claim{
+		ID: row.ID, DefinitionHash: row.DefinitionHash, At: now, NextRunAt: row.NextRunAt, Version: after.Version,
+		UnfinishedSince: after.UnfinishedSince, ConsecutiveFailures: row.ConsecutiveFailures, HeldBy: row.LockedBy,
 	}
-	claim.Lapsed = !row.OwedSince.IsZero() && !row.OwedSince.Equal(after.OwedSince)
+	claim.Abandoned = !row.UnfinishedSince.IsZero() && !row.UnfinishedSince.Equal(after.UnfinishedSince)
 	if s.db.Omit.UnfinishedClaims {
-		claim.OwedSince = now // each claim looks like the first
+		claim.UnfinishedSince = now // each claim looks like the first
 	}
 	return claim
 }
@@ -79,49 +79,49 @@ func (s *Session) claimRow(tx *transaction, row hourbell.Schedule, r hourbell.Cl
 // within reports whether two times are at most d apart.
 func within(a, b time.Time, d time.Duration) bool { return a.Sub(b).Abs() <= d }
 
-// isActive reports whether a row has slots that the requesting worker can fire.
-func isActive(row hourbell.Schedule, r hourbell.ClaimRequest) bool {
-	return row.Enabled && row.RemovedAt.IsZero() && !row.NextRunAt.IsZero() && !slices.Contains(r.Except, row.ID+" "+row.DefinitionHash)
+// isFireable reports whether a row has slots that the requesting worker can fire.
+func isFireable(row storage.Schedule, r storage.ClaimRequest) bool {
+	return row.Enabled && row.RemovedAt.IsZero() && !row.NextRunAt.IsZero() && !slices.Contains(r.Exclude, row.ID+" "+row.DefinitionHash)
 }
 
-func isDue(row hourbell.Schedule, r hourbell.ClaimRequest, now time.Time) bool {
-	return isActive(row, r) && !row.NextRunAt.After(now)
+func isDue(row storage.Schedule, r storage.ClaimRequest, now time.Time) bool {
+	return isFireable(row, r) && !row.NextRunAt.After(now)
 }
 
 // backingOff reports whether a failed row is not to be retried yet.
-func backingOff(row hourbell.Schedule, r hourbell.ClaimRequest, now time.Time) bool {
-	return row.HeldUntil.After(now) && !row.HeldUntil.After(now.Add(r.MaxHold))
+func backingOff(row storage.Schedule, r storage.ClaimRequest, now time.Time) bool {
+	return row.RetryAt.After(now) && !row.RetryAt.After(now.Add(r.MaxBackoff))
 }
 
 // heldByOther reports whether a lock keeps the requesting worker from claiming a
 // row. Expired locks and those of dead workers do not.
-func (s *Session) heldByOther(row hourbell.Schedule, r hourbell.ClaimRequest, now time.Time) bool {
-	claimedNow := !r.Underway.IsZero() && !row.LockedAt.Before(r.Underway)
+func (s *Session) heldByOther(row storage.Schedule, r storage.ClaimRequest, now time.Time) bool {
+	claimedNow := !r.ExcludeOwnSince.IsZero() && !row.LockedAt.Before(r.ExcludeOwnSince)
 	if row.LockedBy == "" || row.LockedBy == r.Worker && !claimedNow || !row.LockedAt.After(now.Add(-r.LockTTL)) || row.LockedAt.After(now.Add(r.LockTTL)) {
 		return false
 	}
 	w, found := s.db.workers[row.LockedBy]
-	return !found || w.StoppedAt.IsZero() && (r.Dead == 0 || within(w.HeartbeatAt, now, r.Dead))
+	return !found || w.StoppedAt.IsZero() && (r.DeadAfter == 0 || isActive(w, now, r.DeadAfter))
 }
 
 // nextClaimAt returns the earliest time at which a claim can find a row. It
 // returns the zero time if no row has a next slot.
-func (s *Session) nextClaimAt(tx *transaction, r hourbell.ClaimRequest, now time.Time) (earliest time.Time) {
+func (s *Session) nextClaimAt(tx *transaction, r storage.ClaimRequest, now time.Time) (earliest time.Time) {
 	for _, id := range tx.ids() {
 		row, _ := tx.read(id)
-		if !isActive(row, r) {
+		if !isFireable(row, r) {
 			continue
 		}
 		w, found := s.db.workers[row.LockedBy]
 		at := row.LockedAt.Add(r.LockTTL)
-		switch deadAt := w.HeartbeatAt.Add(r.Dead); {
+		switch deadAt := w.HeartbeatAt.Add(r.DeadAfter); {
 		case row.NextRunAt.After(now):
 			at = row.NextRunAt
 		case backingOff(row, r, now):
-			at = row.HeldUntil
+			at = row.RetryAt
 		case !s.heldByOther(row, r, now):
 			at = now
-		case found && r.Dead > 0 && deadAt.Before(at):
+		case found && r.DeadAfter > 0 && deadAt.Before(at):
 			at = deadAt.Add(time.Microsecond)
 		}
 		earliest = earlier(earliest, at)
@@ -130,7 +130,7 @@ func (s *Session) nextClaimAt(tx *transaction, r hourbell.ClaimRequest, now time
 }
 
 // anyDue reports whether a due row matches.
-func (s *Session) anyDue(tx *transaction, r hourbell.ClaimRequest, now time.Time, matches func(hourbell.Schedule) bool) bool {
+func (s *Session) anyDue(tx *transaction, r storage.ClaimRequest, now time.Time, matches func(storage.Schedule) bool) bool {
 	return slices.ContainsFunc(tx.ids(), func(id string) bool {
 		row, _ := tx.read(id)
 		return isDue(row, r, now) && matches(row)

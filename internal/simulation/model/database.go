@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Omissions lists the mechanisms that a Database leaves out.
@@ -65,12 +66,12 @@ type Change struct {
 	At            time.Time
 	ReadAt        time.Time     // the result of the session's last call of Now
 	Elapsed       time.Duration // Database.Elapsed at the write
-	Before, After hourbell.Schedule
+	Before, After storage.Schedule
 }
 
 // row is a schedule as last committed, with its row lock.
 type row struct {
-	hourbell.Schedule
+	storage.Schedule
 	committed bool         // false while the inserting transaction is open
 	owner     *transaction // the transaction that holds the row lock, or nil
 }
@@ -98,11 +99,11 @@ func (db *Database) AdvanceClock(d time.Duration) {
 }
 
 // Schedule returns a committed row. It returns false if there is none.
-func (db *Database) Schedule(id string) (hourbell.Schedule, bool) {
+func (db *Database) Schedule(id string) (storage.Schedule, bool) {
 	if r := db.schedules[id]; r != nil && r.committed {
 		return r.Schedule, true
 	}
-	return hourbell.Schedule{}, false
+	return storage.Schedule{}, false
 }
 
 // WaitFunc waits until blocked returns false. It returns false if that takes

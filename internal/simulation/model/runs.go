@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hourbell/hourbell"
 )
@@ -19,7 +20,7 @@ func (s *Session) InsertRuns(_ context.Context, runs []hourbell.JobRun) (inserte
 func (s *Session) insertRuns(tx *transaction, runs []hourbell.JobRun) (inserted []hourbell.JobRun, err error) {
 	now := s.db.Now
 	for _, run := range runs {
-		if run.Trigger == "CRON" && run.Ordinal == 0 && !s.db.Omit.UniqueIndex {
+		if run.Trigger == hourbell.TriggerCron && run.Ordinal == 0 && !s.db.Omit.UniqueIndex {
 			if err := s.waitWhile(tx, func() bool { return s.uncommitted(tx, run) }); err != nil {
 				return nil, err
 			}
@@ -51,18 +52,21 @@ func (s *Session) uncommitted(tx *transaction, run hourbell.JobRun) bool {
 func hasFirstRun(runs []Run, run hourbell.JobRun) bool {
 	for i := len(runs) - 1; i >= 0; i-- {
 		r := runs[i]
-		if r.Trigger == "CRON" && r.Ordinal == 0 && r.ScheduleID == run.ScheduleID && r.ScheduledFor.Equal(run.ScheduledFor) {
+		if r.Trigger == hourbell.TriggerCron && r.Ordinal == 0 && r.ScheduleID == run.ScheduleID && r.ScheduledFor.Equal(run.ScheduledFor) {
 			return true
 		}
 	}
 	return false
 }
 
+// updateReasons are the reasons of skips that updates record.
+var updateReasons = []hourbell.SkipReason{hourbell.SkipDisabled, hourbell.SkipChanged, hourbell.SkipRemoved}
+
 // InsertEvents implements [hourbell.Store].
 func (s *Session) InsertEvents(_ context.Context, events []hourbell.Event) error {
 	return s.statement(func(tx *transaction) error {
 		for _, e := range events {
-			if e.Kind == "SKIPPED" && s.db.Omit.Settling && (e.Reason == "DISABLED" || e.Reason == "CHANGED" || e.Reason == "REMOVED") {
+			if e.Kind == hourbell.EventSkipped && s.db.Omit.Settling && (slices.Contains(updateReasons, e.Reason)) {
 				continue
 			}
 			s.db.nextID++

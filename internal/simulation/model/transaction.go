@@ -8,7 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Session is a connection to a Database. It implements the operations of
@@ -37,7 +40,7 @@ type transaction struct {
 	waiting    bool          // for a lock, which is not idle time
 	ended      bool
 	aborted    bool // a statement failed, so only a rollback is possible
-	changed    map[string]hourbell.Schedule
+	changed    map[string]storage.Schedule
 	log        []Change
 	runs       []Run
 	events     []Event
@@ -54,7 +57,7 @@ var (
 func (s *Session) begin(limit time.Duration) *transaction {
 	db := s.db
 	db.nextTx++
-	tx := &transaction{db: db, id: db.nextTx, limit: limit, lastActive: db.Elapsed, readAt: s.readAt, changed: map[string]hourbell.Schedule{}}
+	tx := &transaction{db: db, id: db.nextTx, limit: limit, lastActive: db.Elapsed, readAt: s.readAt, changed: map[string]storage.Schedule{}}
 	db.open = append(db.open, tx)
 	return tx
 }
@@ -108,10 +111,10 @@ func (s *Session) Rollback() { s.tx.end() }
 
 // Handle returns the gorm handle that an Enqueuer receives. It is connected to
 // no database.
-func (s *Session) Handle() hourbell.Tx { return s.db.handle }
+func (s *Session) Handle() *gorm.DB { return s.db.handle }
 
 // Transaction implements [hourbell.Store].
-func (s *Session) Transaction(_ context.Context, limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) error {
+func (s *Session) Transaction(_ context.Context, limit time.Duration, fn func(hourbell.Store, *gorm.DB) error) error {
 	inner := s.Begin(limit)
 	defer inner.Rollback()
 	if err := fn(inner, s.db.handle); err != nil {
@@ -120,10 +123,10 @@ func (s *Session) Transaction(_ context.Context, limit time.Duration, fn func(ho
 	return inner.Commit()
 }
 
-// Within implements [hourbell.Store]. It panics: the model cannot join a host's
+// WithTx implements [hourbell.Store]. It panics: the model cannot join a host's
 // transaction.
-func (s *Session) Within(hourbell.Tx) hourbell.Store {
-	panic("model: Within is not implemented")
+func (s *Session) WithTx(*gorm.DB) hourbell.Store {
+	panic("model: WithTx is not implemented")
 }
 
 // statement executes one statement in the open transaction, or in one of its
@@ -170,7 +173,7 @@ func (s *Session) waitWhile(tx *transaction, blocked func() bool) error {
 // lockRows locks the rows with these ids, in id order. If none of them matches
 // as the transaction sees it, lockRows locks none: the statement on Postgres
 // then selects no row to lock.
-func (s *Session) lockRows(tx *transaction, ids []string, matches func(hourbell.Schedule) bool) error {
+func (s *Session) lockRows(tx *transaction, ids []string, matches func(storage.Schedule) bool) error {
 	found := slices.ContainsFunc(ids, func(id string) bool {
 		row, exists := tx.read(id)
 		return exists && matches(row)
@@ -192,7 +195,7 @@ func (s *Session) lockRows(tx *transaction, ids []string, matches func(hourbell.
 }
 
 // read returns a row as the transaction sees it.
-func (tx *transaction) read(id string) (hourbell.Schedule, bool) {
+func (tx *transaction) read(id string) (storage.Schedule, bool) {
 	if written, ok := tx.changed[id]; ok {
 		return written, true
 	}
@@ -200,7 +203,7 @@ func (tx *transaction) read(id string) (hourbell.Schedule, bool) {
 }
 
 // write changes a row and locks it.
-func (tx *transaction) write(operation, worker string, at time.Time, before, after hourbell.Schedule) {
+func (tx *transaction) write(operation, worker string, at time.Time, before, after storage.Schedule) {
 	tx.db.schedules[after.ID].owner = tx
 	tx.changed[after.ID] = after
 	tx.log = append(tx.log, Change{tx.id, operation, worker, at, tx.readAt, tx.db.Elapsed, before, after})

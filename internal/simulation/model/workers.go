@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Heartbeat implements [hourbell.Store].
-func (s *Session) Heartbeat(_ context.Context, w hourbell.Worker, deadAfter time.Duration) (hourbell.Beat, error) {
+func (s *Session) Heartbeat(_ context.Context, w hourbell.Worker, deadAfter time.Duration) (storage.HeartbeatResult, error) {
 	stored, found := s.db.workers[w.ID]
 	if !found {
 		if stored = w; w.StartedAt.IsZero() {
@@ -18,14 +19,19 @@ func (s *Session) Heartbeat(_ context.Context, w hourbell.Worker, deadAfter time
 	}
 	stored.HeartbeatAt, stored.LastTickAt, stored.ClockSkew = s.db.Now, w.LastTickAt, w.ClockSkew
 	s.db.workers[w.ID] = stored
-	result := hourbell.Beat{At: s.db.Now}
+	result := storage.HeartbeatResult{At: s.db.Now}
 	for id, other := range s.db.workers {
-		active := other.StoppedAt.IsZero() && within(other.HeartbeatAt, s.db.Now, deadAfter)
-		if id != w.ID && active && other.DefinitionsHash != w.DefinitionsHash {
-			result.Rivals = true
+		if id != w.ID && other.DefinitionsHash != w.DefinitionsHash && isActive(other, s.db.Now, deadAfter) {
+			result.OtherBuildActive = true
 		}
 	}
 	return result, nil
+}
+
+// isActive reports whether a worker has not stopped and its heartbeat is at most
+// deadAfter away from now.
+func isActive(w hourbell.Worker, now time.Time, deadAfter time.Duration) bool {
+	return w.StoppedAt.IsZero() && within(w.HeartbeatAt, now, deadAfter)
 }
 
 // StopWorker implements [hourbell.Store].
@@ -38,8 +44,9 @@ func (s *Session) StopWorker(_ context.Context, id string) error {
 }
 
 // Workers implements [hourbell.Store].
-func (s *Session) Workers(context.Context) (workers []hourbell.Worker, err error) {
+func (s *Session) Workers(_ context.Context, deadAfter time.Duration) (workers []hourbell.Worker, err error) {
 	for _, w := range s.db.workers {
+		w.Active = isActive(w, s.db.Now, deadAfter)
 		workers = append(workers, w)
 	}
 	sort.Slice(workers, func(i, j int) bool {
