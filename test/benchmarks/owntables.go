@@ -16,12 +16,12 @@ const (
 WITH due AS MATERIALIZED (
 	SELECT id, next_run_at FROM hourbell_schedules
 	WHERE namespace = 'default' AND enabled AND removed_at IS NULL AND next_run_at <= $1
-		AND (locked_by IS NULL OR locked_at < $1::timestamptz - interval '5 minutes') AND (held_until IS NULL OR held_until <= $1)
+		AND (locked_by IS NULL OR locked_at < $1::timestamptz - interval '5 minutes') AND (retry_at IS NULL OR retry_at <= $1)
 	ORDER BY next_run_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
 
 	ownAdvance = `
-	next_run_at = c.next, settled_until = c.slot, last_run_at = $1, last_scheduled_for = c.slot, failures = 0, last_error = '',
-	locked_at = NULL, locked_by = NULL, lock_token = s.lock_token + 1, owed_since = NULL, held_until = NULL, updated_at = $1`
+	next_run_at = c.next, settled_through = c.slot, last_run_at = $1, last_scheduled_for = c.slot, consecutive_failures = 0, last_error = '',
+	locked_at = NULL, locked_by = NULL, version = s.version + 1, unfinished_since = NULL, retry_at = NULL, updated_at = $1`
 
 	ownInsert = `
 INSERT INTO hourbell_job_runs (namespace, job, trigger, schedule_id, scheduled_for, ordinal, status, queued_at)
@@ -39,15 +39,15 @@ advanced AS (
 	// ownClaim and ownSettle are the two commits of the claim path: the first
 	// locks the rows, the second fires those whose claim is still valid.
 	ownClaim = ownDue + `
-UPDATE hourbell_schedules s SET locked_at = $1, locked_by = $3, lock_token = s.lock_token + 1, owed_since = $1, updated_at = $1
+UPDATE hourbell_schedules s SET locked_at = $1, locked_by = $3, version = s.version + 1, unfinished_since = $1, updated_at = $1
 FROM due WHERE s.namespace = 'default' AND s.id = due.id
-RETURNING s.id, s.lock_token, s.next_run_at`
+RETURNING s.id, s.version, s.next_run_at`
 
 	ownSettle = `
 WITH advanced AS (
 	UPDATE hourbell_schedules s SET` + ownAdvance + `
-	FROM unnest($4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[]) c(due_id, token, slot, next)
-	WHERE s.namespace = 'default' AND s.id = c.due_id AND s.lock_token = c.token AND s.locked_by = $2 AND c.slot <= $1
+	FROM unnest($4::text[], $5::bigint[], $6::timestamptz[], $7::timestamptz[]) c(due_id, version, slot, next)
+	WHERE s.namespace = 'default' AND s.id = c.due_id AND s.version = c.version AND s.locked_by = $2 AND c.slot <= $1
 	RETURNING s.id, c.slot)` + ownInsert
 )
 
