@@ -38,7 +38,7 @@ type actor struct {
 const never = 1 << 60
 
 // startActor starts an actor that calls run at its first turn, after a delay.
-func (sim *simulator) startActor(name string, b *build, replica int, delay time.Duration, run func(*actor)) *actor {
+func (sim *simulator) startActor(name string, b *build, replica int, delay time.Duration, run func(*actor)) {
 	a := &actor{
 		sim: sim, name: name, turn: make(chan struct{}), build: b, replica: replica,
 		operation: "start", sleepsUntil: sim.db.Elapsed + delay,
@@ -59,7 +59,6 @@ func (sim *simulator) startActor(name string, b *build, replica int, delay time.
 			run(a)
 		}
 	}()
-	return a
 }
 
 func (a *actor) isReplica() bool { return a.replica >= 0 }
@@ -74,7 +73,8 @@ func (a *actor) yield(operation string) fault {
 	return f
 }
 
-// awaitTurn is yield for goroutines that the actor must not end.
+// awaitTurn is yield for code outside the actor's goroutine. It returns even if
+// the actor was killed.
 func (a *actor) awaitTurn(operation string) fault {
 	a.operation, a.fault = operation, fault{}
 	a.sim.control <- struct{}{}

@@ -20,7 +20,8 @@ func formatTime(t time.Time) string {
 	return strings.TrimSuffix(t.Format("15:04:05.000"), ".000")
 }
 
-// formatSlots formats the first and the last of several slots, with their number.
+// formatSlots formats the first and the last of several slots, with their
+// number.
 func formatSlots(slots []time.Time) string {
 	return fmt.Sprintf("%d slots from %s to %s", len(slots), formatTime(slots[0]), formatTime(slots[len(slots)-1]))
 }

@@ -23,7 +23,7 @@ type scenario struct {
 	batch        int
 	lockTTL      time.Duration
 	grace        time.Duration
-	calmWeight   int // the higher, the rarer are faults
+	calmWeight   int // weight of no fault in each step: the higher, the rarer are faults
 	builds       []*build
 }
 
@@ -67,7 +67,8 @@ func drawDefinition(c *choices, id string) hourbell.Definition {
 	return hourbell.Definition{
 		ID:   id,
 		Cron: oneOf(c, "* * * * *", "*/5 * * * *", "*/2 * * * *", "0 * * * *", "*/15 * * * *", "7,37 * * * *", "*/20 * * * * *"),
-		// Berlin has daylight saving time; Kolkata's offset ends in half an hour.
+		// Berlin has daylight saving time; Kolkata's offset ends in half an
+		// hour.
 		TimeZone:         oneOf(c, "UTC", "Europe/Berlin", "Asia/Kolkata"),
 		Target:           oneOf(c, hourbell.Jobs("report"), hourbell.Group("feed"), hourbell.AllJobs()),
 		EnabledByDefault: oneOf(c, true, true, false),

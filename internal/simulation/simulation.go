@@ -1,11 +1,12 @@
 // Package simulation runs the real core on an in-memory database, in virtual
 // time, under faults: processes are paused and killed between any two
 // statements, responses are lost, the clock is stepped, operators act, and
-// builds are deployed. A seed determines the whole history. Afterwards a checker
-// verifies the guarantees from the history alone, without the core's code.
+// builds are deployed. A seed determines the whole history. Afterwards a
+// checker verifies the guarantees from the history alone, without the core's
+// code.
 //
-// The database is a model.Database. Its mechanisms can be omitted one by one, to
-// show that the guarantees depend on them and that the checker detects their
+// The database is a model.Database. Its mechanisms can be omitted one by one,
+// to show that the guarantees depend on them and that the checker detects their
 // absence.
 package simulation
 

@@ -14,10 +14,10 @@ import (
 	"github.com/hourbell/hourbell/internal/simulation/model"
 )
 
-// TestHistoriesKeepGuarantees checks random histories. In each, every slot of an
-// active schedule is one fire or is in one recorded skip (M1, M2). No slot fires
-// early (T2), twice (L3) or after its schedule was stopped (M5). The slots of
-// unfinished claims fire (L4), and no lock or backoff remains.
+// TestHistoriesKeepGuarantees checks random histories. In each, every slot of
+// an active schedule is one fire or is in one recorded skip (M1, M2). No slot
+// fires early (T2), twice (L3) or after its schedule was stopped (M5). The
+// slots of unfinished claims fire (L4), and no lock or backoff remains.
 //
 // HOURBELL_SEEDS is the number of histories, HOURBELL_SEED the first seed. With
 // HOURBELL_SEED alone, or HOURBELL_SEEDS=1, the test logs that one history.
@@ -92,7 +92,8 @@ func runHistories(t *testing.T, first, count uint64) Result {
 	return total
 }
 
-// explain logs the history of a seed. The test fails if it violates a guarantee.
+// explain logs the history of a seed. The test fails if it violates a
+// guarantee.
 func explain(t *testing.T, seed uint64, omit model.Omissions) {
 	t.Helper()
 	r := Run(seed, omit)

@@ -116,7 +116,7 @@ func (sim *simulator) finish() error {
 	}
 }
 
-// drain runs the actors until none can move. The clock stands still.
+// drain runs the actors until none can move. The clock does not advance.
 func (sim *simulator) drain() error {
 	for a := sim.pickActor(); a != nil; a = sim.pickActor() {
 		if sim.step(a); sim.steps > maxSteps {

@@ -29,8 +29,8 @@ var (
 	errRetry       = errors.New("serialization failure; the transaction is retried")
 )
 
-// execute yields and then calls call, unless a fault prevents it. It returns the
-// result, or the fault's error in place of it.
+// execute yields and then calls call, unless a fault prevents it. It returns
+// the result, or the fault's error in place of it.
 func execute[V any](s *actorStore, operation string, call func() (V, error)) (V, error) {
 	var zero V
 	f := s.actor.yield(operation)

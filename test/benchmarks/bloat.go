@@ -75,8 +75,8 @@ SELECT pg_total_relation_size('hourbell_schedules') / 1024.0, pg_relation_size('
 }
 
 // tickEverySecond ticks once for each second of the manual clock and takes at
-// least pace for each. It leaves out the first tick, which follows a jump of the
-// clock.
+// least pace for each. It leaves out the first tick, which follows a jump of
+// the clock.
 func (f *fleet) tickEverySecond(ctx context.Context, ticks int, pace time.Duration) ([]time.Duration, error) {
 	durations := make([]time.Duration, 0, ticks)
 	for i := -1; i < ticks; i++ {

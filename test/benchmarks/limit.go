@@ -19,8 +19,8 @@ type limit struct{ createTables, insertSchedules, fire string }
 
 // fullLimit writes the same columns of schedules and runs as hourbell does,
 // except lock, version, unfinished claim and definition hash. It has no unique
-// index over slots, and the caller supplies the next slot. Targets refer to this
-// limit.
+// index over slots, and the caller supplies the next slot. Targets refer to
+// this limit.
 var fullLimit = limit{
 	createTables: `
 CREATE TABLE schedules (
@@ -84,7 +84,8 @@ func (l limit) create(ctx context.Context, db *database, n, connections int, slo
 	return db.pool(ctx, connections)
 }
 
-// sendFunc executes one hand-written batch and returns how many schedules fired.
+// sendFunc executes one hand-written batch and returns how many schedules
+// fired.
 type sendFunc func(ctx context.Context, conn *pgxpool.Conn) (int64, error)
 
 // sendBatches calls send on each connection until nothing is due, and returns

@@ -51,8 +51,8 @@ WITH advanced AS (
 	RETURNING s.id, c.slot)` + ownInsert
 )
 
-// createOwnTables creates hourbell's tables with n schedules whose first slot is
-// given.
+// createOwnTables creates hourbell's tables with n schedules whose first slot
+// is given.
 func createOwnTables(ctx context.Context, db *database, n int, slot time.Time) (*pgxpool.Pool, error) {
 	if _, err := db.migrated(ctx, nil); err != nil {
 		return nil, err

@@ -35,8 +35,8 @@ func (m multiples) Next(after time.Time) time.Time {
 }
 
 // startRiver starts clients with n periodic jobs each, all due at the same
-// times. The clients elect a leader, which enqueues. Unless the jobs are unique,
-// a new leader may enqueue a slot that its predecessor has enqueued.
+// times. The clients elect a leader, which enqueues. Unless the jobs are
+// unique, a new leader may enqueue a slot that its predecessor has enqueued.
 func startRiver(ctx context.Context, db *database, clients, n int, every time.Duration, unique bool) (stop func() error, err error) {
 	var started []*river.Client[pgx.Tx]
 	stop = func() error {

@@ -98,8 +98,8 @@ func (f *sqliteFleet) close() error {
 	})
 }
 
-// fire lets all replicas tick until everything due at a slot has fired. It fails
-// unless each schedule fired exactly once.
+// fire lets all replicas tick until everything due at a slot has fired. It
+// fails unless each schedule fired exactly once.
 func (f *sqliteFleet) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
 	f.clock.Set(slot.Add(-lead))
 	if _, err := f.tick(ctx); err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// TestWaitingOperationRereadsRow checks that an operation which waited for a row
-// lock applies its conditions to the row as it then is, in the model as on
+// TestWaitingOperationRereadsRow checks that an operation which waited for a
+// row lock applies its conditions to the row as it then is, in the model as on
 // Postgres. The transaction that held the lock has either committed a change or
 // rolled it back.
 func TestWaitingOperationRereadsRow(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package simulation compares the simulation's model of the database with the
-// real stores. A simulated history is worth as much as the model is accurate.
+// real stores. The simulation is valid only if the model behaves as they do.
 package simulation
 
 import (

@@ -113,8 +113,9 @@ func (p *pair) transaction() {
 			for i := range inside {
 				result := resultText(inside[i](tx))
 				results = append(results, result)
-				// If a statement changed nothing, the query plan decides whether
-				// it has locked rows. From then on the sides may differ.
+				// If a statement changed nothing, the query plan decides
+				// whether it has locked rows. From then on the sides may
+				// differ.
 				compareBeside = compareBeside && result != "[]" && result != "<nil>"
 				if compareBeside {
 					results = append(results, resultText(beside[i](st)))

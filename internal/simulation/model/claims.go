@@ -40,8 +40,8 @@ func (s *Session) Claim(_ context.Context, r storage.ClaimRequest) (result stora
 	})
 }
 
-// claimable returns the due rows that a worker may claim, whether or not another
-// transaction has locked them.
+// claimable returns the due rows that a worker may claim, whether or not
+// another transaction has locked them.
 func (s *Session) claimable(tx *transaction, r storage.ClaimRequest, now time.Time) (rows []storage.Schedule) {
 	for _, id := range tx.ids() {
 		row, _ := tx.read(id)
@@ -79,7 +79,8 @@ func (s *Session) claimRow(tx *transaction, row storage.Schedule, r storage.Clai
 // within reports whether two times are at most d apart.
 func within(a, b time.Time, d time.Duration) bool { return a.Sub(b).Abs() <= d }
 
-// isFireable reports whether a row has slots that the requesting worker can fire.
+// isFireable reports whether a row has slots that the requesting worker can
+// fire.
 func isFireable(row storage.Schedule, r storage.ClaimRequest) bool {
 	return row.Enabled && row.RemovedAt.IsZero() && !row.NextRunAt.IsZero() && !slices.Contains(r.Exclude, row.ID+" "+row.DefinitionHash)
 }
@@ -93,8 +94,8 @@ func backingOff(row storage.Schedule, r storage.ClaimRequest, now time.Time) boo
 	return row.RetryAt.After(now) && !row.RetryAt.After(now.Add(r.MaxBackoff))
 }
 
-// heldByOther reports whether a lock keeps the requesting worker from claiming a
-// row. Expired locks and those of dead workers do not.
+// heldByOther reports whether a lock keeps the requesting worker from claiming
+// a row. Expired locks and those of dead workers do not.
 func (s *Session) heldByOther(row storage.Schedule, r storage.ClaimRequest, now time.Time) bool {
 	claimedNow := !r.ExcludeOwnSince.IsZero() && !row.LockedAt.Before(r.ExcludeOwnSince)
 	if row.LockedBy == "" || row.LockedBy == r.Worker && !claimedNow || !row.LockedAt.After(now.Add(-r.LockTTL)) || row.LockedAt.After(now.Add(r.LockTTL)) {

@@ -61,9 +61,9 @@ type Event struct {
 // Change is one committed write of a schedule.
 type Change struct {
 	Tx            int
-	Operation     string // such as "claim"
-	Worker        string // the claiming worker; "" if there is none
-	At            time.Time
+	Operation     string        // such as "claim"
+	Worker        string        // the claiming worker; "" if there is none
+	At            time.Time     // the database time of the write
 	ReadAt        time.Time     // the result of the session's last call of Now
 	Elapsed       time.Duration // Database.Elapsed at the write
 	Before, After storage.Schedule

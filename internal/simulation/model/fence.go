@@ -8,8 +8,8 @@ import (
 )
 
 // fenced calls change for the rows whose claims are still valid, clears their
-// locks, and returns the ids of the rows that change accepted. It locks the rows
-// first. Then it reads the clock.
+// locks, and returns the ids of the rows that change accepted. It locks the
+// rows first. Then it reads the clock.
 func (s *Session) fenced(operation, worker string, claims []storage.Claim, change func(i int, row *storage.Schedule, now time.Time) bool) (ids []string, err error) {
 	return ids, s.statement(func(tx *transaction) error {
 		index := make(map[string]int, len(claims))

@@ -15,8 +15,9 @@ func (s *Session) InsertRuns(_ context.Context, runs []hourbell.JobRun) (inserte
 	})
 }
 
-// insertRuns inserts runs, except the first runs of slots that have one already.
-// It waits for open transactions that have inserted the same first run.
+// insertRuns inserts runs, except the first runs of slots that have one
+// already. It waits for open transactions that have inserted the same first
+// run.
 func (s *Session) insertRuns(tx *transaction, runs []hourbell.JobRun) (inserted []hourbell.JobRun, err error) {
 	now := s.db.Now
 	for _, run := range runs {
@@ -66,7 +67,7 @@ var updateReasons = []hourbell.SkipReason{hourbell.SkipDisabled, hourbell.SkipCh
 func (s *Session) InsertEvents(_ context.Context, events []hourbell.Event) error {
 	return s.statement(func(tx *transaction) error {
 		for _, e := range events {
-			if e.Kind == hourbell.EventSkipped && s.db.Omit.Settling && (slices.Contains(updateReasons, e.Reason)) {
+			if e.Kind == hourbell.EventSkipped && s.db.Omit.Settling && slices.Contains(updateReasons, e.Reason) {
 				continue
 			}
 			s.db.nextID++

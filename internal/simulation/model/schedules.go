@@ -56,8 +56,8 @@ func (s *Session) expired(u storage.ScheduleUpdate, now time.Time) bool {
 	return !s.db.Omit.CompareAndSet && !u.Until.IsZero() && !u.Until.After(now)
 }
 
-// InsertSchedules implements [hourbell.Store]. It reads the clock first. Then it waits
-// for open transactions that insert the same ids.
+// InsertSchedules implements [hourbell.Store]. It reads the clock first. Then
+// it waits for open transactions that insert the same ids.
 func (s *Session) InsertSchedules(_ context.Context, updates []storage.ScheduleUpdate) (ids []string, err error) {
 	updates = slices.Clone(updates)
 	sort.Slice(updates, func(i, j int) bool { return updates[i].ID < updates[j].ID })
@@ -95,8 +95,8 @@ func withDefinition(row, definition storage.Schedule) storage.Schedule {
 	return row
 }
 
-// UpdateSchedules implements [hourbell.Store]. It locks the rows first. Then it reads
-// the clock.
+// UpdateSchedules implements [hourbell.Store]. It locks the rows first. Then it
+// reads the clock.
 func (s *Session) UpdateSchedules(_ context.Context, updates []storage.ScheduleUpdate) (ids []string, err error) {
 	return ids, s.statement(func(tx *transaction) error {
 		byID := make(map[string]storage.ScheduleUpdate, len(updates))

@@ -28,8 +28,8 @@ func (s *Session) Heartbeat(_ context.Context, w hourbell.Worker, deadAfter time
 	return result, nil
 }
 
-// isActive reports whether a worker has not stopped and its heartbeat is at most
-// deadAfter away from now.
+// isActive reports whether a worker has not stopped and its heartbeat is at
+// most deadAfter away from now.
 func isActive(w hourbell.Worker, now time.Time, deadAfter time.Duration) bool {
 	return w.StoppedAt.IsZero() && within(w.HeartbeatAt, now, deadAfter)
 }
