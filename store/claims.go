@@ -49,7 +49,8 @@ const (
 	// wakeAt is the earliest time at which another claim can find something.
 	// That is the next slot, or the end of the backoff or lock of a due row. It
 	// is the current time if a due row has neither: then another transaction
-	// has it.
+	// has it. A worker is still active when its heartbeat is exactly as old as
+	// @dead_after, so its lock ends a microsecond later.
 	wakeAt = `(SELECT min(at) FROM (
 		` + nextSlot + `
 		UNION ALL
@@ -77,7 +78,7 @@ const (
 // are stable.
 var claimBySlot, claimByLastFire = claimStatement(dueBySlot), claimStatement(dueByLastFire)
 
-func claimStatement(due string) *statement {
+func claimStatement(orderedDue string) *statement {
 	return prepare(`
 WITH
 -- the database time
@@ -85,7 +86,7 @@ clock AS MATERIALIZED (SELECT {now} AS now),
 -- the schedules to claim, locked
 due AS MATERIALIZED (
 	SELECT s.ctid AS row_ctid, s.id AS due_id, s.locked_by AS held_by, s.unfinished_since AS unfinished_before
-	FROM hourbell_schedules s WHERE ` + due + ` {skip_locked}),
+	FROM hourbell_schedules s WHERE ` + orderedDue + ` {skip_locked}),
 -- the few of them with an earlier holder or unfinished claim; a join with all of due could compare each row with each
 before AS MATERIALIZED (
 	SELECT due_id, held_by, unfinished_before FROM due WHERE held_by IS NOT NULL OR unfinished_before IS NOT NULL),
@@ -115,13 +116,13 @@ WHERE s.namespace = @namespace AND s.id = c.id AND s.version = c.version AND s.n
 RETURNING locked_at, ` + claimColumns)
 )
 
-func selectDueStatement(due string) *statement {
+func selectDueStatement(orderedDue string) *statement {
 	return prepare(`
 WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now),
 -- the schedules to claim
-due AS MATERIALIZED (SELECT s.id, s.version, s.locked_by, s.unfinished_since FROM hourbell_schedules s WHERE ` + due + `)
+due AS MATERIALIZED (SELECT s.id, s.version, s.locked_by, s.unfinished_since FROM hourbell_schedules s WHERE ` + orderedDue + `)
 SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wakeAt + ` END, CASE WHEN due.id IS NULL THEN ` + heldByOthers + ` END,
 	due.id, due.version, due.locked_by, due.unfinished_since
 FROM clock LEFT JOIN due ON true`)
