@@ -14,20 +14,22 @@ import (
 	"github.com/hourbell/hourbell/internal/text"
 )
 
-// ErrUnknownTarget reports a job or group that this process does not declare.
+// ErrUnknownTarget reports a target that this process does not declare: a job,
+// a group, or all jobs if there are none. RunNow also returns it for a schedule
+// that this process does not declare.
 var ErrUnknownTarget = errors.New("unknown target")
 
 // catalog is the valid set of jobs and definitions. It does not change after
 // New.
 type catalog struct {
-	jobs         []storage.JobSpec
+	jobs         []storage.JobSpec // in the order of declaration
 	byName       map[string]storage.JobSpec
-	byGroup      map[string][]storage.JobSpec
-	descriptions map[string]string // by job
-	definitions  map[string]*definition
-	formerIDs    map[string]string // former id to id
-	hashes       map[string]bool   // the hashes of the definitions
-	hash         string            // of the whole set of definitions
+	byGroup      map[string][]storage.JobSpec // in the order of declaration
+	descriptions map[string]string            // by job
+	definitions  map[string]*definition       // by ID
+	formerIDs    map[string]string            // former ID to ID
+	hashes       map[string]bool              // the hashes of the definitions
+	hash         string                       // of the whole set of definitions
 }
 
 // newCatalog checks jobs and definitions as a set. A definition without a grace
@@ -108,8 +110,8 @@ func (c *catalog) addDefinition(declared Definition, minGrace time.Duration) err
 	return errors.Join(errs...)
 }
 
-// checkFormerIDs checks that each former id belongs to one definition, and that
-// former ids form no chains or cycles (rule D10).
+// checkFormerIDs checks that each former ID belongs to one definition, and that
+// former IDs form no chains or cycles (rule D10).
 func (c *catalog) checkFormerIDs() error {
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(c.definitions)) {
@@ -131,7 +133,9 @@ func (c *catalog) checkFormerIDs() error {
 	return errors.Join(errs...)
 }
 
-const graceTooShort = "shorter than PollInterval plus the deadline of a claim, so slots would be skipped without need"
+// graceTooShort is the error for a grace with which a slot may be skipped
+// although a replica is running. The minimum follows it.
+const graceTooShort = "shorter than PollInterval plus the deadline of a claim"
 
 // resolve returns the jobs of a target, at least one.
 func (c *catalog) resolve(target Target) ([]storage.JobSpec, error) {
@@ -170,7 +174,7 @@ func suggestion(name string, known []string) string {
 	return ""
 }
 
-// toJobs converts jobs back to their declarations, with arguments as JSON.
+// toJobs converts jobs back to declarations, with Args as json.RawMessage.
 func (c *catalog) toJobs(specs []storage.JobSpec) []Job {
 	list := make([]Job, len(specs))
 	for i, spec := range specs {
@@ -188,7 +192,8 @@ func (c *catalog) declares(id, hash string) bool {
 	return d != nil && d.hash == hash
 }
 
-// matches reports whether hashes are those of all definitions and no others.
+// matches reports whether stored hashes are those of all definitions declared
+// here, and no others.
 func (c *catalog) matches(hashes []string) bool {
 	for _, hash := range hashes {
 		if !c.hashes[hash] {

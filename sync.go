@@ -27,21 +27,26 @@ var errRemovesAll = errors.New("refusing to remove every schedule")
 
 // Sync makes the stored schedules match the definitions. It inserts new
 // schedules, updates what code owns of changed ones, and marks those that code
-// no longer declares as removed. It does not change what operators own. If
-// nothing has changed, it writes nothing. A schedule with a new expression or
-// time zone continues with the first slot after now, and never fires for the
-// past.
+// no longer declares as removed. Removed schedules are deleted after 14 days,
+// unless code declares them again. Sync does not change what operators own. If
+// nothing has changed, it writes nothing.
+//
+// If the expression or the time zone of a schedule has changed, due slots are
+// recorded as skipped. The schedule then continues with its first slot after
+// now, and never fires for the past. If a definition has a FormerID, Sync may
+// move the state of that schedule to it: see [Definition].
 //
 // Sync writes in several transactions, removals last. If it is interrupted, the
 // next call continues.
 //
-// Sync writes nothing more, and logs it, while a newer build with other
-// definitions is active: see Config.BuildTime. It returns an error instead of
-// removing every schedule of the namespace while another worker is active. That
-// happens if two services both use the default Config.Namespace.
+// The newest active build owns the definitions: see Config.BuildTime. Once a
+// newer build with other definitions is active, Sync logs that and writes
+// nothing more.
 //
-// Other errors are [ErrNotMigrated], [ErrUnavailable], and [ErrBusy] if the
-// rows keep changing.
+// Sync returns an error instead of removing every schedule of the namespace
+// while another worker is active. This protects two services that both use the
+// default Config.Namespace. Other errors are [ErrNotMigrated],
+// [ErrUnavailable], and [ErrBusy] if the rows keep changing.
 func (s *Scheduler) Sync(ctx context.Context) error {
 	if err := s.store.CheckMigrated(ctx); err != nil {
 		return fmt.Errorf("hourbell: sync: %w", err)
@@ -66,7 +71,8 @@ func (s *Scheduler) sync(ctx context.Context) error {
 	return ErrBusy
 }
 
-// trySync returns false if rows have changed since they were read.
+// trySync returns false if rows have changed since they were read: the caller
+// then tries again.
 func (s *Scheduler) trySync(ctx context.Context) (done bool, err error) {
 	changes, err := s.compare(ctx)
 	if err != nil {
@@ -132,15 +138,15 @@ func (s *Scheduler) refuseToRemoveAll(changes *syncChanges) error {
 type PlannedChange struct {
 	ScheduleID string
 	Kind       EventKind // EventDefined, EventChanged or EventRemoved
-	Detail     string    // the detail of that event
-	// OldNextRunAt and NewNextRunAt are the next slot before and after the sync,
-	// in UTC; the zero time means none. They are equal if the sync does not move
-	// the schedule.
+	Detail     string    // the change in words; empty for EventRemoved
+	// OldNextRunAt and NewNextRunAt are the next slot before and after the
+	// sync, in UTC; the zero time means none. They are equal if the sync does
+	// not move the schedule.
 	OldNextRunAt, NewNextRunAt time.Time
 }
 
-// Plan returns what [Scheduler.Sync] would write now, ordered by schedule, and
-// writes nothing. It is a dry run for a check before a deploy. It does not
+// Plan returns what [Scheduler.Sync] would write now, ordered by schedule ID,
+// and writes nothing. It is a dry run for a check before a deploy. It does not
 // consider whether a newer build is active. Its errors are those of Sync.
 func (s *Scheduler) Plan(ctx context.Context) ([]PlannedChange, error) {
 	changes, err := s.plannedChanges(ctx)
@@ -192,9 +198,9 @@ type syncChanges struct {
 type syncChange struct {
 	row      *storage.Schedule
 	declared *definition
-	// related is the row from which the state is taken (rule D10): when inserting,
-	// that of the former id; when code declares a schedule again, that of the
-	// schedule whose former id it is. Nil for none.
+	// related is the row from which the state is taken (rule D10); nil for
+	// none. For an insert, it is the row of the former id. For a schedule that
+	// code declares again, it is the row whose former id is this schedule.
 	related *storage.Schedule
 }
 
@@ -251,8 +257,8 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 	return changes, nil
 }
 
-// writeChunk writes some changes in one transaction. It returns how many rows
-// it has written: fewer than given if rows have changed since they were read. It
+// writeChunk writes some changes in one transaction, except for rows that have
+// changed since they were read. It returns how many changes it has written. It
 // writes nothing if a newer build has become active (rule D7).
 func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written int, newerBuild bool, err error) {
 	now, err := s.store.Now(ctx)
@@ -315,10 +321,10 @@ func (s *Scheduler) warnOfRemovals(ctx context.Context, chunk []syncChange, writ
 // firstNames returns up to ten names, for a log line.
 func firstNames(names []string) []string { return names[:min(len(names), 10)] }
 
-// syncPlan is what a sync writes at a database time.
+// syncPlan is what a sync writes.
 type syncPlan struct {
 	namespace    string
-	now          time.Time
+	now          time.Time // the database time
 	inserts      []storage.ScheduleUpdate
 	updates      []storage.ScheduleUpdate
 	events       map[string][]Event   // by schedule, oldest first
@@ -365,6 +371,7 @@ func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error)
 	return plan, nil
 }
 
+// insert plans to store a definition that is not stored yet.
 func (p *syncPlan) insert(d *definition) error {
 	row := storage.ScheduleUpdate{Schedule: d.applyTo(storage.Schedule{Namespace: p.namespace, ID: d.ID, Enabled: d.EnabledByDefault})}
 	if row.Enabled {
@@ -377,9 +384,10 @@ func (p *syncPlan) insert(d *definition) error {
 	return nil
 }
 
-// rename inserts a schedule with the state of its former id, and retires the
-// former schedule without recording it as removed (rule D10). If the expression
-// is the same, a slot that is due, and an unfinished claim, move too.
+// rename plans to insert a schedule with the state of its former id. It also
+// plans to retire the former schedule, without an event (rule D10). If
+// expression and time zone are the same, a due slot and an unfinished claim
+// move too.
 func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 	retired, events, err := settleRow(former, p.now, SkipChanged, ChangeOptions{}, p.calendars)
 	if err != nil {
@@ -411,10 +419,13 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 	return nil
 }
 
-// updateDefinition updates a stored schedule whose definition has changed, or
-// that code declares again. In the second case, it takes the state of the
-// schedule that was renamed from it, if there is one: after a rollback, that is
-// the one that operators have changed last (rule D10).
+// updateDefinition plans to update a stored schedule whose definition has
+// changed, or that code declares again. It settles the schedule only if the
+// expression or the time zone has changed, or if it was removed (rule D4).
+//
+// If code declares the schedule again, it takes the state of its successor, the
+// schedule that was renamed from it. After a rollback, that is the state that
+// operators have changed last (rule D10). The successor may be nil.
 func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition, successor *storage.Schedule) error {
 	wasRemoved := !row.RemovedAt.IsZero()
 	event := Event{ScheduleID: row.ID, Kind: EventChanged, Detail: describeChange(row, d)}
@@ -444,6 +455,7 @@ func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition, succes
 	return nil
 }
 
+// remove plans to settle a stored schedule and to mark it as removed.
 func (p *syncPlan) remove(row *storage.Schedule) error {
 	update, skipped, err := settleRow(row, p.now, SkipRemoved, ChangeOptions{}, p.calendars)
 	if err != nil {
@@ -454,6 +466,7 @@ func (p *syncPlan) remove(row *storage.Schedule) error {
 	return nil
 }
 
+// update plans an update of a stored row, with its events, oldest first.
 func (p *syncPlan) update(row *storage.Schedule, update storage.ScheduleUpdate, events ...Event) {
 	p.oldNextRunAt[row.ID] = row.NextRunAt
 	p.updates = append(p.updates, update)
@@ -467,11 +480,13 @@ func (d *definition) applyTo(row storage.Schedule) storage.Schedule {
 	return row
 }
 
+// summary describes a definition in words, for events.
 func (d *definition) summary() string {
 	return d.Cron + " in " + d.TimeZone + ", " + d.Target.String()
 }
 
-// describeChange says in words what a definition changes in a row.
+// describeChange says in words the most important change that a definition
+// makes in a row, for events.
 func describeChange(row *storage.Schedule, d *definition) string {
 	if row.Cron != d.Cron || row.TimeZone != d.TimeZone {
 		return fmt.Sprintf("from %s in %s to %s in %s", row.Cron, row.TimeZone, d.Cron, d.TimeZone)

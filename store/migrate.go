@@ -23,9 +23,10 @@ import (
 var embedded embed.FS
 
 // Migrations returns the files that [Migrate] applies, for hosts that use a
-// migration tool of their own: postgres/0001_*.sql and so on, and
-// sqlite/0001_*.sql and so on. Each file records its version and checksum in
-// the table hourbell_migrations. Released files never change.
+// migration tool of their own. The files postgres/0001_*.sql and so on are for
+// Postgres, and sqlite/0001_*.sql and so on are for SQLite. They apply in the
+// order of their names. Each file records its version and checksum in the table
+// hourbell_migrations. Released files never change.
 func Migrations(opts ...Option) fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
 	if err != nil {
@@ -81,9 +82,13 @@ func checksum(text string) string {
 }
 
 // Migrate creates hourbell's tables in the database of db, or updates them to
-// this version. Any number of processes may call it concurrently. It runs in one
-// transaction, so an error leaves the database unchanged. It refuses tables that
-// an unreleased build has made, which must be dropped.
+// this version. Any number of processes may call it concurrently. It runs in
+// one transaction, so an error leaves the database unchanged.
+//
+// db must be a database handle, not a transaction. The options must be those
+// given to [New]. Migrate refuses tables that an unreleased build has made,
+// with an error that matches hourbell.ErrNotMigrated: they must be dropped. If
+// the database cannot be reached, the error matches hourbell.ErrUnavailable.
 func Migrate(ctx context.Context, db *gorm.DB, opts ...Option) error {
 	if err := migrate(ctx, db, collectOptions(opts)); err != nil {
 		return fmt.Errorf("hourbell: migrate: %w", classify(err))
@@ -172,8 +177,9 @@ func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn, o options
 	return nil
 }
 
-// appliedMigrations returns the checksums of the applied files by version. An
-// unreleased build recorded no checksum.
+// appliedMigrations returns the checksums of the applied files by version. It
+// returns errUnreleased if no checksums are recorded, and another error if the
+// schema of the options does not exist.
 func (d *dialect) appliedMigrations(ctx context.Context, conn *sql.Conn, o options) (map[int]string, error) {
 	tables, columns := `SELECT count(to_regclass('hourbell_migrations'))`,
 		`SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('hourbell_migrations') AND attname = 'checksum'`
@@ -230,7 +236,8 @@ func (unreleasedError) Error() string {
 // Is makes the error match [hourbell.ErrNotMigrated].
 func (unreleasedError) Is(target error) bool { return target == hourbell.ErrNotMigrated }
 
-// checkChecksums returns an error if a file was applied with other contents.
+// checkChecksums returns errUnreleased if a file was applied with other
+// contents: released files never change.
 func checkChecksums(list []migration, applied map[int]string) error {
 	for _, m := range list {
 		if sum, done := applied[m.version]; done && sum != m.checksum {
@@ -251,8 +258,8 @@ var (
 	(SELECT count(*) FROM pragma_database_list WHERE name = 'main' AND file <> '')`)
 )
 
-// checkSettings returns an error that names a setting with which hourbell cannot
-// work.
+// checkSettings returns an error that names a setting with which hourbell
+// cannot work.
 func (s *database) checkSettings(ctx context.Context) error {
 	if s.dialect == sqlite {
 		return s.checkPragmas(ctx)
@@ -278,8 +285,8 @@ func (s *database) checkSettings(ctx context.Context) error {
 		"but DateStyle is %q and array_nulls is %q: change them, for example with ALTER ROLE … SET, or use the driver's default mode", dateStyle, arrayNulls)
 }
 
-// checkPragmas checks the settings of SQLite, whose names in a DSN depend on the
-// driver.
+// checkPragmas checks the settings of SQLite. Their names in a DSN depend on
+// the driver.
 func (s *database) checkPragmas(ctx context.Context) error {
 	var journal string
 	var timeout, files int
@@ -297,7 +304,9 @@ func (s *database) checkPragmas(ctx context.Context) error {
 	return nil
 }
 
-// CheckMigrated implements [hourbell.Store].
+// CheckMigrated implements [hourbell.Store]. It also checks the settings, and
+// reads the default isolation of the host's connections: see
+// database.readCommitted.
 func (s *database) CheckMigrated(ctx context.Context) error {
 	list, err := s.dialect.migrations()
 	if err != nil {
@@ -332,7 +341,8 @@ func (s *database) CheckMigrated(ctx context.Context) error {
 	return s.checkSettings(ctx)
 }
 
-// notMigrated says where the tables are missing.
+// notMigrated returns ErrNotMigrated, with the schema or search_path in which
+// the tables are missing.
 func (s *database) notMigrated(ctx context.Context) error {
 	if s.options.schema != "" {
 		return fmt.Errorf("%w (the schema %q has no hourbell_migrations)", hourbell.ErrNotMigrated, s.options.schema)
@@ -347,6 +357,7 @@ func (s *database) notMigrated(ctx context.Context) error {
 
 var selectSearchPath = prepare(`SELECT current_setting('search_path')`)
 
+// isMissingChecksum reports whether hourbell_migrations has no column checksum.
 func isMissingChecksum(err error) bool {
 	return sqlState(err) == undefinedColumn ||
 		sqliteCode(err) == sqliteError && strings.Contains(err.Error(), "no such column: checksum")

@@ -9,21 +9,22 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// purge deletes the rows of one kind that are past their retention, in the order
-// of their keys. Rows that cannot be deleted do not stop it: a trigger, a foreign
-// key or row security of the host may prevent a deletion.
+// purge deletes the rows of one kind that are past their retention, in the
+// order of an index. A trigger, a foreign key or row security of the host may
+// prevent the deletion of a row. Such rows do not stop the purge.
 type purge struct {
-	// candidates selects the next rows after @after that are not in @refused:
-	// key, whether the row is past its retention, and whether no older rows follow.
+	// candidates selects the next rows. They follow @after, or are not in
+	// @refused. For each row, it returns three values: the key, whether the row
+	// is past its retention, and whether no older rows follow.
 	candidates *statement
-	// delete deletes the rows with @keys and returns their keys. It leaves out
+	// delete deletes the rows with @keys, and returns their keys. It leaves out
 	// rows that another transaction has locked.
 	delete  *statement
 	applies func(storage.Retention) bool // nil: always
 }
 
 var purges = []purge{
-	// Finished runs, by the index hourbell_job_runs_finished.
+	// Finished runs, found by the index hourbell_job_runs_finished.
 	{
 		candidates: prepare(`
 WITH
@@ -34,7 +35,8 @@ WHERE namespace = @namespace AND finished_at < {clock} - {interval @runs} AND CA
 ORDER BY finished_at LIMIT @limit`),
 		delete: deleteRuns,
 	},
-	// Unfinished runs, by the index hourbell_job_runs_open. Ids grow with time.
+	// Unfinished runs, found by the index hourbell_job_runs_open. Ids grow with
+	// time.
 	{
 		candidates: prepare(`
 WITH
@@ -46,8 +48,9 @@ ORDER BY id LIMIT @limit`),
 		delete:  deleteRuns,
 		applies: func(r storage.Retention) bool { return r.Unfinished },
 	},
-	// Events, by their key. Ids grow with time, except for events with a future
-	// time, which were recorded before the clock was stepped back.
+	// Events, found by the index of the namespace, in the order of ids. Ids
+	// grow with time, except for events with a future time. Those were recorded
+	// before the clock was stepped back.
 	{
 		candidates: prepare(`
 WITH

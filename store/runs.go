@@ -15,9 +15,10 @@ import (
 // insertedColumns are the columns that every inserted run sets.
 const insertedColumns = `namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at`
 
-// ON CONFLICT inserts each row speculatively, which is slower. Only the
-// statements whose rows may conflict have it: a slot that has its first run gets
-// no other, and a request with a known idempotency key inserts nothing.
+// ON CONFLICT inserts each row speculatively, which is slower. Only two
+// statements need it. With insertFires, a slot that already has its first run
+// gets no other. With insertRequests, a call inserts no run that its
+// idempotency key already has.
 var (
 	insertFires    = prepare(insertRunsTemplate + ` ON CONFLICT (namespace, schedule_id, scheduled_for) WHERE trigger = 'CRON' AND ordinal = 0 DO NOTHING` + returningInserted)
 	insertRequests = prepare(insertRunsTemplate + ` ON CONFLICT (namespace, idempotency_key, job, ordinal) WHERE idempotency_key IS NOT NULL DO NOTHING` + returningInserted)
@@ -55,10 +56,10 @@ func (s *database) InsertRuns(ctx context.Context, runs []hourbell.JobRun, reque
 	})
 }
 
-// insertRuns returns the runs that a statement has inserted. A schedule has one
-// fire in a call, so schedule and ordinal identify a run. The database usually
-// returns rows in the order of the batch, so the search for each starts after
-// the one before.
+// insertRuns inserts runs, and returns those that the database has inserted. A
+// schedule fires at most once in runs, so schedule and ordinal identify a run.
+// The database usually returns rows in the order of the batch. So the search
+// for each run starts after the previous one.
 func (s *database) insertRuns(ctx context.Context, statement *statement, runs []hourbell.JobRun, requestHash string) ([]hourbell.JobRun, error) {
 	list := make([]hourbell.JobRun, 0, len(runs))
 	var inserted hourbell.JobRun
@@ -93,8 +94,9 @@ func (s *database) insertRuns(ctx context.Context, statement *statement, runs []
 }
 
 var (
-	// SQLite has one writing transaction at a time and needs no lock. The table's
-	// oid separates services in different schemas of one database.
+	// Calls with the same key wait for this lock. The oid of the table
+	// separates services in different schemas of one database. SQLite does not
+	// need the lock: it has one writing transaction at a time.
 	lockIdempotencyKey    = prepare(`SELECT pg_advisory_xact_lock(hashtextextended(CAST('hourbell_job_runs' AS regclass)::oid || ' ' || @namespace || ' ' || @key, 0))`)
 	selectIdempotencyRuns = prepare(`SELECT ` + runColumns + `, request_hash FROM hourbell_job_runs WHERE namespace = @namespace AND idempotency_key = @key ORDER BY ordinal, id`)
 )
@@ -113,8 +115,8 @@ func (s *database) RunsByIdempotencyKey(ctx context.Context, key string) (list [
 	return list, requestHash, err
 }
 
-// Runs implements [hourbell.Store]. It uses the primary key, or for a schedule
-// the two indexes that contain its runs.
+// Runs implements [hourbell.Store]. It reads the primary key. With a schedule,
+// it reads the two indexes that have the schedule's runs.
 func (s *database) Runs(ctx context.Context, q hourbell.RunQuery) (list []hourbell.JobRun, err error) {
 	statement, v := selectRuns(q)
 	return list, s.query(ctx, statement, v, collect(&list, runFields))
@@ -142,23 +144,24 @@ func selectRuns(q hourbell.RunQuery) (*statement, values) {
 	return prepare(`SELECT ` + runColumns + ` FROM ` + source + ` ORDER BY id DESC LIMIT @limit`), f.values
 }
 
-// The rows of a schedule, and those that were written under its former id. Each
-// is a condition of its own, because an index returns the newest rows of one
-// value only.
+// ofSchedule is the condition of the rows of a schedule. ofFormerID is that of
+// the rows that were written under its former id. They are separate conditions,
+// because an index returns the newest rows of only one value in order.
 const (
 	ofSchedule = `schedule_id = @schedule_id`
 	ofFormerID = `schedule_id = (SELECT s.former_id FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = @schedule_id)`
 )
 
-// The runs in the index hourbell_job_runs_fire, in which later slots have
-// greater ids, and those in hourbell_job_runs_schedule.
+// firstOfFire is the condition of the index hourbell_job_runs_fire, in which
+// later slots have greater ids. notFirstOfFire is the condition of the index
+// hourbell_job_runs_schedule.
 const (
 	firstOfFire    = `trigger = 'CRON' AND ordinal = 0`
 	notFirstOfFire = `(trigger <> 'CRON' OR ordinal > 0)`
 )
 
-// available runs are queued, or have an expired lease. The condition uses the
-// index hourbell_job_runs_open.
+// available is the condition of a run that can be taken: it is queued, or its
+// lease has expired. The index hourbell_job_runs_open has all such runs.
 const available = `namespace = @namespace AND (status = 'QUEUED' OR status = 'RUNNING' AND leased_until <= {now})
 	AND (CAST(@all_jobs AS boolean) OR job IN {list @jobs})`
 
@@ -181,8 +184,8 @@ func (s *database) TakeRuns(ctx context.Context, r hourbell.TakeRequest) (list [
 }
 
 // heldByCaller lets a write apply only while the job worker holds the run's
-// lease in the same attempt. A database that has lost its last commits may issue
-// an id again, so job and time must match too.
+// lease in the same attempt. A database that has lost its last commits may
+// issue an id again, so job and time must match too.
 const heldByCaller = ` WHERE namespace = @namespace AND id = @id AND job = @job AND queued_at = {timestamp @queued_at}
 	AND status = 'RUNNING' AND leased_by = @leased_by AND attempt = @attempt RETURNING id`
 
@@ -201,6 +204,7 @@ func (s *database) FinishRun(ctx context.Context, run hourbell.JobRun, status ho
 	return s.changeRun(ctx, finishRun, run, values{"status": string(status), "error": sanitizeText(message)})
 }
 
+// changeRun changes a run that the caller holds, and reports whether it did.
 func (s *database) changeRun(ctx context.Context, st *statement, run hourbell.JobRun, v values) (changed bool, err error) {
 	v["id"], v["job"], v["queued_at"], v["leased_by"], v["attempt"] = run.ID, sanitizeText(run.Job), run.QueuedAt, run.LeasedBy, run.Attempt
 	err = s.write(ctx, st, v, func(rows *sql.Rows) error {
