@@ -229,7 +229,7 @@ func (p *childProcess) awaitOutput(t testing.TB, text string) {
 }
 
 // awaitKilled waits until SIGKILL has ended the child. On Postgres it also waits
-// until the server has closed the child's sessions, except one that a
+// until the server has closed the child's sessions, except one that
 // stallCommits holds in its commit.
 func (p *childProcess) awaitKilled(t testing.TB, db *dbtest.DB) {
 	t.Helper()

@@ -499,7 +499,7 @@ func TestRemovedScheduleReturnsWithState(t *testing.T) {
 }
 
 // D5: a schedule that was disabled at its removal returns disabled. One that is
-// enabled while it is removed fires again after it returns.
+// enabled while it is removed returns enabled.
 func TestRemovedScheduleKeepsOperatorState(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
