@@ -38,8 +38,8 @@ func TestChangeRetriesAfterConcurrentFire(t *testing.T) {
 	})
 }
 
-// L6: Enable uses the expression that is stored when it writes, not the one that
-// it read before.
+// L6: Enable uses the expression that is stored when it writes, not the one
+// that it read before.
 func TestEnableRetriesAfterDefinitionChange(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -57,8 +57,8 @@ func TestEnableRetriesAfterDefinitionChange(t *testing.T) {
 	})
 }
 
-// L6: of two concurrent Disable calls, the second finds the schedule disabled and
-// writes nothing.
+// L6: of two concurrent Disable calls, the second finds the schedule disabled
+// and writes nothing.
 func TestConcurrentDisablesLeaveOneEvent(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -183,8 +183,8 @@ func TestOperatorChangesLeaveEvents(t *testing.T) {
 	})
 }
 
-// O1, O4: health reports a stalled loop of its own process, even if the database
-// is unavailable.
+// O1, O4: health reports a stalled loop of its own process, even if the
+// database is unavailable.
 func TestHealthDetectsStalledLoop(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		unavailable := make(chan struct{})

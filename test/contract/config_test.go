@@ -182,7 +182,7 @@ func TestCallsReportUnavailableDatabase(t *testing.T) {
 func openClosedPostgres(t *testing.T) *gorm.DB {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	address := url.URL{Scheme: "postgres", User: url.User("nobody"), Host: listener.Addr().String(), Path: "/none", RawQuery: "sslmode=disable"}
+	address := url.URL{Scheme: "postgres", User: url.User("none"), Host: listener.Addr().String(), Path: "/none", RawQuery: "sslmode=disable"}
 	require.NoError(t, listener.Close())
 	return (&dbtest.DB{Dialect: "postgres", DSN: address.String()}).Open(t, &gorm.Config{DisableAutomaticPing: true})
 }

@@ -72,8 +72,8 @@ func newSurvivor(t testing.TB, db *dbtest.DB, child childConfig) (*hourbell.Sche
 
 // requireSettledAtNoon checks that both schedules have fired once at noon with
 // all jobs and that one event has the two missed slots. The Enqueuer must have
-// the stored runs, and no lock, unfinished claim or failure may be left. left is
-// what the child had left.
+// the stored runs, and no lock, unfinished claim or failure may be left. left
+// is what the child had left.
 func requireSettledAtNoon(t testing.TB, db *dbtest.DB, s *hourbell.Scheduler, left remains) {
 	t.Helper()
 	require.Equal(t, remainsFired, readRemains(t, db))

@@ -254,7 +254,8 @@ func TestEnabledByDefaultAppliesOnlyToFirstSync(t *testing.T) {
 	})
 }
 
-// D3: the first sync stores all fields that code owns and leaves a DEFINED event.
+// D3: the first sync stores all fields that code owns and leaves a DEFINED
+// event.
 func TestSyncStoresDefinitions(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)

@@ -18,8 +18,8 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// E1: all triggers insert runs in one way. The Enqueuer gets the runs as they are
-// stored.
+// E1: all triggers insert runs in one way. The Enqueuer gets the runs as they
+// are stored.
 func TestAllTriggersInsertSameRuns(t *testing.T) {
 	jobsWithArgs := slices.Clone(testJobs)
 	jobsWithArgs[0].Args = map[string]any{"depth": 2}
@@ -66,7 +66,8 @@ func TestAllTriggersInsertSameRuns(t *testing.T) {
 					stored[i].Args = returned[i].Args // Postgres may store other whitespace
 				}
 				require.Equal(t, returned[i], stored[i], "%s: the stored runs are the returned ones", name)
-				// These fields differ between triggers. All others must be equal.
+				// These fields differ between triggers. All others must be
+				// equal.
 				stored[i].ID, stored[i].Trigger, stored[i].ScheduleID, stored[i].ScheduledFor = 0, "", "", time.Time{}
 			}
 			switch name {
@@ -146,8 +147,8 @@ func TestFireIsAtomic(t *testing.T) {
 	})
 }
 
-// E3: the host's transaction commits or rolls back the runs of a call. That holds
-// with and without prepared statements.
+// E3: the host's transaction commits or rolls back the runs of a call. That
+// holds with and without prepared statements.
 func TestHostTransactionDecidesEnqueue(t *testing.T) {
 	errHost := errors.New("the host rolls back")
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -240,8 +241,9 @@ func TestEnqueueRejectsTxWithoutTransaction(t *testing.T) {
 	})
 }
 
-// E4: a failed fire is recorded on the row, as an event, in the report and in the
-// log. The unfinished claim stays, and the next attempt fires the same slot.
+// E4: a failed fire is recorded on the row, as an event, in the report and in
+// the log. The unfinished claim stays, and the next attempt fires the same
+// slot.
 func TestFailedFireIsRecordedAndRetried(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c, log := newClock(noon), &logBuffer{}
@@ -311,8 +313,8 @@ func TestUnfinishedSlotFiresOutOfGrace(t *testing.T) {
 	})
 }
 
-// E4: the backoff doubles from a second to the poll interval. It ends at the next
-// slot at the latest.
+// E4: the backoff doubles from a second to the poll interval. It ends at the
+// next slot at the latest.
 func TestBackoffDoublesAndEndsAtNextSlot(t *testing.T) {
 	often := hourly("a")
 	often.Cron = "*/5 * * * * *"
@@ -442,8 +444,8 @@ func TestEnqueuerIsAbandonedAfterDeadline(t *testing.T) {
 	})
 }
 
-// E5: a run stores its slot, which differs from the time at which it is enqueued.
-// Its key contains the slot in UTC.
+// E5: a run stores its slot, which differs from the time at which it is
+// enqueued. Its key contains the slot in UTC.
 func TestRunStoresSlotAndKey(t *testing.T) {
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	require.NoError(t, err)
@@ -475,8 +477,8 @@ func TestRunStoresSlotAndKey(t *testing.T) {
 	})
 }
 
-// E5: a run has the same key in every attempt, by any replica. No two runs share
-// a key.
+// E5: a run has the same key in every attempt, by any replica. No two runs
+// share a key.
 func TestKeysAreStableAcrossAttempts(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -510,8 +512,8 @@ func TestKeysAreStableAcrossAttempts(t *testing.T) {
 	})
 }
 
-// E6: RunNow works on a disabled schedule, does not write its row, and leaves an
-// event with actor and note.
+// E6: RunNow works on a disabled schedule, does not write its row, and leaves
+// an event with actor and note.
 func TestRunNowWorksOnDisabledAndKeepsRow(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -568,7 +570,8 @@ func TestArgsOfCallReplaceDefaults(t *testing.T) {
 	})
 }
 
-// E6: a repeated key writes nothing and returns the same runs, from any replica.
+// E6: a repeated key writes nothing and returns the same runs, from any
+// replica.
 func TestRepeatedKeyReturnsSameRuns(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -680,8 +683,8 @@ func TestKeyOfOtherTargetIsRefused(t *testing.T) {
 	})
 }
 
-// E6: two targets without a common job cannot use the same key concurrently. The
-// unique index alone would not prevent it.
+// E6: two targets without a common job cannot use the same key concurrently.
+// The unique index alone would not prevent it.
 func TestConcurrentKeyOfOtherTargetIsRefused(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := newSyncedReplica(t, db.DB, newConfig(newClock(noon), hourlyAllJobs("a")))
@@ -747,8 +750,8 @@ func TestEnqueueNamesInvalidRequest(t *testing.T) {
 	})
 }
 
-// newReplicaWithQueuedRuns returns a replica with schedule "a" and one queued run
-// of each job.
+// newReplicaWithQueuedRuns returns a replica with schedule "a" and one queued
+// run of each job.
 func newReplicaWithQueuedRuns(t *testing.T, db *dbtest.DB, c *clock) *hourbell.Scheduler {
 	t.Helper()
 	s := newSyncedReplica(t, db.DB, newConfig(c, hourlyAllJobs("a")))
@@ -765,8 +768,8 @@ func takeRuns(t *testing.T, s *hourbell.Scheduler, request hourbell.TakeRequest)
 	return runs
 }
 
-// E7: TakeRuns leases the oldest run, ExtendRun extends the lease, and FinishRun
-// ends it.
+// E7: TakeRuns leases the oldest run, ExtendRun extends the lease, and
+// FinishRun ends it.
 func TestRunIsTakenExtendedAndFinished(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		ctx, c := t.Context(), newClock(noon)
@@ -856,8 +859,8 @@ func TestRunIsTakenAgainAfterLease(t *testing.T) {
 	})
 }
 
-// E7: FinishRun works after the end of the lease, until another worker takes the
-// run.
+// E7: FinishRun works after the end of the lease, until another worker takes
+// the run.
 func TestLateFinishCountsBeforeSecondTake(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -906,8 +909,8 @@ func TestConcurrentTakesNeverShareRun(t *testing.T) {
 		}
 		done.Wait()
 		require.NoError(t, errors.Join(errs...))
-		// A worker may stop early because it skips locked runs. The last one takes
-		// the rest.
+		// A worker may stop early because it skips locked runs. The last one
+		// takes the rest.
 		all := slices.Concat(taken...)
 		slices.Sort(all)
 		require.Len(t, all, 120)

@@ -61,8 +61,8 @@ func TestChangeWithStaleETagIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, s.Enable(t.Context(), "a", options))
 
-		// E6: a repeated request returns the same runs, even if the schedule has
-		// changed since.
+		// E6: a repeated request returns the same runs, even if the schedule
+		// has changed since.
 		again, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{By: options, Key: "k"})
 		require.NoError(t, err)
 		require.True(t, again[0].Repeated)
@@ -147,8 +147,8 @@ func TestScheduleListsTargetJobs(t *testing.T) {
 	require.ErrorIs(t, err, hourbell.ErrUnknownGroup)
 }
 
-// Of the outcomes of a schedule, the newest that is not a skip has a tally of its
-// runs.
+// Of the outcomes of a schedule, the newest that is not a skip has a tally of
+// its runs.
 func TestNewestOutcomeHasTally(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -234,8 +234,8 @@ func TestRunsFilterAndPage(t *testing.T) {
 	})
 }
 
-// An invalid query returns an error that names the field and value, instead of an
-// empty result.
+// An invalid query returns an error that names the field and value, instead of
+// an empty result.
 func TestQueriesRejectInvalidValues(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		ctx := t.Context()

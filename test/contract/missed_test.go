@@ -84,8 +84,8 @@ func TestOnlyLatestDueSlotFires(t *testing.T) {
 	})
 }
 
-// M2: one transaction inserts runs and skips and moves next_run_at. A failure in
-// any step undoes all of it.
+// M2: one transaction inserts runs and skips and moves next_run_at. A failure
+// in any step undoes all of it.
 func TestRunsAndSkipsAreAtomic(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon.Add(-time.Minute))
@@ -109,9 +109,9 @@ func TestRunsAndSkipsAreAtomic(t *testing.T) {
 	})
 }
 
-// M3: after a gap of a year the next tick fires the latest slot. All missed slots
-// become one event. Its ends are exact; its count stops at 1,000 and the detail
-// says so.
+// M3: after a gap of a year the next tick fires the latest slot. All missed
+// slots become one event. Its ends are exact; its count stops at 1,000 and the
+// detail says so.
 func TestYearLongGapIsOneEventAndOneTick(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon.Add(-time.Minute))
@@ -147,8 +147,8 @@ func TestThousandMissedSlotsAreCountedExactly(t *testing.T) {
 	})
 }
 
-// M4: a new schedule fires neither past slots nor a slot at the time of its first
-// sync.
+// M4: a new schedule fires neither past slots nor a slot at the time of its
+// first sync.
 func TestFirstSyncDoesNotFirePastSlots(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for _, at := range []time.Time{noon, noon.Add(time.Microsecond), noon.Add(59 * time.Minute)} {
@@ -161,8 +161,8 @@ func TestFirstSyncDoesNotFirePastSlots(t *testing.T) {
 	})
 }
 
-// L6, M4: if the first slot comes due during the first sync, the stored next slot
-// is still in the future.
+// L6, M4: if the first slot comes due during the first sync, the stored next
+// slot is still in the future.
 func TestFirstSyncNeverStoresPastNextRun(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -199,8 +199,8 @@ func TestEnableDoesNotFirePastSlots(t *testing.T) {
 	})
 }
 
-// M4: the next slot is after the last settled one, even if the clock was stepped
-// back.
+// M4: the next slot is after the last settled one, even if the clock was
+// stepped back.
 func TestEnableNeverRepeatsSettledSlot(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for id, settle := range map[string]func(*hourbell.Scheduler){
@@ -233,8 +233,8 @@ func TestRepeatedEnableAndDisableDoNothing(t *testing.T) {
 	})
 }
 
-// L6, M4: if a slot comes due while Enable runs, the stored next slot is still in
-// the future.
+// L6, M4: if a slot comes due while Enable runs, the stored next slot is still
+// in the future.
 func TestEnableNeverStoresPastNextRun(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -402,8 +402,8 @@ func TestStopRefusesFireInProgress(t *testing.T) {
 	})
 }
 
-// M5: a schedule with an invalid stored expression can be disabled. Enable returns
-// an error that names the expression.
+// M5: a schedule with an invalid stored expression can be disabled. Enable
+// returns an error that names the expression.
 func TestScheduleWithInvalidCronCanBeDisabled(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
