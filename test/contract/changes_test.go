@@ -11,6 +11,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -33,7 +34,7 @@ func TestChangeRetriesAfterConcurrentFire(t *testing.T) {
 		require.True(t, raced)
 		require.Len(t, readRuns(t, other, "a"), 1)
 		require.Empty(t, skipTexts(t, other, "a"))
-		require.Equal(t, noon.Add(time.Hour), readSchedule(t, other, "a").SettledUntil)
+		require.Equal(t, noon.Add(time.Hour), readSchedule(t, other, "a").SettledThrough)
 		require.Equal(t, noon.Add(time.Hour), readSchedule(t, other, "a").LastScheduledFor)
 	})
 }
@@ -53,7 +54,7 @@ func TestEnableRetriesAfterDefinitionChange(t *testing.T) {
 		})}, newConfig(c))
 		require.NoError(t, s.Enable(t.Context(), "a", ann))
 		require.Equal(t, noon.Add(20*time.Minute), readSchedule(t, s, "a").NextRunAt)
-		require.Equal(t, []string{"DEFINED", "CHANGED", "ENABLED"}, eventKinds(t, s, "a"))
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined, hourbell.EventChanged, hourbell.EventEnabled}, eventKinds(t, s, "a"))
 	})
 }
 
@@ -67,8 +68,8 @@ func TestConcurrentDisablesLeaveOneEvent(t *testing.T) {
 		second := newReplicaWithStore(t, &hookedStore{store.New(db.DB), hookOnce("before begin", func() error {
 			return first.Disable(t.Context(), "a", ann)
 		})}, newConfig(c))
-		require.NoError(t, second.Disable(t.Context(), "a", hourbell.By{Actor: "bob"}))
-		require.Equal(t, []string{"DEFINED", "SKIPPED", "DISABLED"}, eventKinds(t, first, "a"))
+		require.NoError(t, second.Disable(t.Context(), "a", hourbell.ChangeOptions{Actor: "bob"}))
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined, hourbell.EventSkipped, hourbell.EventDisabled}, eventKinds(t, first, "a"))
 		require.Equal(t, "because", readSchedule(t, first, "a").EnabledNote)
 	})
 }
@@ -89,7 +90,7 @@ func TestSyncRetriesAfterConcurrentDisable(t *testing.T) {
 		require.Equal(t, "renamed", a.Name)
 		require.False(t, a.Enabled)
 		require.Zero(t, a.NextRunAt)
-		require.Equal(t, []string{"DEFINED"}, eventKinds(t, s, "new"), "the retry does not repeat what the first attempt wrote")
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined}, eventKinds(t, s, "new"), "the retry does not repeat what the first attempt wrote")
 	})
 }
 
@@ -104,8 +105,8 @@ func TestChangeRecordsSlotDueMeanwhile(t *testing.T) {
 			return nil
 		})})
 		require.NoError(t, err)
-		require.Equal(t, []string{action.reason + " 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
-		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "a").SettledUntil)
+		require.Equal(t, []string{string(action.reason) + " 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
+		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "a").SettledThrough)
 		tick(t, s)
 		require.Empty(t, readRuns(t, s, "a"))
 	})
@@ -119,7 +120,7 @@ func TestChangeGivesUpOnBusyRow(t *testing.T) {
 			if step != "before begin" {
 				return nil
 			}
-			return db.Exec("UPDATE hourbell_schedules SET lock_token = lock_token + 1").Error
+			return db.Exec("UPDATE hourbell_schedules SET version = version + 1").Error
 		}}
 	}
 	runCases(t, stopActions, func(t *testing.T, db *dbtest.DB, action stopAction) {
@@ -128,7 +129,7 @@ func TestChangeGivesUpOnBusyRow(t *testing.T) {
 		require.ErrorIs(t, action.run(t.Context(), c, newBusyStore(db)), hourbell.ErrBusy)
 		require.True(t, readSchedule(t, s, "a").Enabled)
 		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "a").NextRunAt)
-		require.Equal(t, []string{"DEFINED"}, eventKinds(t, s, "a"))
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined}, eventKinds(t, s, "a"))
 	})
 }
 
@@ -138,14 +139,14 @@ func TestUnlockRequiresMatchingHolder(t *testing.T) {
 		c := newClock(noon.Add(time.Hour))
 		newSyncedReplica(t, db.DB, newConfig(newClock(noon), hourly("a")))
 		s := newReplica(t, db.DB, newConfig(c, hourly("a")))
-		result, err := bindStore(t, db.DB, c.Now).Claim(t.Context(), hourbell.ClaimRequest{Worker: "w", Limit: 1, LockTTL: time.Hour, Except: []string{}})
+		result, err := bindStore(t, db.DB, c.Now).Claim(t.Context(), storage.ClaimRequest{Worker: "w", Limit: 1, LockTTL: time.Hour, Exclude: []string{}})
 		require.NoError(t, err)
-		require.Len(t, result.Rows, 1)
+		require.Len(t, result.Claims, 1)
 		before := readSchedule(t, s, "a")
-		require.ErrorIs(t, s.Unlock(t.Context(), "a", hourbell.By{Seen: "another"}), hourbell.ErrChanged)
+		require.ErrorIs(t, s.Unlock(t.Context(), "a", hourbell.ChangeOptions{IfMatch: "another"}), hourbell.ErrChanged)
 		require.Equal(t, before, readSchedule(t, s, "a"))
-		require.NoError(t, s.Unlock(t.Context(), "a", hourbell.By{Seen: "w"}))
-		require.ErrorIs(t, s.Unlock(t.Context(), "a", hourbell.By{Seen: "w"}), hourbell.ErrChanged)
+		require.NoError(t, s.Unlock(t.Context(), "a", hourbell.ChangeOptions{IfMatch: "w"}))
+		require.ErrorIs(t, s.Unlock(t.Context(), "a", hourbell.ChangeOptions{IfMatch: "w"}), hourbell.ErrChanged)
 		require.Empty(t, readSchedule(t, s, "a").LockedBy)
 	})
 }
@@ -159,17 +160,17 @@ func TestOperatorChangesLeaveEvents(t *testing.T) {
 		holder := newReplicaWithStore(t, &hookedStore{store.New(db.DB), hookOnce("after claim", func() error { return errLostResponse })}, newConfig(c, hourly("a")))
 		_, err := holder.Tick(ctx)
 		require.ErrorIs(t, err, errLostResponse)
-		version, worker := readSchedule(t, s, "a").LockToken, readSchedule(t, s, "a").LockedBy
+		version, worker := readSchedule(t, s, "a").Version, readSchedule(t, s, "a").LockedBy
 		require.NotEmpty(t, worker)
 
-		require.NoError(t, s.Unlock(ctx, "a", hourbell.By{Actor: "ann", Note: "stuck"}))
+		require.NoError(t, s.Unlock(ctx, "a", hourbell.ChangeOptions{Actor: "ann", Note: "stuck"}))
 		require.Empty(t, readSchedule(t, s, "a").LockedBy)
 		require.Zero(t, readSchedule(t, s, "a").LockedAt)
-		require.Greater(t, readSchedule(t, s, "a").LockToken, version)
-		_, err = s.RunNow(ctx, "a", hourbell.EnqueueOptions{By: hourbell.By{Actor: "bob", Note: "try"}})
+		require.Greater(t, readSchedule(t, s, "a").Version, version)
+		_, err = s.RunNow(ctx, "a", hourbell.EnqueueOptions{Actor: "bob", Note: "try"})
 		require.NoError(t, err)
-		require.NoError(t, s.Disable(ctx, "a", hourbell.By{Actor: "cem", Note: "enough"}))
-		require.NoError(t, s.Enable(ctx, "a", hourbell.By{Actor: "dee", Note: "go on"}))
+		require.NoError(t, s.Disable(ctx, "a", hourbell.ChangeOptions{Actor: "cem", Note: "enough"}))
+		require.NoError(t, s.Enable(ctx, "a", hourbell.ChangeOptions{Actor: "dee", Note: "go on"}))
 
 		want := []string{"ENABLED dee: go on", "DISABLED cem: enough", "SKIPPED cem: enough", "RUN_NOW bob: try", "UNLOCKED ann: stuck"}
 		var got []string
@@ -178,7 +179,7 @@ func TestOperatorChangesLeaveEvents(t *testing.T) {
 			require.Equal(t, c.Now(), e.At)
 		}
 		require.Equal(t, want, got)
-		require.Contains(t, readEvents(t, s, "a", "UNLOCKED")[0].Detail, worker)
+		require.Contains(t, readEvents(t, s, "a", hourbell.EventUnlocked)[0].Detail, worker)
 		requireNoWrites(t, db, func() { require.NoError(t, s.Unlock(ctx, "a", ann)) })
 	})
 }

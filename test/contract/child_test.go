@@ -162,7 +162,7 @@ func signalSelf(step string, sig syscall.Signal) {
 
 // newEnqueuer returns a tableEnqueuer with steps before and after the write.
 func (c childConfig) newEnqueuer(hook func(string) error) hourbell.Enqueuer {
-	return enqueuerFunc(func(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
+	return enqueuerFunc(func(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
 		if err := hook("before enqueuer"); err != nil {
 			return err
 		}

@@ -21,10 +21,10 @@ import (
 
 // New rejects a store that has no database.
 func TestNewRejectsStoreWithoutDatabase(t *testing.T) {
-	var none *store.Store
+	var nilStore *hookedStore
 	for message, st := range map[string]hourbell.Store{
 		"the store is nil":     nil,
-		"use store.New":        none,
+		"use store.New":        nilStore,
 		"its *gorm.DB is nil":  store.New(nil),
 		"has no database: its": store.New(&gorm.DB{Config: &gorm.Config{}}),
 	} {
@@ -110,15 +110,15 @@ var schedulerCalls = map[string]func(context.Context, *hourbell.Scheduler) error
 		return err
 	},
 	"Schedule": func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Schedule(ctx, "a"); return err },
-	"Outcomes": func(ctx context.Context, s *hourbell.Scheduler) error {
-		_, err := s.Outcomes(ctx, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}})
+	"Schedules with outcomes": func(ctx context.Context, s *hourbell.Scheduler) error {
+		_, err := s.Schedules(ctx, hourbell.ScheduleQuery{IDs: []string{"a"}, Outcomes: 1})
 		return err
 	},
 	"Upcoming": func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Upcoming(ctx, "a", 1); return err },
 	"Workers":  func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Workers(ctx); return err },
 	"Health":   func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Health(ctx); return err },
 	"RunNow": func(ctx context.Context, s *hourbell.Scheduler) error {
-		_, err := s.RunNow(ctx, "a", hourbell.EnqueueOptions{Key: "k"})
+		_, err := s.RunNow(ctx, "a", hourbell.EnqueueOptions{IdempotencyKey: "k"})
 		return err
 	},
 	"EnqueueAll": func(ctx context.Context, s *hourbell.Scheduler) error {
@@ -134,11 +134,11 @@ var schedulerCalls = map[string]func(context.Context, *hourbell.Scheduler) error
 		return err
 	},
 	"TakeRuns": func(ctx context.Context, s *hourbell.Scheduler) error {
-		_, err := s.TakeRuns(ctx, hourbell.TakeRequest{Worker: "w"})
+		_, err := s.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: "w"})
 		return err
 	},
 	"FinishRun": func(ctx context.Context, s *hourbell.Scheduler) error {
-		return s.FinishRun(ctx, hourbell.JobRun{ID: 1, WorkerID: "w"}, nil)
+		return s.FinishRun(ctx, hourbell.JobRun{ID: 1, LeasedBy: "w"}, nil)
 	},
 }
 

@@ -38,7 +38,7 @@ var (
 
 func readRemains(t testing.TB, db *dbtest.DB) (r remains) {
 	t.Helper()
-	require.NoError(t, db.Raw(`SELECT count(locked_by) AS locks, count(owed_since) AS unfinished, sum(failures) AS failures,
+	require.NoError(t, db.Raw(`SELECT count(locked_by) AS locks, count(unfinished_since) AS unfinished, sum(consecutive_failures) AS failures,
 		(SELECT count(*) FROM hourbell_job_runs) AS runs FROM hourbell_schedules`).Scan(&r).Error)
 	return r
 }
@@ -83,11 +83,11 @@ func requireSettledAtNoon(t testing.TB, db *dbtest.DB, s *hourbell.Scheduler, le
 		require.Equal(t, noon, run.ScheduledFor)
 	}
 	require.Empty(t, skipTexts(t, s, "noon"))
-	reason := "LATE"
+	reason := hourbell.SkipLate
 	if left.Unfinished > 0 { // then the slot at noon fires because of the unfinished claim
-		reason = "SUPERSEDED"
+		reason = hourbell.SkipSuperseded
 	}
-	require.Equal(t, []string{reason + " 11:40:00-11:50:00 2"}, skipTexts(t, s, "often"))
+	require.Equal(t, []string{string(reason) + " 11:40:00-11:50:00 2"}, skipTexts(t, s, "often"))
 	require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "noon").NextRunAt)
 	require.Equal(t, noon.Add(10*time.Minute), readSchedule(t, s, "often").NextRunAt)
 	if keys := readEnqueuedKeys(t, db); len(keys) > 0 {
@@ -127,7 +127,7 @@ func testKillOnce(t *testing.T, db *dbtest.DB, child childConfig, left remains) 
 	require.Equal(t, left.Locks, tick(t, survivor).Fired)
 	requireSettledAtNoon(t, db, survivor, left)
 	for _, id := range []string{"noon", "often"} {
-		require.Len(t, readEvents(t, survivor, id, "LOCK_EXPIRED"), left.Locks/2)
+		require.Len(t, readEvents(t, survivor, id, hourbell.EventLockExpired), left.Locks/2)
 	}
 }
 

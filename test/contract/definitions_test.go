@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -39,9 +40,9 @@ var invalidDefinitions = []struct {
 	{"missing target", func(d *hourbell.Definition) { d.Target = hourbell.Target{} }, "target", "missing", nil},
 	{"empty job list", func(d *hourbell.Definition) { d.Target = hourbell.Jobs() }, "target", "no jobs", nil},
 	{"duplicate job", func(d *hourbell.Definition) { d.Target = hourbell.Jobs("import", "import") }, "target", `"import"`, nil},
-	{"unknown job", func(d *hourbell.Definition) { d.Target = hourbell.Jobs("import", "nap") }, "target", `"nap"`, hourbell.ErrUnknownJob},
+	{"unknown job", func(d *hourbell.Definition) { d.Target = hourbell.Jobs("import", "nap") }, "target", `"nap"`, hourbell.ErrUnknownTarget},
 	{"empty group name", func(d *hourbell.Definition) { d.Target = hourbell.Group("") }, "target", "empty group", nil},
-	{"unknown group", func(d *hourbell.Definition) { d.Target = hourbell.Group("none") }, "target", `"none"`, hourbell.ErrUnknownGroup},
+	{"unknown group", func(d *hourbell.Definition) { d.Target = hourbell.Group("none") }, "target", `"none"`, hourbell.ErrUnknownTarget},
 	{"negative grace", func(d *hourbell.Definition) { d.Grace = -time.Second }, "grace", "-1s", nil},
 	{"grace shorter than poll and claim", func(d *hourbell.Definition) { d.Grace = 70*time.Second - 1 }, "grace", "1m10s", nil},
 }
@@ -229,7 +230,7 @@ func TestNewScheduleStaysDisabledUntilEnabled(t *testing.T) {
 		c.Advance(3 * time.Hour)
 		require.Zero(t, tick(t, s).Claimed)
 
-		require.NoError(t, s.Enable(t.Context(), "a", hourbell.By{Actor: "ann"}))
+		require.NoError(t, s.Enable(t.Context(), "a", hourbell.ChangeOptions{Actor: "ann"}))
 		c.Advance(time.Hour)
 		require.Equal(t, 1, tick(t, s).Fired)
 	})
@@ -272,12 +273,13 @@ func TestSyncStoresDefinitions(t *testing.T) {
 		require.Equal(t, hourbell.Schedule{
 			Namespace: "default", ID: "a", Name: "Feeds", Description: "reads the feeds", Cron: "*/15 * * * *", TimeZone: "Europe/Berlin",
 			TargetKind: "GROUP", Target: "feed", Grace: 5 * time.Minute, DefinitionHash: a.DefinitionHash, CreatedAt: noon, UpdatedAt: noon,
+			ReadAt: noon, State: hourbell.StateDisabled, ETag: a.ETag, DeclaredHere: true, Jobs: testJobs[:2],
 		}, a)
 		b := readSchedule(t, s, "b")
 		require.Equal(t, []any{"b", "UTC", "JOBS", `["report","import"]`, 2 * time.Minute}, []any{b.Name, b.TimeZone, b.TargetKind, b.Target, b.Grace})
 		require.Equal(t, "ALL_JOBS", readSchedule(t, s, "c").TargetKind)
 		for _, id := range []string{"a", "b", "c"} {
-			require.Equal(t, []string{"DEFINED"}, eventKinds(t, s, id))
+			require.Equal(t, []hourbell.EventKind{hourbell.EventDefined}, eventKinds(t, s, id))
 		}
 	})
 }
@@ -295,7 +297,7 @@ func TestSyncOfUnchangedDefinitionsWritesNothing(t *testing.T) {
 		s := newSyncedReplica(t, db.DB, cfg)
 		c.Advance(time.Hour)
 		tick(t, s)
-		require.NoError(t, s.Enable(t.Context(), "b", hourbell.By{Actor: "ann", Note: "go"}))
+		require.NoError(t, s.Enable(t.Context(), "b", hourbell.ChangeOptions{Actor: "ann", Note: "go"}))
 		c.Advance(5 * time.Hour) // due slots are the loop's work, not Sync's
 
 		requireNoWrites(t, db, func() {
@@ -318,7 +320,7 @@ func TestSyncKeepsOperatorState(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a"), hourly("b")))
-		require.NoError(t, s.Disable(t.Context(), "a", hourbell.By{Actor: "ann", Note: "on holiday"}))
+		require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{Actor: "ann", Note: "on holiday"}))
 		for _, d := range []hourbell.Definition{renamed, recron, retarget} {
 			newSyncedReplica(t, db.DB, newConfig(c, d, hourly("b")))
 			a := readSchedule(t, s, "a")
@@ -326,7 +328,7 @@ func TestSyncKeepsOperatorState(t *testing.T) {
 			require.Equal(t, "on holiday", a.EnabledNote)
 			require.Zero(t, a.NextRunAt)
 		}
-		require.NoError(t, s.Enable(t.Context(), "a", hourbell.By{Actor: "ann", Note: "back"}))
+		require.NoError(t, s.Enable(t.Context(), "a", hourbell.ChangeOptions{Actor: "ann", Note: "back"}))
 		newSyncedReplica(t, db.DB, newConfig(c, recron, hourly("b")))
 		require.True(t, readSchedule(t, s, "a").Enabled)
 		require.Equal(t, "back", readSchedule(t, s, "a").EnabledNote)
@@ -346,7 +348,7 @@ func TestChangeOfOtherFieldsKeepsLoopState(t *testing.T) {
 		newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
 		c.Advance(time.Hour)
 		cfg := newConfig(c, hourly("a"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errEnqueuer })
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { return errEnqueuer })
 		tick(t, newReplica(t, db.DB, cfg)) // records a failure and its backoff
 		c.Advance(2 * time.Second)
 		holder := newReplicaWithStore(t, &hookedStore{store.New(db.DB), hookOnce("after claim", func() error { return errLostResponse })}, newConfig(c, hourly("a")))
@@ -354,8 +356,8 @@ func TestChangeOfOtherFieldsKeepsLoopState(t *testing.T) {
 		require.ErrorIs(t, err, errLostResponse)
 		before := readSchedule(t, holder, "a")
 		require.NotEmpty(t, before.LockedBy)
-		require.NotZero(t, before.OwedSince)
-		require.Equal(t, 1, before.Failures)
+		require.NotZero(t, before.UnfinishedSince)
+		require.Equal(t, 1, before.ConsecutiveFailures)
 
 		c.Advance(time.Second)
 		d := hourly("a")
@@ -366,8 +368,9 @@ func TestChangeOfOtherFieldsKeepsLoopState(t *testing.T) {
 		want := before
 		want.Name, want.Description, want.Target, want.TargetKind = after.Name, after.Description, after.Target, after.TargetKind
 		want.Grace, want.DefinitionHash = after.Grace, after.DefinitionHash
+		want.ReadAt, want.ETag, want.Jobs = after.ReadAt, after.ETag, after.Jobs
 		require.Equal(t, want, after)
-		require.Equal(t, []string{"DEFINED", "ENQUEUE_FAILED", "CHANGED"}, eventKinds(t, s, "a"))
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined, hourbell.EventEnqueueFailed, hourbell.EventChanged}, eventKinds(t, s, "a"))
 
 		c.Advance(6 * time.Minute) // past LockTTL
 		require.Equal(t, 1, tick(t, s).Fired, "the unfinished claim is kept too")
@@ -394,9 +397,9 @@ func TestChangedCronOrZoneContinuesAfterNow(t *testing.T) {
 
 		a := readSchedule(t, s, "a")
 		require.Equal(t, test.next, a.NextRunAt.Format("15:04"))
-		require.Equal(t, noon.Add(3*time.Hour), a.SettledUntil)
+		require.Equal(t, noon.Add(3*time.Hour), a.SettledThrough)
 		require.Equal(t, []string{"CHANGED 13:00:00-15:00:00 3"}, skipTexts(t, s, "a"))
-		require.Equal(t, []string{"DEFINED", "SKIPPED", "CHANGED"}, eventKinds(t, s, "a"))
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined, hourbell.EventSkipped, hourbell.EventChanged}, eventKinds(t, s, "a"))
 		require.Zero(t, tick(t, s).Claimed)
 		c.Set(a.NextRunAt)
 		require.Equal(t, 1, tick(t, s).Fired)
@@ -463,8 +466,8 @@ func TestRemovedScheduleReturnsWithState(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a"), hourly("b")))
-		require.NoError(t, s.Disable(t.Context(), "a", hourbell.By{}))
-		require.NoError(t, s.Enable(t.Context(), "a", hourbell.By{Actor: "ann", Note: "needed"}))
+		require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{}))
+		require.NoError(t, s.Enable(t.Context(), "a", hourbell.ChangeOptions{Actor: "ann", Note: "needed"}))
 		c.Set(noon.Add(time.Hour))
 		require.Equal(t, 2, tick(t, s).Fired)
 
@@ -473,9 +476,9 @@ func TestRemovedScheduleReturnsWithState(t *testing.T) {
 		a := readSchedule(t, remover, "a")
 		require.Equal(t, c.Now(), a.RemovedAt)
 		require.Zero(t, a.NextRunAt)
-		require.Equal(t, noon.Add(3*time.Hour), a.SettledUntil)
+		require.Equal(t, noon.Add(3*time.Hour), a.SettledThrough)
 		require.Equal(t, []string{"REMOVED 14:00:00-15:00:00 2"}, skipTexts(t, s, "a"))
-		require.Equal(t, []string{"DEFINED", "DISABLED", "ENABLED", "SKIPPED", "REMOVED"}, eventKinds(t, s, "a"))
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined, hourbell.EventDisabled, hourbell.EventEnabled, hourbell.EventSkipped, hourbell.EventRemoved}, eventKinds(t, s, "a"))
 		requireNoWrites(t, db, func() { require.NoError(t, remover.Sync(t.Context())) })
 
 		c.Set(noon.Add(5 * time.Hour))
@@ -506,10 +509,10 @@ func TestRemovedScheduleKeepsOperatorState(t *testing.T) {
 		c := newClock(noon)
 		all := newConfig(c, hourly("a"), hourly("b"), hourly("kept"))
 		s := newSyncedReplica(t, db.DB, all)
-		require.NoError(t, s.Disable(t.Context(), "a", hourbell.By{}))
-		require.NoError(t, s.Disable(t.Context(), "b", hourbell.By{}))
+		require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{}))
+		require.NoError(t, s.Disable(t.Context(), "b", hourbell.ChangeOptions{}))
 		remover := newSyncedReplica(t, db.DB, newConfig(c, hourly("kept")))
-		require.NoError(t, remover.Enable(t.Context(), "b", hourbell.By{}))
+		require.NoError(t, remover.Enable(t.Context(), "b", hourbell.ChangeOptions{}))
 		require.Zero(t, readSchedule(t, remover, "b").NextRunAt)
 		require.NotZero(t, readSchedule(t, remover, "b").RemovedAt)
 
@@ -533,24 +536,24 @@ func TestNamespacesAreIndependent(t *testing.T) {
 			return cfg
 		}
 		first := newSyncedReplica(t, db.DB, config("first", hourly("a"), hourly("b")))
-		_, err := first.EnqueueJob(ctx, "import", hourbell.EnqueueOptions{Key: "k"})
+		_, err := first.EnqueueJob(ctx, "import", hourbell.EnqueueOptions{IdempotencyKey: "k"})
 		require.NoError(t, err)
 		c.Advance(time.Hour)
 		before := dumpRows(t, db, "first")
 
 		second := newSyncedReplica(t, db.DB, config("second", hourly("a"), hourly("b")))
-		by := hourbell.By{Actor: "ann"}
+		by := hourbell.ChangeOptions{Actor: "ann"}
 		require.NoError(t, second.Disable(ctx, "a", by))
 		require.NoError(t, second.Enable(ctx, "a", by))
 		require.NoError(t, second.Unlock(ctx, "a", by))
-		runs, err := second.EnqueueJob(ctx, "import", hourbell.EnqueueOptions{Key: "k"})
+		runs, err := second.EnqueueJob(ctx, "import", hourbell.EnqueueOptions{IdempotencyKey: "k"})
 		require.NoError(t, err)
 		require.Equal(t, "second", runs[0].Namespace)
 		_, err = second.RunNow(ctx, "b", hourbell.EnqueueOptions{})
 		require.NoError(t, err)
 		c.Advance(time.Hour)
 		require.Equal(t, 2, tick(t, second).Fired)
-		taken, err := second.TakeRuns(ctx, hourbell.TakeRequest{Worker: "w", Limit: 100})
+		taken, err := second.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: "w", Limit: 100})
 		require.NoError(t, err)
 		require.Len(t, taken, 4)
 		require.NoError(t, second.FinishRun(ctx, taken[0], nil))
@@ -709,19 +712,19 @@ func TestHealthShowsMismatchedRows(t *testing.T) {
 		tick(t, older) // skips b, which is out of grace, and leaves a
 		health, err := older.Health(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []string{"a"}, health.Unfireable)
+		require.Equal(t, []string{"a"}, health.Mismatched)
 		require.Equal(t, 1, health.Overdue)
 		require.Equal(t, noon.Add(time.Hour), health.OldestDue)
 		health, err = newest.Health(t.Context())
 		require.NoError(t, err)
-		require.Empty(t, health.Unfireable, "it matches in this process")
+		require.Empty(t, health.Mismatched, "it matches in this process")
 		require.Equal(t, 1, health.Overdue)
 
 		tick(t, newest)
 		health, err = older.Health(t.Context())
 		require.NoError(t, err)
 		require.Zero(t, health.Overdue)
-		require.Empty(t, health.Unfireable)
+		require.Empty(t, health.Mismatched)
 	})
 }
 
@@ -789,7 +792,7 @@ func TestNewestActiveBuildOwnsDefinitions(t *testing.T) {
 			return
 		}
 		requireNoWrites(t, db, func() { require.NoError(t, s.Sync(t.Context())) })
-		require.Contains(t, log.String(), "those of a newer build")
+		require.Contains(t, log.String(), "newer build is active")
 	})
 }
 
@@ -874,17 +877,17 @@ func TestPlanShowsChangesOfSync(t *testing.T) {
 		c.Advance(30 * time.Second)
 		moved.Cron, renamed.Name, added.EnabledByDefault = "59 * * * *", "other", true
 		s := newReplica(t, db.DB, newConfig(c, same, moved, renamed, added))
-		var changes []hourbell.Change
+		var changes []hourbell.PlannedChange
 		requireNoWrites(t, db, func() {
 			var err error
 			changes, err = s.Plan(t.Context())
 			require.NoError(t, err)
 		})
-		require.Equal(t, []hourbell.Change{
-			{ScheduleID: "added", Kind: "DEFINED", Detail: `0 * * * * in UTC, jobs ["import"]`, NewNextRunAt: noon},
-			{ScheduleID: "moved", Kind: "CHANGED", Detail: "from 0 * * * * in UTC to 59 * * * * in UTC", OldNextRunAt: noon, NewNextRunAt: noon.Add(59 * time.Minute)},
-			{ScheduleID: "removed", Kind: "REMOVED", OldNextRunAt: noon},
-			{ScheduleID: "renamed", Kind: "CHANGED", Detail: "name, description, or the jobs of the target", OldNextRunAt: noon, NewNextRunAt: noon},
+		require.Equal(t, []hourbell.PlannedChange{
+			{ScheduleID: "added", Kind: hourbell.EventDefined, Detail: `0 * * * * in UTC, jobs ["import"]`, NewNextRunAt: noon},
+			{ScheduleID: "moved", Kind: hourbell.EventChanged, Detail: "from 0 * * * * in UTC to 59 * * * * in UTC", OldNextRunAt: noon, NewNextRunAt: noon.Add(59 * time.Minute)},
+			{ScheduleID: "removed", Kind: hourbell.EventRemoved, OldNextRunAt: noon},
+			{ScheduleID: "renamed", Kind: hourbell.EventChanged, Detail: "name, description, or the jobs of the target", OldNextRunAt: noon, NewNextRunAt: noon},
 		}, changes)
 
 		require.NoError(t, s.Sync(t.Context()))

@@ -74,7 +74,7 @@ func TestAllTriggersInsertSameRuns(t *testing.T) {
 			case "cron":
 				cronRuns = stored
 				require.Equal(t, hourbell.JobRun{
-					Namespace: "default", Job: "import", Group: "feed", Status: "QUEUED", QueuedAt: noon.Add(time.Hour), Args: []byte(`{"depth":2}`),
+					Namespace: "default", Job: "import", Group: "feed", Status: hourbell.RunQueued, QueuedAt: noon.Add(time.Hour), Args: []byte(`{"depth":2}`),
 				}, stored[0])
 			case "EnqueueGroup":
 				require.Equal(t, cronRuns[:2], stored)
@@ -85,12 +85,12 @@ func TestAllTriggersInsertSameRuns(t *testing.T) {
 				require.Equal(t, cronRuns, stored)
 			}
 		}
-		count := func(trigger, id string) int {
+		count := func(trigger hourbell.Trigger, id string) int {
 			runs, err := s.Runs(t.Context(), hourbell.RunQuery{Trigger: trigger, ScheduleID: id})
 			require.NoError(t, err)
 			return len(runs)
 		}
-		require.Equal(t, []int{3, 3, 6, 0}, []int{count("CRON", "a"), count("MANUAL", "a"), count("API", ""), count("API", "a")})
+		require.Equal(t, []int{3, 3, 6, 0}, []int{count(hourbell.TriggerCron, "a"), count(hourbell.TriggerManual, "a"), count(hourbell.TriggerAPI, ""), count(hourbell.TriggerAPI, "a")})
 	})
 }
 
@@ -162,7 +162,7 @@ func TestHostTransactionDecidesEnqueue(t *testing.T) {
 				before := dumpRows(t, db, cfg.Namespace)
 				keysBefore := len(readEnqueuedKeys(t, db))
 				require.ErrorIs(t, host.Transaction(func(tx *gorm.DB) error {
-					runs, err := enqueue.call(t.Context(), s, hourbell.EnqueueOptions{Tx: tx, By: ann})
+					runs, err := enqueue.call(t.Context(), s, hourbell.EnqueueOptions{Tx: tx, Actor: ann.Actor, Note: ann.Note})
 					require.NoError(t, err)
 					require.Len(t, runs, len(enqueue.jobs))
 					return errHost
@@ -172,7 +172,7 @@ func TestHostTransactionDecidesEnqueue(t *testing.T) {
 
 				var runs []hourbell.JobRun
 				require.NoError(t, host.Transaction(func(tx *gorm.DB) (err error) {
-					runs, err = enqueue.call(t.Context(), s, hourbell.EnqueueOptions{Tx: tx, By: ann})
+					runs, err = enqueue.call(t.Context(), s, hourbell.EnqueueOptions{Tx: tx, Actor: ann.Actor, Note: ann.Note})
 					return err
 				}))
 				stored := readAllRuns(t, s)
@@ -194,7 +194,7 @@ func TestFailedCallKeepsHostTransactionUsable(t *testing.T) {
 			cfg := newConfig(newClock(noon), hourlyAllJobs("a"))
 			cfg.Enqueuer, cfg.Namespace = e, fmt.Sprintf("case-%d", i)
 			s := newSyncedReplica(t, host, cfg)
-			_, err := s.EnqueueJob(t.Context(), "import", hourbell.EnqueueOptions{Key: "used"})
+			_, err := s.EnqueueJob(t.Context(), "import", hourbell.EnqueueOptions{IdempotencyKey: "used"})
 			require.NoError(t, err)
 			before := dumpRows(t, db, cfg.Namespace)
 
@@ -210,10 +210,10 @@ func TestFailedCallKeepsHostTransactionUsable(t *testing.T) {
 				_, err := s.EnqueueJob(t.Context(), "report", options)
 				require.ErrorIs(t, err, errEnqueuer)
 				_, err = s.EnqueueJob(t.Context(), "nap", options)
-				require.ErrorIs(t, err, hourbell.ErrUnknownJob)
+				require.ErrorIs(t, err, hourbell.ErrUnknownTarget)
 				_, err = s.RunNow(t.Context(), "none", options)
 				require.ErrorIs(t, err, hourbell.ErrUnknownSchedule)
-				options.Key = "used"
+				options.IdempotencyKey = "used"
 				_, err = s.RunNow(t.Context(), "a", options)
 				require.ErrorIs(t, err, hourbell.ErrKeyReused)
 				return tx.Exec("INSERT INTO host_orders VALUES (2)").Error
@@ -259,34 +259,34 @@ func TestFailedFireIsRecordedAndRetried(t *testing.T) {
 
 		a := readSchedule(t, s, "a")
 		require.Equal(t, noon.Add(time.Hour), a.NextRunAt)
-		require.Equal(t, noon.Add(time.Hour), a.OwedSince)
-		require.Equal(t, noon.Add(time.Hour+time.Second), a.HeldUntil)
-		require.Equal(t, 1, a.Failures)
+		require.Equal(t, noon.Add(time.Hour), a.UnfinishedSince)
+		require.Equal(t, noon.Add(time.Hour+time.Second), a.RetryAt)
+		require.Equal(t, 1, a.ConsecutiveFailures)
 		require.Equal(t, "engine unavailable", a.LastError)
 		require.Empty(t, a.LockedBy)
 		require.Zero(t, a.LastRunAt)
 		require.Zero(t, a.LastScheduledFor)
-		require.Zero(t, a.SettledUntil)
+		require.Zero(t, a.SettledThrough)
 		require.Empty(t, readRuns(t, s, "a"))
 		require.Empty(t, readEnqueuedKeys(t, db))
-		failed := readEvents(t, s, "a", "ENQUEUE_FAILED")
+		failed := readEvents(t, s, "a", hourbell.EventEnqueueFailed)
 		require.Len(t, failed, 1)
 		require.Equal(t, "engine unavailable", failed[0].Detail)
 		require.Len(t, reports, 1)
 		require.Equal(t, []int{1, 0, 0}, []int{reports[0].Failed, reports[0].Fired, reports[0].Enqueued})
-		require.Equal(t, a.HeldUntil, reports[0].Wake)
+		require.Equal(t, a.RetryAt, reports[0].WakeAt)
 		require.Contains(t, log.String(), `level=ERROR msg="hourbell: enqueue failed" schedule=a attempt=1 retry=1s error="engine unavailable"`)
 
 		e.fail = nil
 		require.Zero(t, tick(t, s).Claimed, "no retry during the backoff")
-		c.Set(a.HeldUntil)
+		c.Set(a.RetryAt)
 		require.Equal(t, 1, tick(t, s).Fired)
 		a = readSchedule(t, s, "a")
 		require.Equal(t, []time.Time{noon.Add(time.Hour)}, firedSlots(readRuns(t, s, "a")))
-		require.Zero(t, a.Failures)
+		require.Zero(t, a.ConsecutiveFailures)
 		require.Empty(t, a.LastError)
-		require.Zero(t, a.OwedSince)
-		require.Zero(t, a.HeldUntil)
+		require.Zero(t, a.UnfinishedSince)
+		require.Zero(t, a.RetryAt)
 		require.Empty(t, skipTexts(t, s, "a"))
 	})
 }
@@ -304,7 +304,7 @@ func TestUnfinishedSlotFiresOutOfGrace(t *testing.T) {
 		c.Set(noon.Add(time.Hour))
 		for c.Now().Before(noon.Add(time.Hour + 20*time.Minute)) {
 			require.Equal(t, 1, tick(t, s).Failed)
-			c.Set(readSchedule(t, s, "a").HeldUntil)
+			c.Set(readSchedule(t, s, "a").RetryAt)
 		}
 		e.fail = nil
 		require.Equal(t, 1, tick(t, s).Fired)
@@ -329,13 +329,13 @@ func TestBackoffDoublesAndEndsAtNextSlot(t *testing.T) {
 		c := newClock(noon)
 		cfg := newConfig(c, test.definition)
 		cfg.PollInterval = 10 * time.Second
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errEnqueuer })
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { return errEnqueuer })
 		s := newSyncedReplica(t, db.DB, cfg)
 		c.Set(readSchedule(t, s, "a").NextRunAt)
 		var seconds []time.Duration
 		for range test.seconds {
 			require.Equal(t, 1, tick(t, s).Failed)
-			retryAt := readSchedule(t, s, "a").HeldUntil
+			retryAt := readSchedule(t, s, "a").RetryAt
 			seconds = append(seconds, retryAt.Sub(c.Now())/time.Second)
 			c.Set(retryAt.Add(-time.Millisecond))
 			require.Zero(t, tick(t, s).Claimed)
@@ -401,7 +401,7 @@ func TestEnqueuerPanicIsFailure(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		cfg := newConfig(c, hourlyAllJobs("a"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { panic("boom") })
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { panic("boom") })
 		s := newSyncedReplica(t, db.DB, cfg)
 		c.Set(noon.Add(time.Hour))
 		require.Equal(t, 1, tick(t, s).Failed)
@@ -423,7 +423,7 @@ func TestEnqueuerIsAbandonedAfterDeadline(t *testing.T) {
 		release, lateWrite := make(chan struct{}), make(chan error, 1)
 		cfg := newConfig(c, hourlyAllJobs("a"))
 		cfg.LockTTL = 2 * time.Second // the deadline is half of it
-		cfg.Enqueuer = enqueuerFunc(func(_ context.Context, tx hourbell.Tx, _ []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(_ context.Context, tx *gorm.DB, _ []hourbell.JobRun) error {
 			<-release // ignores its context
 			lateWrite <- tx.Exec("INSERT INTO engine_jobs (key) VALUES ('late')").Error
 			return nil
@@ -434,8 +434,8 @@ func TestEnqueuerIsAbandonedAfterDeadline(t *testing.T) {
 		require.Equal(t, 1, tick(t, s).Failed)
 		require.Less(t, time.Since(start), 5*time.Second)
 		require.Contains(t, readSchedule(t, s, "a").LastError, "deadline")
-		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "a").OwedSince)
-		require.NotZero(t, readSchedule(t, s, "a").HeldUntil)
+		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "a").UnfinishedSince)
+		require.NotZero(t, readSchedule(t, s, "a").RetryAt)
 
 		close(release)
 		require.Error(t, <-lateWrite)
@@ -524,7 +524,7 @@ func TestRunNowWorksOnDisabledAndKeepsRow(t *testing.T) {
 		readVersions := func() string {
 			query := "SELECT string_agg(concat_ws(' ', t.ctid, t.xmin, t.xmax, t.*), E'\n' ORDER BY id) FROM hourbell_schedules t"
 			if db.Dialect == "sqlite" {
-				query = "SELECT group_concat(quote(next_run_at) || quote(lock_token) || quote(updated_at) || quote(last_run_at) || quote(settled_until) || quote(enabled)) FROM hourbell_schedules"
+				query = "SELECT group_concat(quote(next_run_at) || quote(version) || quote(updated_at) || quote(last_run_at) || quote(settled_through) || quote(enabled)) FROM hourbell_schedules"
 			}
 			var text string
 			require.NoError(t, db.Raw(query).Scan(&text).Error)
@@ -532,13 +532,13 @@ func TestRunNowWorksOnDisabledAndKeepsRow(t *testing.T) {
 		}
 		versions, rows := readVersions(), dumpRows(t, db, "default")["hourbell_schedules"]
 		for _, id := range []string{"on", "off"} {
-			runs, err := s.RunNow(t.Context(), id, hourbell.EnqueueOptions{By: ann})
+			runs, err := s.RunNow(t.Context(), id, hourbell.EnqueueOptions{Actor: ann.Actor, Note: ann.Note})
 			require.NoError(t, err)
 			require.Len(t, runs, 3)
 			for i, run := range runs {
-				require.Equal(t, []any{"MANUAL", id, "ann", i, true}, []any{run.Trigger, run.ScheduleID, run.Actor, run.Ordinal, run.ScheduledFor.IsZero()})
+				require.Equal(t, []any{hourbell.TriggerManual, id, "ann", i, true}, []any{run.Trigger, run.ScheduleID, run.Actor, run.Ordinal, run.ScheduledFor.IsZero()})
 			}
-			events := readEvents(t, s, id, "RUN_NOW")
+			events := readEvents(t, s, id, hourbell.EventRunNow)
 			require.Len(t, events, 1)
 			require.Equal(t, []string{"ann", "because", "3 runs of all jobs"}, []string{events[0].Actor, events[0].Note, events[0].Detail})
 		}
@@ -578,13 +578,13 @@ func TestRepeatedKeyReturnsSameRuns(t *testing.T) {
 		cfg := newConfig(c, hourlyAllJobs("a"))
 		s := newSyncedReplica(t, db.DB, cfg)
 		for name, enqueue := range enqueueCalls {
-			options := hourbell.EnqueueOptions{By: ann, Key: "order 7, " + name, Args: "x"}
+			options := hourbell.EnqueueOptions{Actor: ann.Actor, Note: ann.Note, IdempotencyKey: "order 7, " + name, Args: "x"}
 			first, err := enqueue.call(t.Context(), s, options)
 			require.NoError(t, err)
 			require.Len(t, first, len(enqueue.jobs))
 			for i := range first {
-				require.False(t, first[i].Repeated)
-				first[i].Repeated = true // as repeated calls return them
+				require.False(t, first[i].Duplicate)
+				first[i].Duplicate = true // as repeated calls return them
 			}
 			c.Advance(time.Minute)
 			other := newReplica(t, db.DB, cfg)
@@ -595,7 +595,7 @@ func TestRepeatedKeyReturnsSameRuns(t *testing.T) {
 					require.Equal(t, first, again, name)
 				}
 			})
-			options.Key = "order 8, " + name
+			options.IdempotencyKey = "order 8, " + name
 			another, err := enqueue.call(t.Context(), s, options)
 			require.NoError(t, err)
 			require.NotEqual(t, first[0].ID, another[0].ID)
@@ -607,15 +607,15 @@ func TestRepeatedKeyReturnsSameRuns(t *testing.T) {
 func TestRepeatedKeyReturnsFinishedRuns(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := newSyncedReplica(t, db.DB, newConfig(newClock(noon), hourlyAllJobs("a")))
-		options := hourbell.EnqueueOptions{Key: "k"}
+		options := hourbell.EnqueueOptions{IdempotencyKey: "k"}
 		_, err := s.EnqueueJob(t.Context(), "import", options)
 		require.NoError(t, err)
-		taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "w"})
+		taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w"})
 		require.NoError(t, err)
 		require.NoError(t, s.FinishRun(t.Context(), taken[0], nil))
 		again, err := s.EnqueueJob(t.Context(), "import", options)
 		require.NoError(t, err)
-		require.Equal(t, "SUCCEEDED", again[0].Status)
+		require.Equal(t, hourbell.RunSucceeded, again[0].Status)
 	})
 }
 
@@ -632,7 +632,7 @@ func TestConcurrentRequestsWithOneKeyEnqueueOnce(t *testing.T) {
 		var done sync.WaitGroup
 		for i := range requests {
 			done.Go(func() {
-				results[i], errs[i] = s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{By: ann, Key: "k"})
+				results[i], errs[i] = s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{Actor: ann.Actor, Note: ann.Note, IdempotencyKey: "k"})
 			})
 		}
 		done.Wait()
@@ -643,7 +643,7 @@ func TestConcurrentRequestsWithOneKeyEnqueueOnce(t *testing.T) {
 		}
 		require.Len(t, readAllRuns(t, s), 3)
 		require.Len(t, readEnqueuedKeys(t, db), 3)
-		require.Len(t, readEvents(t, s, "a", "RUN_NOW"), 1)
+		require.Len(t, readEvents(t, s, "a", hourbell.EventRunNow), 1)
 	})
 }
 
@@ -666,7 +666,7 @@ func TestKeyOfOtherTargetIsRefused(t *testing.T) {
 			"job report": func(o hourbell.EnqueueOptions) ([]hourbell.JobRun, error) { return s.EnqueueJob(ctx, "report", o) },
 		}
 		for first, enqueue := range requests {
-			options := hourbell.EnqueueOptions{Key: "used for " + first}
+			options := hourbell.EnqueueOptions{IdempotencyKey: "used for " + first}
 			_, err := enqueue(options)
 			require.NoError(t, err)
 			requireNoWrites(t, db, func() {
@@ -676,7 +676,7 @@ func TestKeyOfOtherTargetIsRefused(t *testing.T) {
 					}
 					_, err := enqueueAgain(options)
 					require.ErrorIs(t, err, hourbell.ErrKeyReused, "%s after %s", second, first)
-					require.ErrorContains(t, err, options.Key)
+					require.ErrorContains(t, err, options.IdempotencyKey)
 				}
 			})
 		}
@@ -696,7 +696,7 @@ func TestConcurrentKeyOfOtherTargetIsRefused(t *testing.T) {
 			for j := range errs {
 				done.Go(func() {
 					<-start
-					_, errs[j] = s.EnqueueJob(t.Context(), []string{"import", "report"}[j%2], hourbell.EnqueueOptions{Key: key})
+					_, errs[j] = s.EnqueueJob(t.Context(), []string{"import", "report"}[j%2], hourbell.EnqueueOptions{IdempotencyKey: key})
 				})
 			}
 			close(start)
@@ -726,18 +726,18 @@ func TestEnqueueNamesInvalidRequest(t *testing.T) {
 		requireNoWrites(t, db, func() {
 			for _, job := range []string{"nap", "", "Import"} {
 				_, err := s.EnqueueJob(ctx, job, noOptions)
-				require.ErrorIs(t, err, hourbell.ErrUnknownJob)
+				require.ErrorIs(t, err, hourbell.ErrUnknownTarget)
 				require.ErrorContains(t, err, fmt.Sprintf("%q", job))
 			}
 			for _, group := range []string{"none", "", "Feed"} {
 				_, err := s.EnqueueGroup(ctx, group, noOptions)
-				require.ErrorIs(t, err, hourbell.ErrUnknownGroup)
+				require.ErrorIs(t, err, hourbell.ErrUnknownTarget)
 				require.ErrorContains(t, err, fmt.Sprintf("%q", group))
 			}
 			for message, options := range map[string]hourbell.EnqueueOptions{
-				"key":  {Key: strings.Repeat("k", 201)},
-				"U+":   {Key: "a\nb"},
-				"UTF":  {Key: "\xff"},
+				"key":  {IdempotencyKey: strings.Repeat("k", 201)},
+				"U+":   {IdempotencyKey: "a\nb"},
+				"UTF":  {IdempotencyKey: "\xff"},
 				"args": {Args: func() {}},
 				"NUL":  {Args: "\x00"},
 			} {
@@ -775,21 +775,21 @@ func TestRunIsTakenExtendedAndFinished(t *testing.T) {
 		ctx, c := t.Context(), newClock(noon)
 		s := newReplicaWithQueuedRuns(t, db, c)
 		c.Advance(time.Minute)
-		runs := takeRuns(t, s, hourbell.TakeRequest{Worker: "w1"})
+		runs := takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w1"})
 		require.Equal(t, []string{"import"}, jobNames(runs), "the default limit is one")
 		run := runs[0]
-		require.Equal(t, []any{"RUNNING", "w1", 1}, []any{run.Status, run.WorkerID, run.Attempt})
+		require.Equal(t, []any{hourbell.RunRunning, "w1", 1}, []any{run.Status, run.LeasedBy, run.Attempt})
 		require.Equal(t, c.Now(), run.StartedAt)
 		require.Equal(t, c.Now().Add(5*time.Minute), run.LeasedUntil)
 
 		c.Advance(4 * time.Minute)
 		require.NoError(t, s.ExtendRun(ctx, run, time.Hour))
 		c.Advance(59 * time.Minute)
-		require.Equal(t, []string{"publish", "report"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{Worker: "w2", Limit: 10})))
+		require.Equal(t, []string{"publish", "report"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w2", Limit: 10})))
 		require.NoError(t, s.FinishRun(ctx, run, nil))
 
 		finished := readAllRuns(t, s)[0]
-		require.Equal(t, "SUCCEEDED", finished.Status)
+		require.Equal(t, hourbell.RunSucceeded, finished.Status)
 		require.Equal(t, c.Now(), finished.FinishedAt)
 		require.Zero(t, finished.LeasedUntil)
 		require.Empty(t, finished.Error)
@@ -801,15 +801,15 @@ func TestFailedRunStoresError(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newReplicaWithQueuedRuns(t, db, c)
-		for _, run := range takeRuns(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10}) {
+		for _, run := range takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10}) {
 			require.NoError(t, s.FinishRun(t.Context(), run, errors.New("bytes \xff\x00 from "+run.Job)))
 		}
 		for _, run := range readAllRuns(t, s) {
-			require.Equal(t, "FAILED", run.Status)
+			require.Equal(t, hourbell.RunFailed, run.Status)
 			require.Equal(t, "bytes \uFFFD\uFFFD from "+run.Job, run.Error)
 		}
 		c.Advance(24 * time.Hour)
-		require.Empty(t, takeRuns(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10}), "finished runs are not taken again")
+		require.Empty(t, takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10}), "finished runs are not taken again")
 	})
 }
 
@@ -817,7 +817,7 @@ func TestFailedRunStoresError(t *testing.T) {
 func TestFailedRunTruncatesLongError(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := newReplicaWithQueuedRuns(t, db, newClock(noon))
-		run := takeRuns(t, s, hourbell.TakeRequest{Worker: "w"})[0]
+		run := takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w"})[0]
 		require.NoError(t, s.FinishRun(t.Context(), run, errors.New(strings.Repeat("é", 5000))))
 		for _, stored := range readAllRuns(t, s) {
 			if stored.ID == run.ID {
@@ -833,7 +833,7 @@ func TestRunIsTakenAgainAfterLease(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		ctx, c := t.Context(), newClock(noon)
 		s := newReplicaWithQueuedRuns(t, db, c)
-		request := hourbell.TakeRequest{Worker: "w", Jobs: []string{"import"}, Lease: time.Minute}
+		request := hourbell.TakeRequest{LeasedBy: "w", Jobs: []string{"import"}, Lease: time.Minute}
 		first := takeRuns(t, s, request)[0]
 		c.Advance(time.Minute - time.Microsecond)
 		require.Empty(t, takeRuns(t, s, request))
@@ -851,7 +851,7 @@ func TestRunIsTakenAgainAfterLease(t *testing.T) {
 			}
 		})
 		otherWorker := second
-		otherWorker.WorkerID = "other"
+		otherWorker.LeasedBy = "other"
 		require.ErrorIs(t, s.FinishRun(ctx, otherWorker, nil), hourbell.ErrLeaseLost)
 		require.NoError(t, s.FinishRun(ctx, second, nil))
 		require.ErrorIs(t, s.FinishRun(ctx, second, nil), hourbell.ErrLeaseLost)
@@ -865,7 +865,7 @@ func TestLateFinishCountsBeforeSecondTake(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newReplicaWithQueuedRuns(t, db, c)
-		run := takeRuns(t, s, hourbell.TakeRequest{Worker: "w"})[0]
+		run := takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w"})[0]
 		c.Advance(24 * time.Hour)
 		require.NoError(t, s.FinishRun(t.Context(), run, nil))
 	})
@@ -875,9 +875,9 @@ func TestLateFinishCountsBeforeSecondTake(t *testing.T) {
 func TestTakeRunsTakesOnlyNamedJobs(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := newReplicaWithQueuedRuns(t, db, newClock(noon))
-		require.Empty(t, takeRuns(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10, Jobs: []string{"nap", ""}}))
-		require.Equal(t, []string{"import", "report"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10, Jobs: []string{"report", "import"}})))
-		require.Equal(t, []string{"publish"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10})))
+		require.Empty(t, takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10, Jobs: []string{"nap", ""}}))
+		require.Equal(t, []string{"import", "report"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10, Jobs: []string{"report", "import"}})))
+		require.Equal(t, []string{"publish"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10})))
 	})
 }
 
@@ -896,7 +896,7 @@ func TestConcurrentTakesNeverShareRun(t *testing.T) {
 		for i := range taken {
 			done.Go(func() {
 				for {
-					runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: fmt.Sprintf("w%d", i), Limit: 1})
+					runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: fmt.Sprintf("w%d", i), Limit: 1})
 					if err != nil || len(runs) == 0 {
 						errs[i] = err
 						return
@@ -927,12 +927,12 @@ func TestTakeRunsSkipsLockedRuns(t *testing.T) {
 	s := newReplicaWithQueuedRuns(t, db, newClock(noon))
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT id FROM hourbell_job_runs WHERE job = 'import' FOR UPDATE").Error)
-		runs, err := s.TakeRuns(shortContext(t), hourbell.TakeRequest{Worker: "w", Limit: 2})
+		runs, err := s.TakeRuns(shortContext(t), hourbell.TakeRequest{LeasedBy: "w", Limit: 2})
 		require.NoError(t, err)
 		require.Equal(t, []string{"publish", "report"}, jobNames(runs))
 		return nil
 	}))
-	require.Equal(t, []string{"import"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{Worker: "w", Limit: 10})))
+	require.Equal(t, []string{"import"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10})))
 }
 
 // E7: an invalid request returns an error that names the problem. It takes no
@@ -940,15 +940,15 @@ func TestTakeRunsSkipsLockedRuns(t *testing.T) {
 func TestTakeRunsRejectsInvalidRequest(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := newReplicaWithQueuedRuns(t, db, newClock(noon))
-		run := hourbell.JobRun{ID: 1, WorkerID: "w", Attempt: 1}
+		run := hourbell.JobRun{ID: 1, LeasedBy: "w", Attempt: 1}
 		requireNoWrites(t, db, func() {
 			for message, request := range map[string]hourbell.TakeRequest{
-				"Worker is empty":          {},
-				"Limit -1 is not in":       {Worker: "w", Limit: -1},
-				"Limit 1001 is not in":     {Worker: "w", Limit: 1001},
-				"Lease -1ns is negative":   {Worker: "w", Lease: -1},
-				"Lease -1m0s is negative":  {Worker: "w", Lease: -time.Minute},
-				"take runs: Limit -5 is n": {Worker: "w", Limit: -5},
+				"LeasedBy is empty":        {},
+				"Limit -1 is not in":       {LeasedBy: "w", Limit: -1},
+				"Limit 1001 is not in":     {LeasedBy: "w", Limit: 1001},
+				"Lease -1ns is negative":   {LeasedBy: "w", Lease: -1},
+				"Lease -1m0s is negative":  {LeasedBy: "w", Lease: -time.Minute},
+				"take runs: Limit -5 is n": {LeasedBy: "w", Limit: -5},
 			} {
 				_, err := s.TakeRuns(t.Context(), request)
 				require.ErrorContains(t, err, message)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Calls with the id of an unknown schedule return an error that names the id.
@@ -26,7 +27,10 @@ func TestCallsNameUnknownSchedule(t *testing.T) {
 				"Enable":   func(id string) error { return s.Enable(ctx, id, ann) },
 				"Disable":  func(id string) error { return s.Disable(ctx, id, ann) },
 				"Unlock":   func(id string) error { return s.Unlock(ctx, id, ann) },
-				"RunNow":   func(id string) error { _, err := s.RunNow(ctx, id, hourbell.EnqueueOptions{By: ann}); return err },
+				"RunNow": func(id string) error {
+					_, err := s.RunNow(ctx, id, hourbell.EnqueueOptions{Actor: ann.Actor, Note: ann.Note})
+					return err
+				},
 			} {
 				for _, id := range []string{"none", "", "A", "a\x00", "a' OR '1'='1"} {
 					err := call(id)
@@ -44,48 +48,69 @@ func TestChangeWithStaleETagIsRefused(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		etag := readSchedule(t, s, "a").Fingerprint()
+		etag := readSchedule(t, s, "a").ETag
 		c.Set(noon.Add(time.Hour))
 		require.Equal(t, 1, tick(t, s).Fired)
-		require.NoError(t, s.Disable(t.Context(), "a", hourbell.By{Actor: "ann", Seen: etag}))
+		require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{Actor: "ann", IfMatch: etag}))
 
-		options := hourbell.By{Actor: "bob", Seen: etag}
+		options := hourbell.ChangeOptions{Actor: "bob", IfMatch: etag}
 		requireNoWrites(t, db, func() {
 			require.ErrorIs(t, s.Disable(t.Context(), "a", options), hourbell.ErrChanged)
 			require.ErrorIs(t, s.Enable(t.Context(), "a", options), hourbell.ErrChanged)
-			_, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{By: options})
+			_, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{Actor: "bob", IfMatch: etag})
 			require.ErrorIs(t, err, hourbell.ErrChanged)
 		})
-		options.Seen = readSchedule(t, s, "a").Fingerprint()
-		_, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{By: options, Key: "k"})
+		options.IfMatch = readSchedule(t, s, "a").ETag
+		_, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{Actor: "bob", IfMatch: options.IfMatch, IdempotencyKey: "k"})
 		require.NoError(t, err)
 		require.NoError(t, s.Enable(t.Context(), "a", options))
 
 		// E6: a repeated request returns the same runs, even if the schedule
 		// has changed since.
-		again, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{By: options, Key: "k"})
+		again, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{Actor: "bob", IfMatch: options.IfMatch, IdempotencyKey: "k"})
 		require.NoError(t, err)
-		require.True(t, again[0].Repeated)
+		require.True(t, again[0].Duplicate)
 	})
 }
 
-// A lock ends with LockTTL, or earlier with the death or stop of its holder.
+// T5, L2: a lock ends with LockTTL, or earlier with the death or stop of its
+// holder. It never ends before it began.
 func TestLockExpiryFollowsAgeAndHolder(t *testing.T) {
-	s := newReplica(t, dbtest.SQLite(t).DB, hourbell.Config{LockTTL: 2 * time.Minute})
-	locked := hourbell.Schedule{LockedBy: "w", LockedAt: noon}
-	for name, c := range map[string]struct {
-		worker hourbell.Worker
-		want   time.Time
-	}{
-		"holder unknown":              {hourbell.Worker{ID: "another", StoppedAt: noon}, noon.Add(2 * time.Minute)},
-		"holder active":               {hourbell.Worker{ID: "w", HeartbeatAt: noon.Add(110 * time.Second)}, noon.Add(2 * time.Minute)},
-		"holder missed heartbeats":    {hourbell.Worker{ID: "w", HeartbeatAt: noon.Add(time.Second)}, noon.Add(31 * time.Second)},
-		"holder stopped":              {hourbell.Worker{ID: "w", HeartbeatAt: noon, StoppedAt: noon.Add(5 * time.Second)}, noon.Add(5 * time.Second)},
-		"holder dead before the lock": {hourbell.Worker{ID: "w", HeartbeatAt: noon.Add(-time.Hour)}, noon},
-	} {
-		require.Equal(t, c.want, s.LockExpiry(locked, []hourbell.Worker{c.worker}), name)
+	type lockCase struct {
+		worker    string        // the holder is "w"
+		heartbeat time.Duration // of the worker; this and the other times are relative to noon
+		stop      time.Duration // of the worker; zero for none
+		read      time.Duration
+		want      time.Duration
 	}
-	require.Zero(t, s.LockExpiry(hourbell.Schedule{}, nil))
+	runCases(t, map[string]lockCase{
+		"holder unknown":              {"other", 0, 5 * time.Second, time.Minute, 2 * time.Minute},
+		"holder active":               {"w", 110 * time.Second, 0, 115 * time.Second, 2 * time.Minute},
+		"holder missed heartbeats":    {"w", time.Second, 0, time.Minute, 31 * time.Second},
+		"holder stopped":              {"w", 0, 5 * time.Second, time.Minute, 5 * time.Second},
+		"holder dead before the lock": {"w", -time.Hour, 0, time.Minute, 0},
+		"heartbeat in the future":     {"w", 110 * time.Second, 0, time.Minute, time.Minute},
+	}, func(t *testing.T, db *dbtest.DB, test lockCase) {
+		c := newClock(noon.Add(-time.Minute))
+		cfg := newConfig(c, hourly("a"))
+		cfg.LockTTL = 2 * time.Minute
+		s := newSyncedReplica(t, db.DB, cfg)
+		require.Zero(t, readSchedule(t, s, "a").LockExpiresAt)
+		c.Set(noon)
+		st := bindStore(t, db.DB, c.Now)
+		result, err := st.Claim(t.Context(), storage.ClaimRequest{Worker: "w", Limit: 1, LockTTL: cfg.LockTTL})
+		require.NoError(t, err)
+		require.Len(t, result.Claims, 1)
+		c.Set(noon.Add(test.heartbeat))
+		_, err = st.Heartbeat(t.Context(), hourbell.Worker{ID: test.worker}, 30*time.Second)
+		require.NoError(t, err)
+		if test.stop != 0 {
+			c.Set(noon.Add(test.stop))
+			require.NoError(t, st.StopWorker(t.Context(), test.worker))
+		}
+		c.Set(noon.Add(test.read))
+		require.Equal(t, noon.Add(test.want), readSchedule(t, s, "a").LockExpiresAt)
+	})
 }
 
 // Schedules returns one page at a time, with counts of all pages.
@@ -97,7 +122,8 @@ func TestSchedulesReturnsPages(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, page.Schedules, 2)
 		require.Equal(t, noon, page.At)
-		require.Equal(t, hourbell.ScheduleCounts{All: 5, Enabled: 5}, page.Counts)
+		require.Equal(t, 5, page.Total)
+		require.Equal(t, 5, page.Counts[hourbell.StateEnabled])
 		secondPage, err := s.Schedules(t.Context(), hourbell.ScheduleQuery{After: page.Next})
 		require.NoError(t, err)
 		require.Len(t, secondPage.Schedules, 3)
@@ -116,8 +142,12 @@ func TestQueryErrorNamesField(t *testing.T) {
 		"Status":  func() error { _, err := s.Runs(t.Context(), hourbell.RunQuery{Status: "DONE"}); return err },
 		"Trigger": func() error { _, err := s.Runs(t.Context(), hourbell.RunQuery{Trigger: "HTTP"}); return err },
 		"Kind":    func() error { _, err := s.Events(t.Context(), hourbell.EventQuery{Kind: "FIRED"}); return err },
-		"ScheduleIDs": func() error {
-			_, err := s.Outcomes(t.Context(), hourbell.OutcomeQuery{ScheduleIDs: make([]string, 1001)})
+		"IDs": func() error {
+			_, err := s.Schedules(t.Context(), hourbell.ScheduleQuery{IDs: make([]string, 1001)})
+			return err
+		},
+		"Outcomes": func() error {
+			_, err := s.Schedules(t.Context(), hourbell.ScheduleQuery{Outcomes: 1001})
 			return err
 		},
 	} {
@@ -128,23 +158,21 @@ func TestQueryErrorNamesField(t *testing.T) {
 	}
 }
 
-// A schedule lists the jobs of its target as this process declares them.
+// A schedule lists the jobs of its target as this process declares them. If the
+// process cannot resolve the target, it lists none.
 func TestScheduleListsTargetJobs(t *testing.T) {
-	s := newSyncedReplica(t, dbtest.SQLite(t).DB, hourbell.Config{
+	db := dbtest.SQLite(t)
+	s := newSyncedReplica(t, db.DB, hourbell.Config{
 		Jobs:        []hourbell.Job{{Name: "import", Group: "feed", Args: map[string]int{"n": 1}}, {Name: "report"}},
 		Definitions: []hourbell.Definition{{ID: "feed", Cron: "@daily", Target: hourbell.Group("feed")}},
 	})
 	require.Equal(t, []hourbell.Job{{Name: "import", Group: "feed", Args: json.RawMessage(`{"n":1}`)}, {Name: "report"}}, s.Jobs())
-	stored := readSchedule(t, s, "feed")
-	jobs, err := s.JobsOf(stored)
-	require.NoError(t, err)
-	require.Equal(t, s.Jobs()[:1], jobs)
-	require.True(t, s.Declares(stored))
-	stored.DefinitionHash = "other build"
-	require.False(t, s.Declares(stored))
-	stored.Target = "none"
-	_, err = s.JobsOf(stored)
-	require.ErrorIs(t, err, hourbell.ErrUnknownGroup)
+	require.Equal(t, s.Jobs()[:1], readSchedule(t, s, "feed").Jobs)
+	require.True(t, readSchedule(t, s, "feed").DeclaredHere)
+	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET definition_hash = 'other build'").Error)
+	require.False(t, readSchedule(t, s, "feed").DeclaredHere)
+	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET target = 'none'").Error)
+	require.Nil(t, readSchedule(t, s, "feed").Jobs)
 }
 
 // Of the outcomes of a schedule, the newest that is not a skip has a tally of
@@ -152,16 +180,22 @@ func TestScheduleListsTargetJobs(t *testing.T) {
 func TestNewestOutcomeHasTally(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
-		all := hourly("all")
-		all.Target = hourbell.AllJobs()
-		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("one"), all))
+		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("one"), hourlyAllJobs("all"), hourly("other")))
 		for range 3 {
 			c.Advance(time.Hour)
 			tick(t, s)
 		}
 		require.NoError(t, s.Disable(t.Context(), "one", ann))
-		outcomes, err := s.Outcomes(t.Context(), hourbell.OutcomeQuery{ScheduleIDs: []string{"one", "all", "none"}, Limit: 2})
-		require.NoError(t, err)
+		readOutcomes := func(query hourbell.ScheduleQuery) map[string][]hourbell.Outcome {
+			page, err := s.Schedules(t.Context(), query)
+			require.NoError(t, err)
+			outcomes := map[string][]hourbell.Outcome{}
+			for _, schedule := range page.Schedules {
+				outcomes[schedule.ID] = schedule.Outcomes
+			}
+			return outcomes
+		}
+		outcomes := readOutcomes(hourbell.ScheduleQuery{IDs: []string{"one", "all", "none"}, Outcomes: 2})
 		require.Len(t, outcomes, 2)
 		for id, runs := range map[string]int{"one": 1, "all": len(testJobs)} {
 			require.Len(t, outcomes[id], 2)
@@ -169,27 +203,35 @@ func TestNewestOutcomeHasTally(t *testing.T) {
 			require.Equal(t, &hourbell.Tally{Queued: runs}, outcomes[id][0].Tally)
 			require.Nil(t, outcomes[id][1].Tally)
 		}
-		_, err = s.RunNow(t.Context(), "one", hourbell.EnqueueOptions{})
+		_, err := s.RunNow(t.Context(), "one", hourbell.EnqueueOptions{})
 		require.NoError(t, err)
-		outcomes, err = s.Outcomes(t.Context(), hourbell.OutcomeQuery{ScheduleIDs: []string{"one"}, Limit: 2})
-		require.NoError(t, err)
-		require.Equal(t, []string{"MANUAL", "CRON"}, []string{outcomes["one"][0].Trigger, outcomes["one"][1].Trigger})
-		require.Len(t, outcomes["one"], 2, "all kinds count towards the limit")
-		outcomes, err = s.Outcomes(t.Context(), hourbell.OutcomeQuery{})
-		require.NoError(t, err)
-		require.Empty(t, outcomes)
+		one := readOutcomes(hourbell.ScheduleQuery{IDs: []string{"one"}, Outcomes: 2})["one"]
+		require.Len(t, one, 2, "all kinds count towards the limit")
+		require.Equal(t, []hourbell.Trigger{hourbell.TriggerManual, hourbell.TriggerCron}, []hourbell.Trigger{one[0].Trigger, one[1].Trigger})
+		require.Empty(t, readOutcomes(hourbell.ScheduleQuery{IDs: []string{"one"}})["one"], "the default is no outcomes")
 	})
 }
 
 // A worker is active until it stops or misses three heartbeats.
 func TestWorkerActiveFollowsHeartbeats(t *testing.T) {
-	w := hourbell.Worker{HeartbeatAt: noon}
-	require.True(t, w.Alive(noon.Add(30*time.Second)))
-	require.False(t, w.Alive(noon.Add(31*time.Second)))
-	require.True(t, w.Alive(noon.Add(-30*time.Second)))
-	require.False(t, w.Alive(noon.Add(-31*time.Second)), "T5: a heartbeat further in the future does not count")
-	w.StoppedAt = noon
-	require.False(t, w.Alive(noon))
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		s := newSyncedReplica(t, db.DB, newConfig(c))
+		st := bindStore(t, db.DB, c.Now)
+		_, err := st.Heartbeat(t.Context(), hourbell.Worker{ID: "w"}, 30*time.Second)
+		require.NoError(t, err)
+		isActive := func(at time.Time) bool {
+			c.Set(at)
+			return readWorkers(t, s)[0].Active
+		}
+		require.True(t, isActive(noon.Add(30*time.Second)))
+		require.False(t, isActive(noon.Add(31*time.Second)))
+		require.True(t, isActive(noon.Add(-30*time.Second)))
+		require.False(t, isActive(noon.Add(-31*time.Second)), "T5: a heartbeat further in the future does not count")
+		c.Set(noon)
+		require.NoError(t, st.StopWorker(t.Context(), "w"))
+		require.False(t, isActive(noon))
+	})
 }
 
 // Runs filters by each field of the query and returns pages, newest first.
@@ -201,7 +243,7 @@ func TestRunsFilterAndPage(t *testing.T) {
 		tick(t, s) // the same three, CRON
 		_, err := s.RunNow(ctx, "a", hourbell.EnqueueOptions{})
 		require.NoError(t, err)
-		runs := takeRuns(t, s, hourbell.TakeRequest{Worker: "w", Limit: 3})
+		runs := takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 3})
 		require.NoError(t, s.FinishRun(ctx, runs[0], nil))
 		require.NoError(t, s.FinishRun(ctx, runs[1], errors.New("no")))
 
@@ -211,8 +253,8 @@ func TestRunsFilterAndPage(t *testing.T) {
 			3: {Job: "report"},
 			4: {ScheduleID: "a", Group: "feed"},
 			2: {ScheduleID: "a", Job: "import"},
-			1: {Status: "FAILED"},
-			0: {Status: "FAILED", Trigger: "CRON"},
+			1: {Status: hourbell.RunFailed},
+			0: {Status: hourbell.RunFailed, Trigger: hourbell.TriggerCron},
 		} {
 			found, err := s.Runs(ctx, query)
 			require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -30,10 +31,10 @@ func TestLateSlotIsSkippedAndRecorded(t *testing.T) {
 		require.Zero(t, report.Fired+report.Enqueued+report.Failed)
 		require.Empty(t, readRuns(t, s, "a"))
 
-		events := readEvents(t, s, "a", "SKIPPED")
+		events := readEvents(t, s, "a", hourbell.EventSkipped)
 		require.Len(t, events, 1)
 		e := events[0]
-		require.Equal(t, "LATE", e.Reason)
+		require.Equal(t, hourbell.SkipLate, e.Reason)
 		require.Equal(t, []time.Time{noon, noon.Add(2 * time.Hour)}, []time.Time{e.SlotFrom, e.SlotTo})
 		require.Equal(t, 3, e.SlotCount)
 		require.Empty(t, e.Detail)
@@ -42,7 +43,7 @@ func TestLateSlotIsSkippedAndRecorded(t *testing.T) {
 
 		require.Contains(t, log.String(), `msg="hourbell: slots skipped" schedule=a reason=LATE from=2026-06-01T12:00:00Z to=2026-06-01T14:00:00Z count=3`)
 		settled := readSchedule(t, s, "a")
-		require.Equal(t, noon.Add(2*time.Hour), settled.SettledUntil)
+		require.Equal(t, noon.Add(2*time.Hour), settled.SettledThrough)
 		require.Equal(t, noon.Add(3*time.Hour), settled.NextRunAt)
 		require.Zero(t, settled.LastScheduledFor, "no slot has fired")
 		require.Zero(t, tick(t, s).Claimed, "the slots are settled")
@@ -94,16 +95,16 @@ func TestRunsAndSkipsAreAtomic(t *testing.T) {
 		for _, step := range []string{"after advance", "after insert-events", "after insert-runs", "before commit"} {
 			c.Set(c.Now().Add(3 * time.Hour).Truncate(time.Hour))
 			due := readSchedule(t, healthy, "a").NextRunAt
-			events, runs := len(readEvents(t, healthy, "a", "SKIPPED")), len(readRuns(t, healthy, "a"))
+			events, runs := len(readEvents(t, healthy, "a", hourbell.EventSkipped)), len(readRuns(t, healthy, "a"))
 			broken := newReplicaWithStore(t, &hookedStore{store.New(db.DB), hookOnce(step, func() error { return errors.New("broken") })}, cfg)
 			require.Equal(t, 1, tick(t, broken).Failed)
 			require.Equal(t, due, readSchedule(t, healthy, "a").NextRunAt)
-			require.Len(t, readEvents(t, healthy, "a", "SKIPPED"), events)
+			require.Len(t, readEvents(t, healthy, "a", hourbell.EventSkipped), events)
 			require.Len(t, readRuns(t, healthy, "a"), runs)
 
 			c.Advance(time.Second)
 			require.Equal(t, 1, tick(t, healthy).Fired)
-			require.Len(t, readEvents(t, healthy, "a", "SKIPPED"), events+1)
+			require.Len(t, readEvents(t, healthy, "a", hourbell.EventSkipped), events+1)
 			require.Len(t, readRuns(t, healthy, "a"), runs+1)
 		}
 	})
@@ -121,10 +122,10 @@ func TestYearLongGapIsOneEventAndOneTick(t *testing.T) {
 		report := tick(t, s)
 		require.Equal(t, 1, report.Claimed)
 		require.Equal(t, 1, report.Fired)
-		require.Equal(t, nextYear.Add(30*time.Second), report.Wake)
+		require.Equal(t, nextYear.Add(30*time.Second), report.WakeAt)
 		require.Equal(t, []string{"2027-06-01T12:00:00Z"}, firedSlotTexts(t, s, "m"))
 
-		events := readEvents(t, s, "m", "SKIPPED")
+		events := readEvents(t, s, "m", hourbell.EventSkipped)
 		require.Len(t, events, 1)
 		require.Equal(t, noon, events[0].SlotFrom)
 		require.Equal(t, time.Date(2027, 6, 1, 11, 59, 0, 0, time.UTC), events[0].SlotTo)
@@ -140,7 +141,7 @@ func TestThousandMissedSlotsAreCountedExactly(t *testing.T) {
 		s := newSyncedReplica(t, db.DB, newConfig(c, minutely("m")))
 		c.Set(noon.Add(1000 * time.Minute)) // the slot at this time fires
 		require.Equal(t, 1000, tick(t, s).Skipped)
-		e := readEvents(t, s, "m", "SKIPPED")[0]
+		e := readEvents(t, s, "m", hourbell.EventSkipped)[0]
 		require.Equal(t, 1000, e.SlotCount)
 		require.Empty(t, e.Detail)
 		require.Equal(t, []time.Time{noon, noon.Add(999 * time.Minute)}, []time.Time{e.SlotFrom, e.SlotTo})
@@ -172,7 +173,7 @@ func TestFirstSyncNeverStoresPastNextRun(t *testing.T) {
 		})}, newConfig(c, hourly("a")))
 		require.NoError(t, s.Sync(t.Context()))
 		require.Equal(t, noon.Add(2*time.Hour), readSchedule(t, s, "a").NextRunAt)
-		require.Equal(t, []string{"DEFINED"}, eventKinds(t, s, "a"))
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined}, eventKinds(t, s, "a"))
 		require.Zero(t, tick(t, s).Claimed)
 	})
 }
@@ -227,8 +228,8 @@ func TestRepeatedEnableAndDisableDoNothing(t *testing.T) {
 		require.NoError(t, s.Disable(t.Context(), "off", ann))
 		c.Advance(5 * time.Hour) // slots are due
 		requireNoWrites(t, db, func() {
-			require.NoError(t, s.Enable(t.Context(), "on", hourbell.By{Actor: "bob", Note: "again"}))
-			require.NoError(t, s.Disable(t.Context(), "off", hourbell.By{Actor: "bob", Note: "again"}))
+			require.NoError(t, s.Enable(t.Context(), "on", hourbell.ChangeOptions{Actor: "bob", Note: "again"}))
+			require.NoError(t, s.Disable(t.Context(), "off", hourbell.ChangeOptions{Actor: "bob", Note: "again"}))
 		})
 	})
 }
@@ -269,26 +270,26 @@ func TestRedeclarationNeverStoresPastNextRun(t *testing.T) {
 
 // stopAction stops schedule "a" or moves its next slot.
 type stopAction struct {
-	reason string    // of the skips that it records
-	next   time.Time // next slot if it runs at 15:30
+	reason hourbell.SkipReason // of the skips that it records
+	next   time.Time           // next slot if it runs at 15:30
 	run    func(context.Context, *clock, hourbell.Store) error
 }
 
 // stopActions are the changes that settle a schedule.
 var stopActions = map[string]stopAction{
-	"disable": {"DISABLED", time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
+	"disable": {hourbell.SkipDisabled, time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
 		s, err := hourbell.New(st, configWithJobs(c, hourly("a"), hourly("other")))
 		if err != nil {
 			return err
 		}
 		return s.Disable(ctx, "a", ann)
 	}},
-	"change cron": {"CHANGED", noon.Add(3*time.Hour + 40*time.Minute), func(ctx context.Context, c *clock, st hourbell.Store) error {
+	"change cron": {hourbell.SkipChanged, noon.Add(3*time.Hour + 40*time.Minute), func(ctx context.Context, c *clock, st hourbell.Store) error {
 		d := hourly("a")
 		d.Cron = "*/20 * * * *"
 		return syncDefinitions(ctx, st, configWithJobs(c, d, hourly("other")))
 	}},
-	"remove": {"REMOVED", time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
+	"remove": {hourbell.SkipRemoved, time.Time{}, func(ctx context.Context, c *clock, st hourbell.Store) error {
 		return syncDefinitions(ctx, st, configWithJobs(c, hourly("other")))
 	}},
 }
@@ -318,8 +319,8 @@ func TestStopRecordsDueSlots(t *testing.T) {
 		c.Set(noon.Add(3*time.Hour + 30*time.Minute))
 		require.NoError(t, action.run(t.Context(), c, store.New(db.DB)))
 
-		require.Equal(t, []string{action.reason + " 13:00:00-15:00:00 3"}, skipTexts(t, s, "a"))
-		require.Equal(t, noon.Add(3*time.Hour), readSchedule(t, s, "a").SettledUntil)
+		require.Equal(t, []string{string(action.reason) + " 13:00:00-15:00:00 3"}, skipTexts(t, s, "a"))
+		require.Equal(t, noon.Add(3*time.Hour), readSchedule(t, s, "a").SettledThrough)
 		require.Equal(t, action.next, readSchedule(t, s, "a").NextRunAt)
 		require.Zero(t, readRuns(t, s, "a"))
 	})
@@ -331,30 +332,30 @@ func TestStopClearsLockAndRetryState(t *testing.T) {
 	runCases(t, stopActions, func(t *testing.T, db *dbtest.DB, action stopAction) {
 		c := newClock(noon)
 		cfg := newConfig(c, hourly("a"), hourly("other"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errEnqueuer })
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { return errEnqueuer })
 		s := newSyncedReplica(t, db.DB, cfg)
 		c.Set(noon.Add(time.Hour))
 		tick(t, s)
-		require.NotZero(t, readSchedule(t, s, "a").HeldUntil)
+		require.NotZero(t, readSchedule(t, s, "a").RetryAt)
 		c.Advance(time.Second)
 		holder := newReplicaWithStore(t, &hookedStore{store.New(db.DB), hookOnce("after claim", func() error { return errLostResponse })}, newConfig(c, hourly("a"), hourly("other")))
 		_, err := holder.Tick(t.Context())
 		require.ErrorIs(t, err, errLostResponse)
 		before := readSchedule(t, s, "a")
 		require.NotEmpty(t, before.LockedBy)
-		require.NotZero(t, before.OwedSince)
-		require.Equal(t, 1, before.Failures)
+		require.NotZero(t, before.UnfinishedSince)
+		require.Equal(t, 1, before.ConsecutiveFailures)
 
 		require.NoError(t, action.run(t.Context(), c, store.New(db.DB)))
 		a := readSchedule(t, s, "a")
 		require.Empty(t, a.LockedBy)
 		require.Empty(t, a.LastError)
 		require.Zero(t, a.LockedAt)
-		require.Zero(t, a.OwedSince)
-		require.Zero(t, a.HeldUntil)
-		require.Zero(t, a.Failures)
-		require.Greater(t, a.LockToken, before.LockToken)
-		require.Equal(t, []string{action.reason + " 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
+		require.Zero(t, a.UnfinishedSince)
+		require.Zero(t, a.RetryAt)
+		require.Zero(t, a.ConsecutiveFailures)
+		require.Greater(t, a.Version, before.Version)
+		require.Equal(t, []string{string(action.reason) + " 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
 	})
 }
 
@@ -381,7 +382,7 @@ func TestStopRefusesFireInProgress(t *testing.T) {
 	runCases(t, stopActions, func(t *testing.T, db *dbtest.DB, action stopAction) {
 		c := newClock(noon)
 		cfg := newConfig(c, hourly("a"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			t.Error("the Enqueuer was called")
 			return nil
 		})
@@ -398,7 +399,7 @@ func TestStopRefusesFireInProgress(t *testing.T) {
 			tick(t, s)
 		}
 		require.Empty(t, readRuns(t, s, "a"))
-		require.Equal(t, []string{action.reason + " 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
+		require.Equal(t, []string{string(action.reason) + " 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
 	})
 }
 
@@ -412,10 +413,10 @@ func TestScheduleWithInvalidCronCanBeDisabled(t *testing.T) {
 		c.Set(noon.Add(3 * time.Hour))
 		require.NoError(t, s.Disable(t.Context(), "a", ann))
 		require.Equal(t, []string{"DISABLED 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
-		require.Equal(t, "at least 1 slots", readEvents(t, s, "a", "SKIPPED")[0].Detail)
+		require.Equal(t, "at least 1 slots", readEvents(t, s, "a", hourbell.EventSkipped)[0].Detail)
 		requireNoWrites(t, db, func() {
 			err := s.Enable(t.Context(), "a", ann)
-			require.ErrorContains(t, err, `cannot be enabled: hourbell: schedule "a": `)
+			require.ErrorContains(t, err, `hourbell: enable: schedule "a": `)
 			require.ErrorContains(t, err, "not-cron")
 		})
 	})
