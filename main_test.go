@@ -7,10 +7,11 @@ import (
 	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
-// hostPools are those of the examples, which are not the place to show how a host closes its database.
+// hostPools are the database pools of the examples. TestMain closes them, so
+// that the examples do not have to show it.
 var hostPools []*sql.DB
 
-// Nothing runs on behind the tests.
+// TestMain fails if the tests leave goroutines or database pools behind.
 func TestMain(m *testing.M) {
 	leaktest.Main(m, func() {
 		for _, pool := range hostPools {

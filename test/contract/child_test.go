@@ -71,16 +71,16 @@ type childConfig struct {
 	LockTTL time.Duration
 
 	// Step is where the child sends itself Signal, in the pass of Clock's last
-	// value. It is a step of hookedStore, "before enqueuer", "after enqueuer" or
-	// "sleep".
+	// value. It is a step of hookedStore, "before enqueuer", "after enqueuer"
+	// or "sleep".
 	Step   string
 	Signal syscall.Signal
 }
 
 // config returns the Config of the child and of the replicas that take over
-// from it. With a Clock it declares two schedules: "noon" with one job is due at
-// noon, "often" with two jobs is due every ten minutes. With the database clock
-// it declares "s", due every second.
+// from it. With a Clock it declares two schedules: "noon" with one job is due
+// at noon, "often" with two jobs is due every ten minutes. With the database
+// clock it declares "s", due every second.
 func (c childConfig) config() hourbell.Config {
 	if len(c.Clock) == 0 {
 		return hourbell.Config{Jobs: testJobs, Definitions: []hourbell.Definition{everySecond("s")}, LockTTL: c.LockTTL, PollInterval: time.Second}
@@ -162,7 +162,7 @@ func signalSelf(step string, sig syscall.Signal) {
 
 // newEnqueuer returns a tableEnqueuer with steps before and after the write.
 func (c childConfig) newEnqueuer(hook func(string) error) hourbell.Enqueuer {
-	return enqueuerFunc(func(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
+	return enqueuerFunc(func(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
 		if err := hook("before enqueuer"); err != nil {
 			return err
 		}
@@ -228,8 +228,8 @@ func (p *childProcess) awaitOutput(t testing.TB, text string) {
 	await(t, "the child prints "+text, func() bool { return strings.Contains(p.out.String(), text) })
 }
 
-// awaitKilled waits until SIGKILL has ended the child. On Postgres it also waits
-// until the server has closed the child's sessions, except one that a
+// awaitKilled waits until SIGKILL has ended the child. On Postgres it also
+// waits until the server has closed the child's sessions, except one that
 // stallCommits holds in its commit.
 func (p *childProcess) awaitKilled(t testing.TB, db *dbtest.DB) {
 	t.Helper()

@@ -8,20 +8,21 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
 // enqueuerFunc is a function that serves as an Enqueuer.
-type enqueuerFunc func(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error
+type enqueuerFunc func(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error
 
-func (f enqueuerFunc) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
+func (f enqueuerFunc) Enqueue(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
 	return f(ctx, tx, runs)
 }
 
 // noopEnqueuer succeeds without doing anything.
-var noopEnqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil })
+var noopEnqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { return nil })
 
 // errEnqueuer is the error of an Enqueuer that fails.
 var errEnqueuer = errors.New("engine unavailable")
@@ -41,7 +42,7 @@ func newTableEnqueuer(t testing.TB, db *dbtest.DB) *tableEnqueuer {
 	return &tableEnqueuer{}
 }
 
-func (e *tableEnqueuer) Enqueue(_ context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
+func (e *tableEnqueuer) Enqueue(_ context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.calls = append(e.calls, runs)

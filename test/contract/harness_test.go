@@ -5,12 +5,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"slices"
 	"sync"
 	"testing"
 	"time"
-	_ "unsafe" // for go:linkname
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -18,6 +16,7 @@ import (
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/testclock"
+	"github.com/hourbell/hourbell/internal/timing"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -31,17 +30,12 @@ type clock = testclock.Clock
 
 func newClock(at time.Time) *clock { return testclock.New(at) }
 
-// wallClock is hourbell's process clock.
-//
-//go:linkname wallClock github.com/hourbell/hourbell.wallClock
-var wallClock func() time.Time
-
 // setProcessClock replaces the process clock until restore is called, as if
 // the machine's clock were wrong.
 func setProcessClock(now func() time.Time) (restore func()) {
-	previous := wallClock
-	wallClock = now
-	return func() { wallClock = previous }
+	previous := timing.Now
+	timing.Now = now
+	return func() { timing.Now = previous }
 }
 
 // testJobs are the default of newReplica's Config.Jobs. Two are in the group
@@ -49,7 +43,7 @@ func setProcessClock(now func() time.Time) (restore func()) {
 var testJobs = []hourbell.Job{{Name: "import", Group: "feed"}, {Name: "publish", Group: "feed"}, {Name: "report"}}
 
 // ann is the author of changes that need one.
-var ann = hourbell.By{Actor: "ann", Note: "because"}
+var ann = hourbell.ChangeOptions{Actor: "ann", Note: "because"}
 
 // hourly returns an enabled definition with one job, due at every full hour.
 func hourly(id string) hourbell.Definition {
@@ -173,8 +167,11 @@ func shortContext(t testing.TB) context.Context {
 }
 
 // workerID returns the id under which s claims.
-func workerID(_ testing.TB, s *hourbell.Scheduler) string {
-	return reflect.ValueOf(s).Elem().FieldByName("worker").FieldByName("ID").String()
+func workerID(t testing.TB, s *hourbell.Scheduler) string {
+	t.Helper()
+	health, err := s.Health(t.Context())
+	require.NoError(t, err)
+	return health.WorkerID
 }
 
 // readSchedule reads a stored schedule.
@@ -204,7 +201,7 @@ func readAllRuns(t testing.TB, s *hourbell.Scheduler) []hourbell.JobRun {
 
 // readEvents reads the newest 1,000 events of a schedule, newest first. An
 // empty kind means all kinds.
-func readEvents(t testing.TB, s *hourbell.Scheduler, id, kind string) []hourbell.Event {
+func readEvents(t testing.TB, s *hourbell.Scheduler, id string, kind hourbell.EventKind) []hourbell.Event {
 	t.Helper()
 	events, err := s.Events(t.Context(), hourbell.EventQuery{ScheduleID: id, Kind: kind, Limit: 1000})
 	require.NoError(t, err)
@@ -223,7 +220,7 @@ func readWorkers(t testing.TB, s *hourbell.Scheduler) []hourbell.Worker {
 func firedSlots(runs []hourbell.JobRun) []time.Time {
 	var slots []time.Time
 	for _, run := range runs {
-		if run.Ordinal == 0 && run.Trigger == "CRON" {
+		if run.Ordinal == 0 && run.Trigger == hourbell.TriggerCron {
 			slots = append(slots, run.ScheduledFor)
 		}
 	}
@@ -243,9 +240,9 @@ func firedSlotTexts(t testing.TB, s *hourbell.Scheduler, id string) []string {
 }
 
 // eventKinds returns the kinds of a schedule's events, oldest first.
-func eventKinds(t testing.TB, s *hourbell.Scheduler, id string) []string {
+func eventKinds(t testing.TB, s *hourbell.Scheduler, id string) []hourbell.EventKind {
 	t.Helper()
-	var kinds []string
+	var kinds []hourbell.EventKind
 	for _, e := range readEvents(t, s, id, "") {
 		kinds = append(kinds, e.Kind)
 	}
@@ -258,7 +255,7 @@ func eventKinds(t testing.TB, s *hourbell.Scheduler, id string) []string {
 func skipTexts(t testing.TB, s *hourbell.Scheduler, id string) []string {
 	t.Helper()
 	var texts []string
-	for _, e := range readEvents(t, s, id, "SKIPPED") {
+	for _, e := range readEvents(t, s, id, hourbell.EventSkipped) {
 		texts = append(texts, fmt.Sprintf("%s %s-%s %d", e.Reason, e.SlotFrom.Format(time.TimeOnly), e.SlotTo.Format(time.TimeOnly), e.SlotCount))
 	}
 	return texts

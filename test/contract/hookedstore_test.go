@@ -8,7 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // hookedStore is the real store with a hook that runs between the steps of the
@@ -65,15 +68,15 @@ func (s *hookedStore) Bind(namespace string, now func() time.Time) (hourbell.Sto
 	return &hookedStore{inner, s.hook}, err
 }
 
-func (s *hookedStore) Within(tx hourbell.Tx) hourbell.Store {
-	return &hookedStore{s.Store.Within(tx), s.hook}
+func (s *hookedStore) WithTx(tx *gorm.DB) hourbell.Store {
+	return &hookedStore{s.Store.WithTx(tx), s.hook}
 }
 
-func (s *hookedStore) Transaction(ctx context.Context, limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) error {
+func (s *hookedStore) Transaction(ctx context.Context, limit time.Duration, fn func(hourbell.Store, *gorm.DB) error) error {
 	if err := s.hook("before begin"); err != nil {
 		return err
 	}
-	err := s.Store.Transaction(ctx, limit, func(inner hourbell.Store, tx hourbell.Tx) error {
+	err := s.Store.Transaction(ctx, limit, func(inner hourbell.Store, tx *gorm.DB) error {
 		if err := fn(&hookedStore{inner, s.hook}, tx); err != nil {
 			return err
 		}
@@ -89,15 +92,15 @@ func (s *hookedStore) Now(ctx context.Context) (time.Time, error) {
 	return runHooked(s, "now", func() (time.Time, error) { return s.Store.Now(ctx) })
 }
 
-func (s *hookedStore) Claim(ctx context.Context, request hourbell.ClaimRequest) (hourbell.Claims, error) {
-	return runHooked(s, "claim", func() (hourbell.Claims, error) { return s.Store.Claim(ctx, request) })
+func (s *hookedStore) Claim(ctx context.Context, request storage.ClaimRequest) (storage.ClaimResult, error) {
+	return runHooked(s, "claim", func() (storage.ClaimResult, error) { return s.Store.Claim(ctx, request) })
 }
 
-func (s *hookedStore) FireOnTime(ctx context.Context, request hourbell.FireRequest) (hourbell.Fired, error) {
-	return runHooked(s, "fire-on-time", func() (hourbell.Fired, error) { return s.Store.FireOnTime(ctx, request) })
+func (s *hookedStore) FireOnTime(ctx context.Context, request storage.FireRequest) (storage.FireResult, error) {
+	return runHooked(s, "fire-on-time", func() (storage.FireResult, error) { return s.Store.FireOnTime(ctx, request) })
 }
 
-func (s *hookedStore) Advance(ctx context.Context, worker string, advances []hourbell.Settlement) ([]string, error) {
+func (s *hookedStore) Advance(ctx context.Context, worker string, advances []storage.Advance) ([]string, error) {
 	return runHooked(s, "advance", func() ([]string, error) { return s.Store.Advance(ctx, worker, advances) })
 }
 
@@ -110,23 +113,23 @@ func (s *hookedStore) InsertEvents(ctx context.Context, events []hourbell.Event)
 	return err
 }
 
-func (s *hookedStore) GiveBack(ctx context.Context, worker string, claims []hourbell.Claim) error {
-	_, err := runHooked(s, "release", func() (any, error) { return nil, s.Store.GiveBack(ctx, worker, claims) })
+func (s *hookedStore) Release(ctx context.Context, worker string, claims []storage.Claim) error {
+	_, err := runHooked(s, "release", func() (any, error) { return nil, s.Store.Release(ctx, worker, claims) })
 	return err
 }
 
-func (s *hookedStore) Hold(ctx context.Context, worker string, failures []hourbell.Failure) ([]string, error) {
-	return runHooked(s, "record-failures", func() ([]string, error) { return s.Store.Hold(ctx, worker, failures) })
+func (s *hookedStore) RecordFailures(ctx context.Context, worker string, failures []storage.Failure) ([]string, error) {
+	return runHooked(s, "record-failures", func() ([]string, error) { return s.Store.RecordFailures(ctx, worker, failures) })
 }
 
-func (s *hookedStore) Revise(ctx context.Context, updates []hourbell.Revision) ([]string, error) {
-	return runHooked(s, "update-schedules", func() ([]string, error) { return s.Store.Revise(ctx, updates) })
+func (s *hookedStore) UpdateSchedules(ctx context.Context, updates []storage.ScheduleUpdate) ([]string, error) {
+	return runHooked(s, "update-schedules", func() ([]string, error) { return s.Store.UpdateSchedules(ctx, updates) })
 }
 
-func (s *hookedStore) Insert(ctx context.Context, rows []hourbell.Revision) ([]string, error) {
-	return runHooked(s, "insert-schedules", func() ([]string, error) { return s.Store.Insert(ctx, rows) })
+func (s *hookedStore) InsertSchedules(ctx context.Context, rows []storage.ScheduleUpdate) ([]string, error) {
+	return runHooked(s, "insert-schedules", func() ([]string, error) { return s.Store.InsertSchedules(ctx, rows) })
 }
 
-func (s *hookedStore) Heartbeat(ctx context.Context, worker hourbell.Worker, deadAfter time.Duration) (hourbell.Beat, error) {
-	return runHooked(s, "heartbeat", func() (hourbell.Beat, error) { return s.Store.Heartbeat(ctx, worker, deadAfter) })
+func (s *hookedStore) Heartbeat(ctx context.Context, worker hourbell.Worker, deadAfter time.Duration) (storage.HeartbeatResult, error) {
+	return runHooked(s, "heartbeat", func() (storage.HeartbeatResult, error) { return s.Store.Heartbeat(ctx, worker, deadAfter) })
 }

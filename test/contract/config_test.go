@@ -1,4 +1,4 @@
-package hourbell_test
+package contract_test
 
 import (
 	"context"
@@ -19,28 +19,29 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// A store that cannot serve is an error from New.
-func TestAStoreWithoutADatabaseFailsNew(t *testing.T) {
-	var none *store.Store
-	for says, st := range map[string]hourbell.Store{
+// New rejects a store that has no database.
+func TestNewRejectsStoreWithoutDatabase(t *testing.T) {
+	var nilStore *hookedStore
+	for message, st := range map[string]hourbell.Store{
 		"the store is nil":     nil,
-		"use store.New":        none,
+		"use store.New":        nilStore,
 		"its *gorm.DB is nil":  store.New(nil),
 		"has no database: its": store.New(&gorm.DB{Config: &gorm.Config{}}),
 	} {
-		s, err := hourbell.New(st, hourbell.Config{Jobs: jobs})
+		s, err := hourbell.New(st, hourbell.Config{Jobs: testJobs})
 		require.Nil(t, s)
 		require.ErrorContains(t, err, "hourbell: the store")
-		require.ErrorContains(t, err, says)
+		require.ErrorContains(t, err, message)
 	}
 }
 
-// A wrong config value is an error from New that names the field; it is never clamped.
-func TestAWrongConfigValueFailsNewWithItsField(t *testing.T) {
+// New rejects an invalid config value with an error that names the field. It
+// never clamps a value.
+func TestNewRejectsInvalidConfigValues(t *testing.T) {
 	st := store.New(dbtest.SQLite(t).DB)
-	for _, wrong := range []struct {
-		cfg         hourbell.Config
-		field, says string
+	for _, invalid := range []struct {
+		cfg            hourbell.Config
+		field, message string
 	}{
 		{hourbell.Config{Namespace: "my shop"}, "Namespace", `"my shop"`},
 		{hourbell.Config{Namespace: "-shop"}, "Namespace", `"-shop"`},
@@ -60,33 +61,33 @@ func TestAWrongConfigValueFailsNewWithItsField(t *testing.T) {
 		{hourbell.Config{Retention: time.Hour - 1}, "Retention", "59m59.999999999s"},
 		{hourbell.Config{Retention: -time.Hour}, "Retention", "-1h0m0s"},
 	} {
-		t.Run(wrong.field+" "+wrong.says, func(t *testing.T) {
-			s, err := hourbell.New(st, wrong.cfg)
+		t.Run(invalid.field+" "+invalid.message, func(t *testing.T) {
+			s, err := hourbell.New(st, invalid.cfg)
 			require.Nil(t, s)
-			require.ErrorContains(t, err, "hourbell: Config."+wrong.field+": ")
-			require.ErrorContains(t, err, wrong.says)
+			require.ErrorContains(t, err, "hourbell: Config."+invalid.field+": ")
+			require.ErrorContains(t, err, invalid.message)
 		})
 	}
 	_, err := hourbell.New(st, hourbell.Config{Namespace: "?", BatchSize: -1, Retention: 1})
 	for _, field := range []string{"Namespace", "BatchSize", "Retention"} {
-		require.ErrorContains(t, err, "Config."+field, "all are named at once")
+		require.ErrorContains(t, err, "Config."+field, "one error names all fields")
 	}
 }
 
-// The limits themselves are fine, and so is a config that says nothing.
-func TestConfigValuesAtTheirLimitsAreAccepted(t *testing.T) {
+// New accepts the smallest and largest values, and an empty Config.
+func TestNewAcceptsConfigLimits(t *testing.T) {
 	st := store.New(dbtest.SQLite(t).DB)
 	for name, cfg := range map[string]hourbell.Config{
-		"nothing":            {},
-		"the longest name":   {Namespace: strings.Repeat("x", 100)},
-		"all signs":          {Namespace: "9a._-Z"},
-		"the shortest lock":  {LockTTL: time.Second},
-		"the shortest grace": {PollInterval: 10 * time.Second, LockTTL: 4 * time.Second, Grace: 12 * time.Second},
-		"the largest batch":  {BatchSize: 10_000},
-		"the smallest batch": {BatchSize: 1},
+		"empty":              {},
+		"longest name":       {Namespace: strings.Repeat("x", 100)},
+		"all punctuation":    {Namespace: "9a._-Z"},
+		"shortest lock":      {LockTTL: time.Second},
+		"shortest grace":     {PollInterval: 10 * time.Second, LockTTL: 4 * time.Second, Grace: 12 * time.Second},
+		"largest batch":      {BatchSize: 10_000},
+		"smallest batch":     {BatchSize: 1},
 		"one connection":     {Connections: 1},
 		"most connections":   {Connections: 16},
-		"the least keep":     {Retention: time.Hour},
+		"shortest retention": {Retention: time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := hourbell.New(st, cfg)
@@ -95,15 +96,9 @@ func TestConfigValuesAtTheirLimitsAreAccepted(t *testing.T) {
 	}
 }
 
-// bounded is a context for a call that must answer at once, with an error of its own rather than the context's.
-func bounded(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// verbs are the calls that a host or a page makes.
-var verbs = map[string]func(context.Context, *hourbell.Scheduler) error{
+// schedulerCalls are the calls of hosts and of the admin page that use the
+// database.
+var schedulerCalls = map[string]func(context.Context, *hourbell.Scheduler) error{
 	"Sync":    func(ctx context.Context, s *hourbell.Scheduler) error { return s.Sync(ctx) },
 	"Run":     func(ctx context.Context, s *hourbell.Scheduler) error { return s.Run(ctx) },
 	"Tick":    func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Tick(ctx); return err },
@@ -115,15 +110,15 @@ var verbs = map[string]func(context.Context, *hourbell.Scheduler) error{
 		return err
 	},
 	"Schedule": func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Schedule(ctx, "a"); return err },
-	"Outcomes": func(ctx context.Context, s *hourbell.Scheduler) error {
-		_, err := s.Outcomes(ctx, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}})
+	"Schedules with outcomes": func(ctx context.Context, s *hourbell.Scheduler) error {
+		_, err := s.Schedules(ctx, hourbell.ScheduleQuery{IDs: []string{"a"}, Outcomes: 1})
 		return err
 	},
 	"Upcoming": func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Upcoming(ctx, "a", 1); return err },
 	"Workers":  func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Workers(ctx); return err },
 	"Health":   func(ctx context.Context, s *hourbell.Scheduler) error { _, err := s.Health(ctx); return err },
 	"RunNow": func(ctx context.Context, s *hourbell.Scheduler) error {
-		_, err := s.RunNow(ctx, "a", hourbell.EnqueueOptions{Key: "k"})
+		_, err := s.RunNow(ctx, "a", hourbell.EnqueueOptions{IdempotencyKey: "k"})
 		return err
 	},
 	"EnqueueAll": func(ctx context.Context, s *hourbell.Scheduler) error {
@@ -139,59 +134,61 @@ var verbs = map[string]func(context.Context, *hourbell.Scheduler) error{
 		return err
 	},
 	"TakeRuns": func(ctx context.Context, s *hourbell.Scheduler) error {
-		_, err := s.TakeRuns(ctx, hourbell.TakeRequest{Worker: "w"})
+		_, err := s.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: "w"})
 		return err
 	},
 	"FinishRun": func(ctx context.Context, s *hourbell.Scheduler) error {
-		return s.FinishRun(ctx, hourbell.JobRun{ID: 1, WorkerID: "w"}, nil)
+		return s.FinishRun(ctx, hourbell.JobRun{ID: 1, LeasedBy: "w"}, nil)
 	},
 }
 
-// A database without hourbell's tables: New is fine, and every call says what is missing.
-func TestADatabaseThatIsNotMigratedIsSaidToBe(t *testing.T) {
-	for kind, empty := range map[string]func(testing.TB) *dbtest.DB{"sqlite": dbtest.EmptySQLite, "postgres": dbtest.EmptyPostgres} {
-		t.Run(kind, func(t *testing.T) {
-			db := empty(t)
-			s := replica(t, db.DB, definitions(newClock(noon), hourly("a")))
-			for name, call := range verbs {
-				err := call(bounded(t), s)
+// Without hourbell's tables New succeeds and every call returns ErrNotMigrated.
+// The same Scheduler works once the tables exist.
+func TestCallsReportMissingMigration(t *testing.T) {
+	for dialect, open := range map[string]func(testing.TB) *dbtest.DB{"sqlite": dbtest.EmptySQLite, "postgres": dbtest.EmptyPostgres} {
+		t.Run(dialect, func(t *testing.T) {
+			db := open(t)
+			s := newReplica(t, db.DB, newConfig(newClock(noon), hourly("a")))
+			for name, call := range schedulerCalls {
+				err := call(shortContext(t), s)
 				require.ErrorIs(t, err, hourbell.ErrNotMigrated, name)
 				require.ErrorContains(t, err, "store.Migrate", name)
 			}
 			for _, table := range tables {
-				require.False(t, db.Migrator().HasTable(table), "nothing is created on the way")
+				require.False(t, db.Migrator().HasTable(table), "calls create no tables")
 			}
 			require.NoError(t, store.Migrate(t.Context(), db.DB))
-			require.NoError(t, s.Sync(t.Context()), "and the same scheduler goes on once it is")
+			require.NoError(t, s.Sync(t.Context()))
 		})
 	}
 }
 
-// A database that is down is not waited for: Run returns at once, and every call says what is the matter.
-func TestADatabaseThatIsDownIsSaidToBe(t *testing.T) {
-	for kind, down := range map[string]func(*testing.T) *gorm.DB{"sqlite": goneSQLite, "postgres": deadPostgres} {
-		t.Run(kind, func(t *testing.T) {
-			s := replica(t, down(t), hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}})
-			for name, call := range verbs {
-				ctx := bounded(t)
+// If the database is unavailable, every call returns ErrUnavailable at once.
+// Run does too.
+func TestCallsReportUnavailableDatabase(t *testing.T) {
+	for dialect, open := range map[string]func(*testing.T) *gorm.DB{"sqlite": openDeletedSQLite, "postgres": openClosedPostgres} {
+		t.Run(dialect, func(t *testing.T) {
+			s := newReplica(t, open(t), hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}})
+			for name, call := range schedulerCalls {
+				ctx := shortContext(t)
 				require.ErrorIs(t, call(ctx, s), hourbell.ErrUnavailable, name)
-				require.NoError(t, ctx.Err(), "%s: at once, not by its deadline", name)
+				require.NoError(t, ctx.Err(), "%s must not wait for the deadline", name)
 			}
 		})
 	}
 }
 
-// deadPostgres is a handle on a port at which nobody listens.
-func deadPostgres(t *testing.T) *gorm.DB {
+// openClosedPostgres opens a pool on a port that refuses connections.
+func openClosedPostgres(t *testing.T) *gorm.DB {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	address := url.URL{Scheme: "postgres", User: url.User("nobody"), Host: listener.Addr().String(), Path: "/none", RawQuery: "sslmode=disable"}
+	address := url.URL{Scheme: "postgres", User: url.User("none"), Host: listener.Addr().String(), Path: "/none", RawQuery: "sslmode=disable"}
 	require.NoError(t, listener.Close())
 	return (&dbtest.DB{Dialect: "postgres", DSN: address.String()}).Open(t, &gorm.Config{DisableAutomaticPing: true})
 }
 
-// goneSQLite is a handle on a file whose directory was taken away.
-func goneSQLite(t *testing.T) *gorm.DB {
+// openDeletedSQLite opens a pool on a file and deletes its directory.
+func openDeletedSQLite(t *testing.T) *gorm.DB {
 	directory := filepath.Join(t.TempDir(), "volume")
 	require.NoError(t, os.Mkdir(directory, 0o700))
 	db := (&dbtest.DB{Dialect: "sqlite", DSN: filepath.Join(directory, "host.db") + "?_txlock=immediate"}).Open(t, nil)
@@ -202,8 +199,9 @@ func goneSQLite(t *testing.T) *gorm.DB {
 	return db
 }
 
-// A config is read once: what the host does to its slices afterwards changes nothing.
-func TestAConfigIsReadOnce(t *testing.T) {
+// New copies the Config. Later changes to the host's slices and maps have no
+// effect.
+func TestNewCopiesConfig(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		names := []string{"import"}
 		args := map[string]int{"depth": 1}
@@ -211,14 +209,14 @@ func TestAConfigIsReadOnce(t *testing.T) {
 			Jobs:        []hourbell.Job{{Name: "import", Args: args}, {Name: "report"}},
 			Definitions: []hourbell.Definition{{ID: "a", Cron: "@daily", Target: hourbell.Jobs(names...)}},
 		}
-		s := replica(t, db.DB, cfg)
+		s := newReplica(t, db.DB, cfg)
 		names[0], args["depth"] = "report", 2
 		cfg.Jobs[0].Name, cfg.Definitions[0].Cron, cfg.Definitions[0].ID = "other", "@hourly", "b"
 		require.NoError(t, s.Sync(t.Context()))
-		require.Equal(t, `@daily ["import"]`, fmt.Sprint(row(t, s, "a").Cron, " ", row(t, s, "a").Target))
+		require.Equal(t, `@daily ["import"]`, fmt.Sprint(readSchedule(t, s, "a").Cron, " ", readSchedule(t, s, "a").Target))
 		runs, err := s.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
 		require.NoError(t, err)
-		require.Equal(t, []string{"import", "report"}, jobsOf(runs))
+		require.Equal(t, []string{"import", "report"}, jobNames(runs))
 		require.JSONEq(t, `{"depth":1}`, string(runs[0].Args))
 	})
 }

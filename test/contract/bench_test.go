@@ -1,4 +1,4 @@
-package hourbell_test
+package contract_test
 
 import (
 	"fmt"
@@ -17,17 +17,17 @@ func eachDatabase(b *testing.B, bench func(b *testing.B, db *dbtest.DB)) {
 	b.Run("postgres", func(b *testing.B) { bench(b, dbtest.Postgres(b)) })
 }
 
-// BenchmarkTick fires n schedules due at one instant, one job each.
+// BenchmarkTick fires n schedules that are due at the same time, one job each.
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("due=%d", n), func(b *testing.B) {
 			eachDatabase(b, func(b *testing.B, db *dbtest.DB) {
-				now := newClock(noon.Add(-time.Minute))
-				s := synced(b, db.DB, hourbell.Config{Definitions: manyHourly(n), Now: now.Now})
-				now.Set(noon)
+				c := newClock(noon.Add(-time.Minute))
+				s := newSyncedReplica(b, db.DB, hourbell.Config{Definitions: manyHourly(n), Now: c.Now})
+				c.Set(noon)
 				for b.Loop() {
 					require.Equal(b, n, tick(b, s).Fired)
-					now.Advance(time.Hour)
+					c.Advance(time.Hour)
 				}
 				b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "fired/s")
 			})
@@ -40,31 +40,31 @@ func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{20, 10_000} {
 		b.Run(fmt.Sprintf("jobs=%d", n), func(b *testing.B) {
 			eachDatabase(b, func(b *testing.B, db *dbtest.DB) {
-				many := make([]hourbell.Job, n)
-				for i := range many {
-					many[i].Name = fmt.Sprintf("job%05d", i)
+				jobs := make([]hourbell.Job, n)
+				for i := range jobs {
+					jobs[i].Name = fmt.Sprintf("job%05d", i)
 				}
-				now := newClock(noon.Add(-time.Minute))
+				c := newClock(noon.Add(-time.Minute))
 				all := hourly("all")
 				all.Target = hourbell.AllJobs()
-				s := synced(b, db.DB, hourbell.Config{Jobs: many, Definitions: []hourbell.Definition{all}, Now: now.Now})
-				now.Set(noon)
+				s := newSyncedReplica(b, db.DB, hourbell.Config{Jobs: jobs, Definitions: []hourbell.Definition{all}, Now: c.Now})
+				c.Set(noon)
 				for b.Loop() {
 					require.Equal(b, n, tick(b, s).Enqueued)
-					now.Advance(time.Hour)
+					c.Advance(time.Hour)
 				}
 			})
 		})
 	}
 }
 
-// BenchmarkIdle polls when nothing is due.
+// BenchmarkIdle ticks while no schedule is due.
 func BenchmarkIdle(b *testing.B) {
 	for _, n := range []int{100, 10_000} {
 		b.Run(fmt.Sprintf("schedules=%d", n), func(b *testing.B) {
 			eachDatabase(b, func(b *testing.B, db *dbtest.DB) {
-				now := newClock(noon.Add(-time.Minute))
-				s := synced(b, db.DB, hourbell.Config{Definitions: manyHourly(n), Now: now.Now})
+				c := newClock(noon.Add(-time.Minute))
+				s := newSyncedReplica(b, db.DB, hourbell.Config{Definitions: manyHourly(n), Now: c.Now})
 				for b.Loop() {
 					require.Zero(b, tick(b, s).Claimed)
 				}
@@ -73,7 +73,7 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
-// BenchmarkClaim fires ten schedules due among n.
+// BenchmarkClaim fires ten due schedules out of n.
 func BenchmarkClaim(b *testing.B) {
 	for _, n := range []int{100, 10_000} {
 		b.Run(fmt.Sprintf("schedules=%d", n), func(b *testing.B) {
@@ -82,32 +82,32 @@ func BenchmarkClaim(b *testing.B) {
 				for i := range definitions[10:] {
 					definitions[10+i].Cron = "0 0 1 1 *"
 				}
-				now := newClock(noon.Add(-time.Minute))
-				s := synced(b, db.DB, hourbell.Config{Definitions: definitions, Now: now.Now})
-				now.Set(noon)
+				c := newClock(noon.Add(-time.Minute))
+				s := newSyncedReplica(b, db.DB, hourbell.Config{Definitions: definitions, Now: c.Now})
+				c.Set(noon)
 				for b.Loop() {
 					require.Equal(b, 10, tick(b, s).Fired)
-					now.Advance(time.Hour)
+					c.Advance(time.Hour)
 				}
 			})
 		})
 	}
 }
 
-// BenchmarkSync stores 10,000 definitions for the first time, and then again unchanged.
+// BenchmarkSync stores 10,000 definitions, then syncs them unchanged.
 func BenchmarkSync(b *testing.B) {
 	definitions := manyHourly(10_000)
 	b.Run("first", func(b *testing.B) {
 		eachDatabase(b, func(b *testing.B, db *dbtest.DB) {
 			for i := 0; b.Loop(); i++ {
-				s := replica(b, db.DB, hourbell.Config{Definitions: definitions, Namespace: fmt.Sprintf("n%d", i)})
+				s := newReplica(b, db.DB, hourbell.Config{Definitions: definitions, Namespace: fmt.Sprintf("n%d", i)})
 				require.NoError(b, s.Sync(b.Context()))
 			}
 		})
 	})
 	b.Run("unchanged", func(b *testing.B) {
 		eachDatabase(b, func(b *testing.B, db *dbtest.DB) {
-			s := synced(b, db.DB, hourbell.Config{Definitions: definitions})
+			s := newSyncedReplica(b, db.DB, hourbell.Config{Definitions: definitions})
 			for b.Loop() {
 				require.NoError(b, s.Sync(b.Context()))
 			}
