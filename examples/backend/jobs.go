@@ -61,7 +61,7 @@ func remind(db *gorm.DB) error {
 // well before their lease ends; longer ones would need ExtendRun.
 func (b *backend) work(ctx context.Context) error {
 	host, _ := os.Hostname()
-	request := hourbell.TakeRequest{Worker: fmt.Sprintf("%s:%d", host, os.Getpid()), Lease: time.Minute}
+	request := hourbell.TakeRequest{LeasedBy: fmt.Sprintf("%s:%d", host, os.Getpid()), Lease: time.Minute}
 	for ctx.Err() == nil {
 		runs, err := b.scheduler.TakeRuns(ctx, request)
 		for _, run := range runs {

@@ -72,7 +72,7 @@ func (b *backend) placeOrder(w http.ResponseWriter, r *http.Request) {
 
 		// hourbell: enqueue the invoice in the transaction that stores the order.
 		if _, err := b.scheduler.EnqueueJob(r.Context(), "create-invoice", hourbell.EnqueueOptions{
-			By: hourbell.By{Actor: currentUser(r).name}, Tx: tx, Args: invoiceArgs{Order: order.ID},
+			Actor: currentUser(r).name, Tx: tx, Args: invoiceArgs{Order: order.ID},
 		}); err != nil {
 			return err
 		}

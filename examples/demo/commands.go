@@ -10,8 +10,8 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// commandLine is the actor of the events that the flags cause.
-var commandLine = hourbell.By{Actor: "command line"}
+// actor is the actor of the events that the flags cause.
+const actor = "command line"
 
 // printSchedules prints the stored schedules.
 func printSchedules(ctx context.Context, scheduler *hourbell.Scheduler) error {
@@ -36,7 +36,7 @@ func formatTime(t time.Time) string {
 
 // runNow enqueues the jobs of a schedule and prints them.
 func runNow(ctx context.Context, scheduler *hourbell.Scheduler, id string) error {
-	runs, err := scheduler.RunNow(ctx, id, hourbell.EnqueueOptions{By: commandLine})
+	runs, err := scheduler.RunNow(ctx, id, hourbell.EnqueueOptions{Actor: actor})
 	for _, run := range runs {
 		fmt.Println("enqueued", run.Job)
 	}

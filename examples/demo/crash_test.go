@@ -46,7 +46,7 @@ func (f *fleet) killDuringRun() {
 	f.Helper()
 	var pid string
 	await(f, "the lease of the slow run is extended", func() bool {
-		pid = f.queryText("SELECT split_part(worker_id, ':', 2) FROM hourbell_job_runs WHERE job = 'slow' AND leased_until > started_at + interval '1.8 seconds'")
+		pid = f.queryText("SELECT split_part(leased_by, ':', 2) FROM hourbell_job_runs WHERE job = 'slow' AND leased_until > started_at + interval '1.8 seconds'")
 		return pid != ""
 	})
 	f.kill(func(p *process) bool { return strconv.Itoa(p.Process.Pid) == pid })
@@ -82,7 +82,7 @@ func (f *fleet) finish() {
 		return f.queryText("SELECT count(*) FROM hourbell_schedules s JOIN hourbell_workers w ON w.id = s.locked_by WHERE w.pid IN ?", f.killed) == "0"
 	})
 	for _, d := range fleetConfig(nil).Definitions {
-		require.NoError(f, f.scheduler.Disable(f.Context(), d.ID, hourbell.By{}))
+		require.NoError(f, f.scheduler.Disable(f.Context(), d.ID, hourbell.ChangeOptions{}))
 	}
 	await(f, "all runs succeed", func() bool {
 		return f.queryText("SELECT count(*) FROM hourbell_job_runs WHERE status <> 'SUCCEEDED'") == "0"
@@ -138,7 +138,7 @@ func (f *fleet) checkRuns() {
 // that were not killed are marked stopped.
 func (f *fleet) checkWorkers() {
 	f.Helper()
-	require.Equal(f, "0", f.queryText("SELECT count(*) FROM hourbell_schedules WHERE locked_by IS NOT NULL OR locked_at IS NOT NULL OR owed_since IS NOT NULL"))
+	require.Equal(f, "0", f.queryText("SELECT count(*) FROM hourbell_schedules WHERE locked_by IS NOT NULL OR locked_at IS NOT NULL OR unfinished_since IS NOT NULL"))
 	require.Equal(f, "0", f.queryText("SELECT count(*) FROM hourbell_workers WHERE pid IN ? AND stopped_at IS NOT NULL", f.killed))
 	require.Equal(f, "0", f.queryText("SELECT count(*) FROM hourbell_workers WHERE pid NOT IN ? AND stopped_at IS NULL", f.killed))
 }

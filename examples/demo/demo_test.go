@@ -62,7 +62,7 @@ func TestDemosOnOnePostgresShareWork(t *testing.T) {
 
 	var done, workers int
 	await(t, "all runs succeed", func() bool {
-		row := db.Raw("SELECT count(*), count(DISTINCT worker_id) FROM hourbell_job_runs WHERE trigger = 'MANUAL' AND status = 'SUCCEEDED'").Row()
+		row := db.Raw("SELECT count(*), count(DISTINCT leased_by) FROM hourbell_job_runs WHERE trigger = 'MANUAL' AND status = 'SUCCEEDED'").Row()
 		require.NoError(t, row.Scan(&done, &workers))
 		return done == len(jobs)
 	})

@@ -144,19 +144,20 @@ func newHistory(f *fleet, id string) *history {
 	h := &history{fleet: f, id: id, seen: map[time.Time]int{}}
 	require.NoError(f, f.db.Raw("SELECT clock_timestamp()").Row().Scan(&h.end))
 	var changes []struct {
-		At           time.Time
-		Kind, Detail string
+		At     time.Time
+		Kind   hourbell.EventKind
+		Detail string
 	}
 	require.NoError(f, f.db.Raw(`SELECT at, kind, detail FROM hourbell_events
 		WHERE schedule_id = ? AND kind IN ('DEFINED', 'CHANGED', 'REMOVED') ORDER BY id`, id).Scan(&changes).Error)
 	require.NotEmpty(f, changes, id)
 	for _, change := range changes {
 		switch {
-		case change.Kind == "REMOVED":
+		case change.Kind == hourbell.EventRemoved:
 			h.eras = append(h.eras, era{change.At, ""})
 		case strings.HasSuffix(change.Detail, "to */2 * * * * * in UTC"), strings.HasPrefix(change.Detail, "*/2 * * * * * in UTC"):
 			h.eras = append(h.eras, era{change.At, "*/2 * * * * *"})
-		case change.Kind == "DEFINED", strings.HasSuffix(change.Detail, "to * * * * * * in UTC"):
+		case change.Kind == hourbell.EventDefined, strings.HasSuffix(change.Detail, "to * * * * * * in UTC"):
 			h.eras = append(h.eras, era{change.At, "* * * * * *"})
 		}
 	}

@@ -154,7 +154,7 @@ func (f *fleet) extent(schedule string) (first, end time.Time) {
 SELECT s.created_at, (SELECT max(at) FROM hourbell_events e WHERE e.schedule_id = s.id AND kind = 'DISABLED'),
        least((SELECT min(scheduled_for) FROM hourbell_job_runs r WHERE r.schedule_id = s.id),
              (SELECT min(slot_from) FROM hourbell_events e WHERE e.schedule_id = s.id)),
-       s.settled_until + interval '1 second'
+       s.settled_through + interval '1 second'
 FROM hourbell_schedules s WHERE s.id = ?`, schedule).Row().Scan(&created, &disabled, &first, &end))
 	require.WithinDuration(f, created, first, 2*time.Second)
 	require.WithinDuration(f, disabled, end, 2*time.Second)

@@ -72,9 +72,9 @@ func run(ctx context.Context) error {
 	case *runID != "":
 		return runNow(ctx, scheduler, *runID)
 	case *enableID != "":
-		err = scheduler.Enable(ctx, *enableID, commandLine)
+		err = scheduler.Enable(ctx, *enableID, hourbell.ChangeOptions{Actor: actor})
 	case *disableID != "":
-		err = scheduler.Disable(ctx, *disableID, commandLine)
+		err = scheduler.Disable(ctx, *disableID, hourbell.ChangeOptions{Actor: actor})
 	case !*listOnly:
 		if err := logSchedules(ctx, scheduler, log); err != nil {
 			return err

@@ -51,7 +51,7 @@ func (w *worker) work(ctx context.Context) {
 func (w *worker) take(ctx context.Context) ([]hourbell.JobRun, error) {
 	ctx, cancel := callContext(ctx)
 	defer cancel()
-	return w.scheduler.TakeRuns(ctx, hourbell.TakeRequest{Worker: w.name, Lease: w.lease})
+	return w.scheduler.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: w.name, Lease: w.lease})
 }
 
 // process executes a run and extends its lease until the run ends.

@@ -33,7 +33,7 @@ func newBlockingWorker(t *testing.T, lease time.Duration) (w *worker, started <-
 func takeAs(t *testing.T, w *worker, name string) (taken hourbell.JobRun) {
 	t.Helper()
 	await(t, "the run is available", func() bool {
-		runs, err := w.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: name})
+		runs, err := w.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: name})
 		require.NoError(t, err)
 		for _, run := range runs {
 			taken = run

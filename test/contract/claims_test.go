@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -41,13 +42,13 @@ func newPausedReplica(t testing.TB, db *gorm.DB, cfg hourbell.Config, step strin
 }
 
 // claimAs claims as a worker with the default LockTTL.
-func claimAs(t testing.TB, st hourbell.Store, worker string, limit int) []hourbell.Claim {
+func claimAs(t testing.TB, st hourbell.Store, worker string, limit int) []storage.Claim {
 	t.Helper()
-	claims, err := st.Claim(t.Context(), hourbell.ClaimRequest{
-		Worker: worker, Limit: limit, LockTTL: 5 * time.Minute, MaxHold: time.Minute, Dead: 30 * time.Second,
+	claims, err := st.Claim(t.Context(), storage.ClaimRequest{
+		Worker: worker, Limit: limit, LockTTL: 5 * time.Minute, MaxBackoff: time.Minute, DeadAfter: 30 * time.Second,
 	})
 	require.NoError(t, err)
-	return claims.Rows
+	return claims.Claims
 }
 
 // beatAs writes a heartbeat of a worker.

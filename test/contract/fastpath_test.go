@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -54,7 +55,7 @@ func TestSlotsOnTimeFireInOneStatement(t *testing.T) {
 	for range 3 {
 		report := tick(t, s)
 		require.Equal(t, []int{100, 100, 100, 0}, []int{report.Claimed, report.Fired, report.Enqueued, report.Skipped})
-		require.Equal(t, now.Now().Add(time.Hour), report.Wake)
+		require.Equal(t, now.Now().Add(time.Hour), report.WakeAt)
 		require.Equal(t, map[string]int{"before fire-on-time": 1, "after fire-on-time": 1}, counter.counts)
 		clear(counter.counts)
 		require.Zero(t, tick(t, s).Claimed)
@@ -94,7 +95,7 @@ func TestEnqueuerRequiresClaim(t *testing.T) {
 	var db *dbtest.DB
 	s, _, counter, db := newCountedReplica(t, hourbell.Config{
 		Definitions: []hourbell.Definition{hourly("a")},
-		Enqueuer: enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		Enqueuer: enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			return db.Raw("SELECT locked_by FROM hourbell_schedules").Scan(&holder).Error
 		}),
 	})
@@ -110,11 +111,11 @@ func TestFastPathLeavesOtherSchedulesToClaimPath(t *testing.T) {
 	changed := hourly("s000002")
 	changed.Name = "changed"
 	newer := newSyncedReplica(t, db.DB, hourbell.Config{Definitions: append(manyHourly(2), changed), Now: now.Now})
-	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET owed_since = ? WHERE id = 's000001'", now.Now()).Error)
+	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET unfinished_since = ? WHERE id = 's000001'", now.Now()).Error)
 	report := tick(t, s)
 	require.Equal(t, []int{3, 2, 0}, []int{report.Claimed, report.Fired, report.Skipped}, "one on the fast path, one claimed, one claimed and released")
 	require.Equal(t, 1, tick(t, newer).Fired)
-	require.Empty(t, readEvents(t, s, "", "SKIPPED"))
+	require.Empty(t, readEvents(t, s, "", hourbell.EventSkipped))
 
 	now.Advance(3*time.Hour + time.Minute) // the earlier slots are late
 	clear(counter.counts)
@@ -152,7 +153,7 @@ func TestFastPathEndsTickIfDatabaseIsUnavailable(t *testing.T) {
 // was disabled or changed since this process last read it.
 func TestFastPathLeavesOutChangedSchedules(t *testing.T) {
 	s, now, counter, db := newCountedReplica(t, hourbell.Config{Definitions: []hourbell.Definition{hourly("a"), hourly("b"), hourly("c")}})
-	require.NoError(t, s.Disable(t.Context(), "a", hourbell.By{}))
+	require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{}))
 	moved := hourly("b")
 	moved.Cron = "30 * * * *"
 	newer := newSyncedReplica(t, db.DB, hourbell.Config{Definitions: []hourbell.Definition{hourly("a"), moved, hourly("c")}, Now: now.Now})

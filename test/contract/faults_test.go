@@ -77,7 +77,7 @@ func testSurvivesFault(t *testing.T, db *dbtest.DB, fault databaseFault, enqueue
 	awaitNextFire(t, observer)
 	require.NoError(t, stop())
 	requireLoopLedger(t, observer)
-	require.Zero(t, readSchedule(t, observer, "s").Failures)
+	require.Zero(t, readSchedule(t, observer, "s").ConsecutiveFailures)
 }
 
 // execute is a faultStep that executes a statement on the test's connection.

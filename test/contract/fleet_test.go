@@ -192,6 +192,6 @@ func (f *fleet) requireLedgers() {
 		stored := readSchedule(t, s, d.ID)
 		require.Equal(t, next, stored.NextRunAt, d.ID)
 		require.Empty(t, stored.LockedBy, d.ID)
-		require.Zero(t, stored.OwedSince, d.ID)
+		require.Zero(t, stored.UnfinishedSince, d.ID)
 	}
 }

@@ -34,7 +34,7 @@ func requireLedger(t testing.TB, s *hourbell.Scheduler, d hourbell.Definition, a
 	for _, run := range runs {
 		require.False(t, run.QueuedAt.Before(run.ScheduledFor), "%s: %v fired early, at %v", d.ID, run.ScheduledFor, run.QueuedAt)
 	}
-	events := readEvents(t, s, d.ID, "SKIPPED")
+	events := readEvents(t, s, d.ID, hourbell.EventSkipped)
 	require.Less(t, len(events), 1000)
 	for _, e := range events {
 		count := 0
@@ -71,5 +71,5 @@ func readRunsInPages(t testing.TB, s *hourbell.Scheduler, id string) (runs []hou
 func requireLoopLedger(t testing.TB, s *hourbell.Scheduler) {
 	t.Helper()
 	stored := readSchedule(t, s, "s")
-	requireLedger(t, s, everySecond("s"), stored.CreatedAt, stored.SettledUntil)
+	requireLedger(t, s, everySecond("s"), stored.CreatedAt, stored.SettledThrough)
 }

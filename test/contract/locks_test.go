@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -25,7 +27,7 @@ func TestConcurrentClaimsNeverShareSchedule(t *testing.T) {
 		now.Set(noon)
 		var mu sync.Mutex
 		holders := map[string]string{}
-		addHolder := func(worker string, claims []hourbell.Claim) {
+		addHolder := func(worker string, claims []storage.Claim) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, c := range claims {
@@ -41,12 +43,12 @@ func TestConcurrentClaimsNeverShareSchedule(t *testing.T) {
 			wg.Go(func() {
 				for n := range 10 {
 					worker := fmt.Sprintf("w%d.%d", i, n) // a new worker each time, so that it claims nothing twice
-					claims, err := st.Claim(context.Background(), hourbell.ClaimRequest{Worker: worker, Limit: 7, LockTTL: time.Minute})
+					claims, err := st.Claim(context.Background(), storage.ClaimRequest{Worker: worker, Limit: 7, LockTTL: time.Minute})
 					if err != nil {
 						t.Errorf("claim: %v", err)
 						return
 					}
-					addHolder(worker, claims.Rows)
+					addHolder(worker, claims.Claims)
 				}
 			})
 		}
@@ -83,8 +85,8 @@ func TestOnlyNewestClaimIsValid(t *testing.T) {
 		newSyncedReplica(t, db.DB, newConfig(now, hourly("a")))
 		now.Set(noon)
 		st := bindStore(t, db.DB, now.Now)
-		advance := func(worker string, claim hourbell.Claim) int {
-			ids, err := st.Advance(t.Context(), worker, []hourbell.Settlement{{Claim: claim, Through: noon, Next: noon.Add(time.Hour)}})
+		advance := func(worker string, claim storage.Claim) int {
+			ids, err := st.Advance(t.Context(), worker, []storage.Advance{{Claim: claim, Through: noon, Next: noon.Add(time.Hour)}})
 			require.NoError(t, err)
 			return len(ids)
 		}
@@ -145,7 +147,7 @@ func TestStalledLockIsTakenOver(t *testing.T) {
 		require.Zero(t, tick(t, s).Claimed)
 		now.Advance(time.Microsecond)
 		require.Equal(t, 1, tick(t, s).Fired)
-		events := readEvents(t, s, "a", "LOCK_EXPIRED")
+		events := readEvents(t, s, "a", hourbell.EventLockExpired)
 		require.Len(t, events, 1)
 		require.Contains(t, events[0].Detail, holder)
 		require.Equal(t, workerID(t, s), events[0].Actor)
@@ -199,7 +201,7 @@ func TestWorkerReclaimsItsOwnSchedules(t *testing.T) {
 		require.Equal(t, workerID(t, s), readSchedule(t, s, "a").LockedBy)
 		now.Advance(time.Second)
 		require.Equal(t, 1, tick(t, s).Fired)
-		require.Empty(t, readEvents(t, s, "a", "LOCK_EXPIRED"), "nothing is taken over")
+		require.Empty(t, readEvents(t, s, "a", hourbell.EventLockExpired), "nothing is taken over")
 	})
 }
 
@@ -255,7 +257,7 @@ func TestResumedHolderCannotReleaseLockOfAnother(t *testing.T) {
 		cfg := newConfig(now, hourly("a"))
 		observer := newSyncedReplica(t, db.DB, cfg)
 		var taken hourbell.Schedule
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return hourbell.ErrUnavailable })
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { return hourbell.ErrUnavailable })
 		holder := newPausedReplica(t, db.DB, cfg, "before release", func() {
 			now.Advance(6 * time.Minute)
 			claimAndKill(t, db.DB, cfg, "a")
@@ -277,7 +279,7 @@ func TestResumedHolderCannotRecordFailure(t *testing.T) {
 		successor := newSyncedReplica(t, db.DB, cfg)
 		failed := false
 		broken := cfg
-		broken.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		broken.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			failed = true
 			return errors.New("broken")
 		})
@@ -294,7 +296,7 @@ func TestResumedHolderCannotRecordFailure(t *testing.T) {
 		tick(t, holder)
 		require.NotZero(t, settled)
 		require.Equal(t, settled, readSchedule(t, successor, "a"))
-		require.Empty(t, readEvents(t, successor, "a", "ENQUEUE_FAILED"))
+		require.Empty(t, readEvents(t, successor, "a", hourbell.EventEnqueueFailed))
 	})
 }
 
@@ -311,7 +313,7 @@ func TestSlotWithRunIsNotEnqueuedAgain(t *testing.T) {
 		cfg.Logger = log.logger()
 		s := newSyncedReplica(t, db.DB, cfg)
 		_, err := bindStore(t, db.DB, now.Now).InsertRuns(t.Context(), []hourbell.JobRun{
-			{Job: "import", Trigger: "CRON", ScheduleID: "a", ScheduledFor: noon},
+			{Job: "import", Trigger: hourbell.TriggerCron, ScheduleID: "a", ScheduledFor: noon},
 		})
 		require.NoError(t, err)
 		now.Set(noon)
@@ -321,7 +323,7 @@ func TestSlotWithRunIsNotEnqueuedAgain(t *testing.T) {
 		require.Len(t, readRuns(t, s, "a"), 1, "the second job of the fire is not enqueued either")
 		require.Len(t, readRuns(t, s, "b"), 1)
 		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "a").NextRunAt)
-		require.Zero(t, readSchedule(t, s, "a").Failures)
+		require.Zero(t, readSchedule(t, s, "a").ConsecutiveFailures)
 		require.Contains(t, log.String(), "already fired")
 	})
 }
@@ -339,7 +341,7 @@ func TestTakeoverFiresSlotOfKilledWorker(t *testing.T) {
 		require.Equal(t, 1, tick(t, successor).Fired)
 		require.Equal(t, []time.Time{noon}, firedSlots(readRuns(t, successor, "a")))
 		require.Empty(t, skipTexts(t, successor, "a"))
-		require.Zero(t, readSchedule(t, successor, "a").OwedSince, "settled")
+		require.Zero(t, readSchedule(t, successor, "a").UnfinishedSince, "settled")
 	})
 }
 
@@ -375,7 +377,7 @@ func TestUnfinishedClaimIsAbandoned(t *testing.T) {
 		report := tick(t, successor)
 		require.Zero(t, report.Fired)
 		require.Equal(t, 1, report.Skipped)
-		require.Equal(t, []string{"LAPSED 12:00:00-12:00:00 1"}, skipTexts(t, successor, "a"))
+		require.Equal(t, []string{"ABANDONED 12:00:00-12:00:00 1"}, skipTexts(t, successor, "a"))
 	})
 }
 
@@ -388,7 +390,7 @@ func TestClaimsKeepUnfinishedClaimOpen(t *testing.T) {
 		now.Set(noon)
 		for range 5 {
 			claimAndKill(t, db.DB, cfg, "a")
-			require.Equal(t, noon, readSchedule(t, successor, "a").OwedSince, "the time of the first claim")
+			require.Equal(t, noon, readSchedule(t, successor, "a").UnfinishedSince, "the time of the first claim")
 			now.Advance(6 * time.Minute)
 		}
 		require.Equal(t, 1, tick(t, successor).Fired)
@@ -402,7 +404,7 @@ func TestFailedAttemptKeepsUnfinishedClaimOpen(t *testing.T) {
 		now := newClock(noon.Add(-time.Minute))
 		broken := true
 		cfg := newConfig(now, hourly("a"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			if broken {
 				return errors.New("broken")
 			}
@@ -431,10 +433,10 @@ func TestUnfinishedClaimOpensAfterLateClaim(t *testing.T) {
 		now.Set(noon.Add(4 * time.Minute)) // too late for the slot of 12:00
 		claimAndKill(t, db.DB, cfg, "a")
 		now.Set(noon.Add(5 * time.Minute)) // on time for the slot of 12:05
-		require.NoError(t, successor.Unlock(t.Context(), "a", hourbell.By{}))
+		require.NoError(t, successor.Unlock(t.Context(), "a", hourbell.ChangeOptions{}))
 		claimAndKill(t, db.DB, cfg, "a")
 		now.Set(noon.Add(7*time.Minute + 30*time.Second)) // out of grace
-		require.NoError(t, successor.Unlock(t.Context(), "a", hourbell.By{}))
+		require.NoError(t, successor.Unlock(t.Context(), "a", hourbell.ChangeOptions{}))
 		require.Equal(t, 1, tick(t, successor).Fired)
 		require.Equal(t, []time.Time{noon.Add(5 * time.Minute)}, firedSlots(readRuns(t, successor, "a")))
 		require.Equal(t, []string{"LATE 12:00:00-12:00:00 1"}, skipTexts(t, successor, "a"))
@@ -464,22 +466,22 @@ func TestOperatorUnlocksSchedule(t *testing.T) {
 		other := newSyncedReplica(t, db.DB, cfg)
 		holder := newPausedReplica(t, db.DB, cfg, "after claim", func() {
 			require.Zero(t, tick(t, other).Claimed)
-			require.NoError(t, other.Unlock(t.Context(), "a", hourbell.By{Actor: "ann", Note: "stuck"}))
+			require.NoError(t, other.Unlock(t.Context(), "a", hourbell.ChangeOptions{Actor: "ann", Note: "stuck"}))
 			require.Empty(t, readSchedule(t, other, "a").LockedBy)
 			require.Equal(t, 1, tick(t, other).Fired)
 		})
 		now.Set(noon)
 		require.Equal(t, 1, tick(t, holder).LockLost)
 		require.Len(t, readRuns(t, other, "a"), 1)
-		events := readEvents(t, other, "a", "UNLOCKED")
+		events := readEvents(t, other, "a", hourbell.EventUnlocked)
 		require.Len(t, events, 1)
 		require.Equal(t, "ann", events[0].Actor)
 		require.Equal(t, "stuck", events[0].Note)
 		require.Contains(t, events[0].Detail, workerID(t, holder))
 
-		require.NoError(t, other.Unlock(t.Context(), "a", hourbell.By{Actor: "ann"}))
-		require.Len(t, readEvents(t, other, "a", "UNLOCKED"), 1, "unlocking an unlocked schedule does nothing")
-		require.ErrorIs(t, other.Unlock(t.Context(), "x", hourbell.By{}), hourbell.ErrUnknownSchedule)
+		require.NoError(t, other.Unlock(t.Context(), "a", hourbell.ChangeOptions{Actor: "ann"}))
+		require.Len(t, readEvents(t, other, "a", hourbell.EventUnlocked), 1, "unlocking an unlocked schedule does nothing")
+		require.ErrorIs(t, other.Unlock(t.Context(), "x", hourbell.ChangeOptions{}), hourbell.ErrUnknownSchedule)
 	})
 }
 
@@ -493,7 +495,7 @@ func TestCleanStopReleasesLocks(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		failing := true
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			if failing {
 				return errors.New("broken")
 			}

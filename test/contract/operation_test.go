@@ -244,7 +244,7 @@ func TestServerEndsTransactionOfStoppedProcess(t *testing.T) {
 	var log logBuffer
 	stopped := make(chan struct{})
 	cfg := newLoopConfig(&log)
-	cfg.Enqueuer = enqueuerFunc(func(ctx context.Context, _ hourbell.Tx, _ []hourbell.JobRun) error {
+	cfg.Enqueuer = enqueuerFunc(func(ctx context.Context, _ *gorm.DB, _ []hourbell.JobRun) error {
 		network.freeze()
 		close(stopped)
 		<-ctx.Done()
@@ -293,9 +293,9 @@ func TestOperatorCallsDoNotHang(t *testing.T) {
 		require.NoError(t, other.Exec("UPDATE hourbell_schedules SET enabled_note = 'locked'").Error)
 		cfg.Definitions = []hourbell.Definition{changed, disabled}
 		for name, call := range map[string]func() error{
-			"enable":  func() error { return s.Enable(t.Context(), "disabled", hourbell.By{}) },
-			"disable": func() error { return s.Disable(t.Context(), "a", hourbell.By{}) },
-			"unlock":  func() error { return s.Unlock(t.Context(), "a", hourbell.By{}) },
+			"enable":  func() error { return s.Enable(t.Context(), "disabled", hourbell.ChangeOptions{}) },
+			"disable": func() error { return s.Disable(t.Context(), "a", hourbell.ChangeOptions{}) },
+			"unlock":  func() error { return s.Unlock(t.Context(), "a", hourbell.ChangeOptions{}) },
 			"sync":    func() error { return newReplica(t, pool, cfg).Sync(t.Context()) },
 		} {
 			start := time.Now()
@@ -317,7 +317,7 @@ func TestRunStopsWhileEnqueuerHangs(t *testing.T) {
 		cfg := newConfig(now, hourly("a"), hourly("b"))
 		successor := newSyncedReplica(t, db.DB, cfg)
 		signalHanging := sync.OnceFunc(func() { close(hanging) })
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			signalHanging()
 			<-release
 			return nil
@@ -340,9 +340,9 @@ func TestRunStopsWhileEnqueuerHangs(t *testing.T) {
 		for _, id := range []string{"a", "b"} {
 			stored := readSchedule(t, successor, id)
 			require.Empty(t, stored.LockedBy)
-			require.Equal(t, noon, stored.OwedSince)
+			require.Equal(t, noon, stored.UnfinishedSince)
 			require.Equal(t, noon, stored.NextRunAt)
-			require.Zero(t, stored.Failures, "a stop is not a failure")
+			require.Zero(t, stored.ConsecutiveFailures, "a stop is not a failure")
 			require.Empty(t, readRuns(t, successor, id))
 		}
 		workers := readWorkers(t, successor)
@@ -374,7 +374,7 @@ func TestStopFinishesFireInProgress(t *testing.T) {
 		cfg := newConfig(now, hourly("a"))
 		observer := newSyncedReplica(t, db.DB, cfg)
 		ctx, cancel := context.WithCancel(t.Context())
-		cfg.Enqueuer = enqueuerFunc(func(ctx context.Context, tx hourbell.Tx, _ []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(ctx context.Context, tx *gorm.DB, _ []hourbell.JobRun) error {
 			cancel()
 			return tx.WithContext(ctx).Exec("SELECT 1").Error
 		})
@@ -450,7 +450,7 @@ func requireNothingLeft(t *testing.T, db *dbtest.DB, pool *gorm.DB) {
 // one of the given functions in their stack, and that no connection is in use.
 func requireNoGoroutinesExcept(t *testing.T, pool *gorm.DB, functions ...string) {
 	t.Helper()
-	require.Empty(t, leaktest.Left(30*time.Second, append(functions, testGoroutines...)...))
+	require.Empty(t, leaktest.Find(30*time.Second, append(functions, testGoroutines...)...))
 	connections, err := pool.DB()
 	require.NoError(t, err)
 	await(t, "no connection is in use", func() bool { return connections.Stats().InUse == 0 })
@@ -464,7 +464,7 @@ func TestCleanStopLeavesNothingRunning(t *testing.T) {
 		observer := newSyncedReplica(t, db.DB, newLoopConfig(&log))
 		stop := startLoop(t, newReplica(t, pool, newLoopConfig(&log)))
 		awaitNextFire(t, observer)
-		require.NotEmpty(t, leaktest.Left(0, testGoroutines...), "leaktest sees the goroutines of a running loop")
+		require.NotEmpty(t, leaktest.Find(0, testGoroutines...), "leaktest sees the goroutines of a running loop")
 		require.NoError(t, stop())
 		requireNothingLeft(t, db, pool)
 	})
@@ -512,7 +512,7 @@ func TestStopLeavesOnlyHangingEnqueuerRunning(t *testing.T) {
 		t.Cleanup(releaseCall)
 		now := newClock(noon.Add(-time.Minute))
 		cfg := newConfig(now, hourly("a"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			close(hanging)
 			<-release
 			return nil
@@ -522,8 +522,8 @@ func TestStopLeavesOnlyHangingEnqueuerRunning(t *testing.T) {
 		stop := startLoop(t, s)
 		<-hanging
 		require.NoError(t, stop())
-		requireNoGoroutinesExcept(t, pool, "(*Scheduler).hand")
-		require.Len(t, leaktest.Left(0, testGoroutines...), 1, "the library cannot end the host's call")
+		requireNoGoroutinesExcept(t, pool, "(*Scheduler).callEnqueuer")
+		require.Len(t, leaktest.Find(0, testGoroutines...), 1, "the library cannot end the host's call")
 		releaseCall()
 		requireNothingLeft(t, db, pool)
 	})
@@ -614,7 +614,7 @@ func TestBusyLoopUpdatesLastTick(t *testing.T) {
 		cfg := newConfig(now, hourly("a"))
 		var s *hourbell.Scheduler
 		var lastTick time.Time
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			health, err := s.Health(context.Background())
 			lastTick = health.LastTickAt
 			return err
@@ -636,7 +636,7 @@ func TestConnectionsShareBatches(t *testing.T) {
 				report := tick(t, s)
 				require.Equal(t, []int{101, 101, 101, 0, 0, 0}, []int{report.Claimed, report.Fired, report.Enqueued, report.Skipped, report.Failed, report.LockLost})
 				require.Equal(t, connections, m.maxActive)
-				require.Equal(t, noon.Add(time.Hour), report.Wake)
+				require.Equal(t, noon.Add(time.Hour), report.WakeAt)
 				requireFiredOnceAtNoon(t, s, 101)
 				require.Equal(t, now.Now(), readSchedule(t, s, "s000050").LastRunAt)
 			})
@@ -679,7 +679,7 @@ func TestLateReplicaFindsNothingDue(t *testing.T) {
 	clear(counter.counts)
 	report := tick(t, second)
 	require.Zero(t, report.Claimed)
-	require.Equal(t, noon.Add(time.Hour), report.Wake)
+	require.Equal(t, noon.Add(time.Hour), report.WakeAt)
 	require.LessOrEqual(t, counter.counts["before fire-on-time"], 4)
 	require.Zero(t, counter.counts["before claim"])
 }
@@ -715,7 +715,7 @@ func TestReplicasWorkUnderAnyDefaultIsolation(t *testing.T) {
 			f.requireLedgers()
 
 			var isolation string
-			require.NoError(t, bindStore(t, db.Open(t, nil), nil).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+			require.NoError(t, bindStore(t, db.Open(t, nil), nil).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx *gorm.DB) error {
 				return tx.Raw("SHOW transaction_isolation").Scan(&isolation).Error
 			}))
 			require.Equal(t, "read committed", isolation)
@@ -743,8 +743,8 @@ func TestSerializationFailureIsRetried(t *testing.T) {
 				var attempts int
 				require.NoError(t, db.Raw("SELECT last_value FROM attempts").Scan(&attempts).Error)
 				require.Greater(t, attempts, 3)
-				require.Empty(t, readEvents(t, s, "", "ENQUEUE_FAILED"))
-				require.Zero(t, readSchedule(t, s, "s000001").Failures)
+				require.Empty(t, readEvents(t, s, "", hourbell.EventEnqueueFailed))
+				require.Zero(t, readSchedule(t, s, "s000001").ConsecutiveFailures)
 			})
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
@@ -42,7 +43,7 @@ func newOverload(t *testing.T, db *dbtest.DB, cron string, others ...hourbell.De
 	o.definitions = append(o.definitions, others...)
 	cfg := newConfig(o.clock, o.definitions...)
 	cfg.BatchSize, cfg.Connections = 2, 1 // one connection, because the runs share one clock
-	cfg.Enqueuer = enqueuerFunc(func(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun) error {
+	cfg.Enqueuer = enqueuerFunc(func(_ context.Context, _ *gorm.DB, runs []hourbell.JobRun) error {
 		o.Advance(time.Duration(len(runs)) * o.costOfRun)
 		return nil
 	})
@@ -59,7 +60,7 @@ func newOverload(t *testing.T, db *dbtest.DB, cron string, others ...hourbell.De
 func (o *overload) runUntil(t *testing.T, end time.Time) {
 	t.Helper()
 	for o.Now().Before(end) {
-		if wakeAt := tick(t, o.replica).Wake; wakeAt.After(o.Now()) {
+		if wakeAt := tick(t, o.replica).WakeAt; wakeAt.After(o.Now()) {
 			o.Set(wakeAt)
 		}
 	}
@@ -74,7 +75,7 @@ func TestOverloadedTickEndsAfterPollInterval(t *testing.T) {
 		report := tick(t, o.replica)
 		require.Equal(t, 4, report.Fired, "two batches of two, of a minute each")
 		require.Equal(t, 1, o.reports)
-		require.False(t, report.Wake.After(o.Now()), "more is due")
+		require.False(t, report.WakeAt.After(o.Now()), "more is due")
 	})
 }
 
@@ -109,8 +110,8 @@ func TestOverloadStarvesNoSchedule(t *testing.T) {
 			for i := range runs[1:] {
 				require.LessOrEqual(t, runs[i].QueuedAt.Sub(runs[i+1].QueuedAt), load.longest, d.ID)
 			}
-			for _, e := range readEvents(t, o.replica, d.ID, "SKIPPED") {
-				require.Contains(t, []string{"LATE", "SUPERSEDED"}, e.Reason)
+			for _, e := range readEvents(t, o.replica, d.ID, hourbell.EventSkipped) {
+				require.Contains(t, []hourbell.SkipReason{hourbell.SkipLate, hourbell.SkipSuperseded}, e.Reason)
 			}
 		}
 		require.LessOrEqual(t, most-least, 1, "all fire equally often")
@@ -130,7 +131,7 @@ func TestOverloadStarvesNoSchedule(t *testing.T) {
 			requireLedger(t, o.replica, d, noon.Add(-time.Second), o.Now())
 		}
 		var left int
-		require.NoError(t, db.Raw("SELECT count(locked_by) + count(owed_since) FROM hourbell_schedules").Scan(&left).Error)
+		require.NoError(t, db.Raw("SELECT count(locked_by) + count(unfinished_since) FROM hourbell_schedules").Scan(&left).Error)
 		require.Zero(t, left)
 	})
 }
@@ -144,7 +145,7 @@ func TestOverloadDoesNotStarveRareSchedule(t *testing.T) {
 		o := newOverload(t, db, "* * * * *", hourly("rare"))
 		const hours = 3
 		o.runUntil(t, noon.Add(hours*time.Hour+5*time.Minute))
-		for _, e := range readEvents(t, o.replica, "rare", "SKIPPED") {
+		for _, e := range readEvents(t, o.replica, "rare", hourbell.EventSkipped) {
 			require.Equal(t, noon, e.SlotTo)
 		}
 		fires := firedSlots(readRuns(t, o.replica, "rare"))
@@ -169,7 +170,7 @@ func TestOverloadKeepsHeartbeatsAndPagesResponsive(t *testing.T) {
 	var enqueued, reported atomic.Int64
 	s := newReplica(t, db.DB, hourbell.Config{
 		Definitions: definitions, BatchSize: 5, PollInterval: time.Second,
-		Enqueuer: enqueuerFunc(func(ctx context.Context, _ hourbell.Tx, runs []hourbell.JobRun) error {
+		Enqueuer: enqueuerFunc(func(ctx context.Context, _ *gorm.DB, runs []hourbell.JobRun) error {
 			for range runs {
 				select {
 				case <-time.After(100 * time.Millisecond): // a slow engine

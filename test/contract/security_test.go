@@ -70,7 +70,7 @@ func TestConnectionErrorsOmitPassword(t *testing.T) {
 			_, healthErr := s.Health(ctx)
 			_, enqueueErr := s.EnqueueAll(ctx, hourbell.EnqueueOptions{})
 			for _, err := range []error{
-				store.Migrate(ctx, db), s.Run(ctx), s.Sync(ctx), s.Enable(ctx, "a", hourbell.By{}),
+				store.Migrate(ctx, db), s.Run(ctx), s.Sync(ctx), s.Enable(ctx, "a", hourbell.ChangeOptions{}),
 				tickErr, listErr, healthErr, enqueueErr,
 			} {
 				require.Error(t, err)
@@ -105,7 +105,7 @@ func TestLogOmitsPasswordAndJobArguments(t *testing.T) {
 	cfg.Jobs = []hourbell.Job{{Name: "import", Args: map[string]string{"token": secret}}}
 	failOnce := make(chan struct{}, 1)
 	failOnce <- struct{}{}
-	cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+	cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 		select {
 		case <-failOnce:
 			return errors.New("the queue is full")
@@ -142,14 +142,14 @@ func TestTextCannotForgeLogLine(t *testing.T) {
 			now := newClock(noon.Add(-time.Minute))
 			cfg := newConfig(now, hourly("a"), hourly("b"))
 			cfg.Logger = slog.New(newHandler(&log))
-			cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errors.New(forged) })
+			cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { return errors.New(forged) })
 			s := newSyncedReplica(t, db.DB, cfg)
 			now.Set(noon)
 			require.Equal(t, 2, tick(t, s).Failed)
-			require.NoError(t, db.Exec("UPDATE hourbell_schedules SET locked_by = ?, locked_at = ?, held_until = NULL WHERE id = 'b'", forged, noon.Add(-time.Hour).UnixMicro()).Error)
+			require.NoError(t, db.Exec("UPDATE hourbell_schedules SET locked_by = ?, locked_at = ?, retry_at = NULL WHERE id = 'b'", forged, noon.Add(-time.Hour).UnixMicro()).Error)
 			now.Advance(time.Hour)
 			tick(t, s)
-			require.NoError(t, s.Disable(t.Context(), "a", hourbell.By{Actor: forged, Note: forged}))
+			require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{Actor: forged, Note: forged}))
 			require.NoError(t, db.Exec("UPDATE hourbell_schedules SET cron = ?, time_zone = ?, target = ? WHERE id = 'b'", forged, forged, forged).Error)
 			now.Advance(time.Hour)
 			_, _ = s.Tick(t.Context())

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -43,8 +44,8 @@ func TestProcessWithWrongClockFiresOnTimeAndShowsSkew(t *testing.T) {
 				require.Less(t, run.QueuedAt.Sub(run.ScheduledFor), 30*time.Second)
 				require.False(t, run.QueuedAt.Before(run.ScheduledFor), "%v is before its slot", run.QueuedAt)
 			}
-			for _, e := range readEvents(t, s, "s", "SKIPPED") {
-				require.Equal(t, "SUPERSEDED", e.Reason, "no slot may seem late")
+			for _, e := range readEvents(t, s, "s", hourbell.EventSkipped) {
+				require.Equal(t, hourbell.SkipSuperseded, e.Reason, "no slot may seem late")
 			}
 		}
 	})
@@ -117,29 +118,29 @@ func TestTickReportsWhenNextTickCanFindWork(t *testing.T) {
 		now := newClock(noon.Add(-time.Minute))
 		broken := true
 		cfg := newConfig(now, hourly("a"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error {
 			if broken {
 				return errors.New("broken")
 			}
 			return nil
 		})
 		s := newSyncedReplica(t, db.DB, cfg)
-		require.Equal(t, noon, tick(t, s).Wake, "the next slot")
+		require.Equal(t, noon, tick(t, s).WakeAt, "the next slot")
 
 		now.Set(noon)
-		require.Equal(t, noon.Add(time.Second), tick(t, s).Wake, "the end of the backoff")
+		require.Equal(t, noon.Add(time.Second), tick(t, s).WakeAt, "the end of the backoff")
 		now.Advance(time.Second)
 		broken = false
-		require.Equal(t, noon.Add(time.Hour), tick(t, s).Wake, "the next slot, after the fire")
+		require.Equal(t, noon.Add(time.Hour), tick(t, s).WakeAt, "the next slot, after the fire")
 
 		now.Set(noon.Add(time.Hour))
 		holder := claimAndKill(t, db.DB, cfg, "a")
-		require.Equal(t, now.Now().Add(5*time.Minute), tick(t, s).Wake, "the end of the lock")
+		require.Equal(t, now.Now().Add(5*time.Minute), tick(t, s).WakeAt, "the end of the lock")
 		beatAs(t, bindStore(t, db.DB, now.Now), holder)
-		require.WithinDuration(t, now.Now().Add(30*time.Second), tick(t, s).Wake, time.Millisecond, "the holder's third missed heartbeat")
+		require.WithinDuration(t, now.Now().Add(30*time.Second), tick(t, s).WakeAt, time.Millisecond, "the holder's third missed heartbeat")
 
-		require.NoError(t, s.Disable(t.Context(), "a", hourbell.By{}))
-		require.Zero(t, tick(t, s).Wake, "no schedule is enabled")
+		require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{}))
+		require.Zero(t, tick(t, s).WakeAt, "no schedule is enabled")
 	})
 }
 
@@ -209,7 +210,7 @@ func TestRunSleepsUntilLockExpires(t *testing.T) {
 		stop := startLoop(t, newReplica(t, db.DB, cfg))
 		report := awaitTick(t, reports)
 		require.Zero(t, report.Claimed)
-		require.Equal(t, noon.Add(5*time.Minute), report.Wake)
+		require.Equal(t, noon.Add(5*time.Minute), report.WakeAt)
 		require.NoError(t, stop())
 		require.Empty(t, reports, "the loop ticked again")
 	})
@@ -230,7 +231,7 @@ func TestReleasedScheduleIsClaimedSoon(t *testing.T) {
 		require.Len(t, claims, 1)
 		startLoop(t, s)
 		awaitTick(t, reports)
-		require.NoError(t, st.GiveBack(t.Context(), "other", claims))
+		require.NoError(t, st.Release(t.Context(), "other", claims))
 		await(t, "the fire", func() bool { return len(readRuns(t, s, "a")) == 1 })
 	})
 }
@@ -407,7 +408,7 @@ func runAcrossClockChange(t *testing.T, db *dbtest.DB, zone *time.Location, chan
 	require.NoError(t, s.Run(ctx))
 	require.Len(t, firedSlots(readRuns(t, s, "half-hourly")), 1+int(2*margin/(30*time.Minute)), "%v: every half-hour", zone)
 	for _, d := range list {
-		require.Empty(t, readEvents(t, s, d.ID, "SKIPPED"))
+		require.Empty(t, readEvents(t, s, d.ID, hourbell.EventSkipped))
 		requireLedger(t, s, d, start, end)
 		fires := firedSlots(readRuns(t, s, d.ID)) // newest first
 		for i := 1; d.ID != "half-hourly" && i < len(fires); i++ {
@@ -521,7 +522,7 @@ func TestBackoffFromFutureIsExpired(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		now := newClock(noon.Add(-time.Minute))
 		cfg := newConfig(now, hourly("a"))
-		cfg.Enqueuer = enqueuerFunc(func(context.Context, hourbell.Tx, []hourbell.JobRun) error { return errors.New("broken") })
+		cfg.Enqueuer = enqueuerFunc(func(context.Context, *gorm.DB, []hourbell.JobRun) error { return errors.New("broken") })
 		s := newSyncedReplica(t, db.DB, cfg)
 		now.Set(noon.Add(time.Minute + 30*time.Second))
 		require.Equal(t, 1, tick(t, s).Failed)
@@ -623,6 +624,6 @@ func testClockJump(t *testing.T, db *dbtest.DB, step string, jump time.Duration,
 	for _, d := range list {
 		requireLedger(t, s, d, start, now.Now())
 		require.Empty(t, readSchedule(t, s, d.ID).LockedBy)
-		require.Zero(t, readSchedule(t, s, d.ID).OwedSince)
+		require.Zero(t, readSchedule(t, s, d.ID).UnfinishedSince)
 	}
 }
