@@ -616,8 +616,7 @@ func TestSyncRemovesAllBesideDeadWorker(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		_, err := bindStore(t, db.DB, c.Now).Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon"}, 30*time.Second)
-		require.NoError(t, err)
+		beatAs(t, bindStore(t, db.DB, c.Now), "other")
 		unrelated := newReplica(t, db.DB, newConfig(c, hourly("z")))
 		c.Advance(30 * time.Second)
 		require.ErrorContains(t, unrelated.Sync(t.Context()), "Namespace")
@@ -907,9 +906,8 @@ func TestPlanFailsWhereSyncRefuses(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		_, err := bindStore(t, db.DB, c.Now).Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon"}, time.Minute)
-		require.NoError(t, err)
-		_, err = newReplica(t, db.DB, newConfig(c, hourly("z"))).Plan(t.Context())
+		beatAs(t, bindStore(t, db.DB, c.Now), "other")
+		_, err := newReplica(t, db.DB, newConfig(c, hourly("z"))).Plan(t.Context())
 		require.ErrorContains(t, err, "refusing to remove them all")
 	})
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
-	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Calls with the id of an unknown schedule return an error that names the id.
@@ -98,12 +97,9 @@ func TestLockExpiryFollowsAgeAndHolder(t *testing.T) {
 		require.Zero(t, readSchedule(t, s, "a").LockExpiresAt)
 		c.Set(noon)
 		st := bindStore(t, db.DB, c.Now)
-		result, err := st.Claim(t.Context(), storage.ClaimRequest{Worker: "w", Limit: 1, LockTTL: cfg.LockTTL})
-		require.NoError(t, err)
-		require.Len(t, result.Claims, 1)
+		require.Len(t, claimAs(t, st, "w", 1), 1)
 		c.Set(noon.Add(test.heartbeat))
-		_, err = st.Heartbeat(t.Context(), hourbell.Worker{ID: test.worker}, 30*time.Second)
-		require.NoError(t, err)
+		beatAs(t, st, test.worker)
 		if test.stop != 0 {
 			c.Set(noon.Add(test.stop))
 			require.NoError(t, st.StopWorker(t.Context(), test.worker))
@@ -218,8 +214,7 @@ func TestWorkerActiveFollowsHeartbeats(t *testing.T) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c))
 		st := bindStore(t, db.DB, c.Now)
-		_, err := st.Heartbeat(t.Context(), hourbell.Worker{ID: "w"}, 30*time.Second)
-		require.NoError(t, err)
+		beatAs(t, st, "w")
 		isActive := func(at time.Time) bool {
 			c.Set(at)
 			return readWorkers(t, s)[0].Active
