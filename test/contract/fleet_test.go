@@ -156,8 +156,8 @@ func (f *fleet) moveClock() {
 }
 
 // runUntil ticks until the given number of slots has fired and, with faults, a
-// lock was lost and a tick has failed. The clock has one gap of ten days. It then
-// ends the faults and settles what is left.
+// lock was lost and a tick has failed. The clock has one gap of ten days. It
+// then ends the faults and settles what is left.
 func (f *fleet) runUntil(fires int) {
 	lacksFaults := func() bool { return f.faults && (f.total.LockLost == 0 || f.tickFails == 0) }
 	for hadGap := false; f.total.Fired < fires || lacksFaults(); f.moveClock() {

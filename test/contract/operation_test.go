@@ -113,8 +113,8 @@ func TestRunSurvivesReadOnlyDatabase(t *testing.T) {
 	})
 }
 
-// O1: the loop survives a full disk. On SQLite a limit on pages simulates it, on
-// Postgres a trigger that raises the server's error.
+// O1: the loop survives a full disk. On SQLite a limit on pages simulates it,
+// on Postgres a trigger that raises the server's error.
 func TestRunSurvivesFullDisk(t *testing.T) {
 	fillDisk := func(t *testing.T, db *dbtest.DB, _ *gorm.DB) {
 		require.NoError(t, db.Exec(`CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql
@@ -150,7 +150,8 @@ func TestRunSurvivesLockedTable(t *testing.T) {
 }
 
 // O1: the loop survives a crash of its server. The server ends all sessions and
-// recovers when one of its processes is killed. The test has a server of its own.
+// recovers when one of its processes is killed. The test has a server of its
+// own.
 func TestRunSurvivesServerCrash(t *testing.T) {
 	t.Parallel()
 	server, err := cluster.Start(t.Context())
@@ -187,8 +188,8 @@ func TestRunSurvivesServerCrash(t *testing.T) {
 }
 
 // O1: a process that has not reached the database for 30 s cannot distinguish
-// dead workers from those that were cut off too. It declares no worker dead until
-// it has reached the database for 30 s.
+// dead workers from those that were cut off too. It declares no worker dead
+// until it has reached the database for 30 s.
 func TestReplicaDeclaresNoWorkerDeadAfterOutage(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		processClock := newClock(noon)
@@ -306,8 +307,8 @@ func TestOperatorCallsDoNotHang(t *testing.T) {
 }
 
 // O3: Run stops soon although the Enqueuer hangs. It releases its claims, which
-// stay unfinished, marks its worker stopped, and claims nothing more. No goroutine
-// remains after the Enqueuer has returned.
+// stay unfinished, marks its worker stopped, and claims nothing more. No
+// goroutine remains after the Enqueuer has returned.
 func TestRunStopsWhileEnqueuerHangs(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		now := newClock(noon.Add(-time.Minute))
@@ -356,7 +357,8 @@ func TestRunStopsWhileEnqueuerHangs(t *testing.T) {
 	})
 }
 
-// countLibraryGoroutines counts the goroutines in functions of package hourbell.
+// countLibraryGoroutines counts the goroutines in functions of package
+// hourbell.
 func countLibraryGoroutines() (count int) {
 	buffer := make([]byte, 1<<20)
 	for _, stack := range bytes.Split(buffer[:runtime.Stack(buffer, true)], []byte("\n\n")) {

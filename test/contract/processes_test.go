@@ -90,8 +90,8 @@ func TestSuspendedTransactionKeepsSQLiteFileLocked(t *testing.T) {
 	}
 }
 
-// T1, L3: processes whose clocks are minutes apart fire every slot once, because
-// only the database clock decides.
+// T1, L3: processes whose clocks are minutes apart fire every slot once,
+// because only the database clock decides.
 func TestProcessesWithWrongClocksFireEverySlotOnce(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
