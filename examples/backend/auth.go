@@ -53,7 +53,7 @@ func (b *backend) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// requireAdmin rejects requests of users who are not administrators.
+// requireAdmin rejects requests of users without administrator rights.
 func requireAdmin(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch u := currentUser(r); {

@@ -63,8 +63,8 @@ func TestRunSurvivesRefusedConnections(t *testing.T) {
 	requireLoopLedger(t, observer)
 }
 
-// O1, O2: the loop survives a network that closes all connections, and one that
-// delivers nothing without closing them, because each call has a deadline.
+// O1, O2: the loop survives a network that closes all connections. It also
+// survives one that delivers nothing, because each call has a deadline.
 func TestRunSurvivesCutOrFrozenNetwork(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Postgres(t)
@@ -235,19 +235,19 @@ func TestFaultOnOneConnectionLosesNoSlot(t *testing.T) {
 	}
 }
 
-// O2: the server ends the transaction of a process that is stopped while it
+// O2: the server ends the transaction of a process that is suspended while it
 // fires, so that the process does not keep its rows. A frozen network simulates
-// the stop. Another replica fires the slot.
-func TestServerEndsTransactionOfStoppedProcess(t *testing.T) {
+// the suspension. Another replica fires the slot.
+func TestServerEndsTransactionOfSuspendedProcess(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Postgres(t)
 	network := newProxy(t, db)
 	var log logBuffer
-	stopped := make(chan struct{})
+	frozen := make(chan struct{})
 	cfg := newLoopConfig(&log)
 	cfg.Enqueuer = enqueuerFunc(func(ctx context.Context, _ *gorm.DB, _ []hourbell.JobRun) error {
 		network.freeze()
-		close(stopped)
+		close(frozen)
 		<-ctx.Done()
 		return ctx.Err()
 	})
@@ -262,7 +262,7 @@ func TestServerEndsTransactionOfStoppedProcess(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	<-stopped
+	<-frozen
 	var transactions int
 	require.NoError(t, db.Raw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'").Scan(&transactions).Error)
 	require.Equal(t, 1, transactions)

@@ -33,7 +33,9 @@ func TestProcessResumedAtAnyStepChangesNothing(t *testing.T) {
 	for _, step := range []string{"before claim", "after claim", "before begin", "after commit", "sleep"} {
 		children = append(children, suspendedAt(claimPath, step))
 	}
-	var postgresOnly []childConfig // the others have an open transaction or use the fast path
+	// On SQLite the fast path does not exist, and a suspended transaction keeps
+	// the file locked.
+	var postgresOnly []childConfig
 	for _, step := range []string{"before advance", "after advance", "after insert-runs", "after enqueuer", "before commit"} {
 		postgresOnly = append(postgresOnly, suspendedAt(claimPath, step))
 	}

@@ -48,6 +48,6 @@ func TestFailingReplicasFireEverySlotOnce(t *testing.T) {
 		f.runUntil(fires)
 		f.requireLedgers()
 		require.NotZero(t, f.total.LockLost)
-		require.NotZero(t, f.tickFails)
+		require.NotZero(t, f.failedTicks)
 	})
 }
