@@ -111,8 +111,8 @@ func TestRunsAndSkipsAreAtomic(t *testing.T) {
 }
 
 // M3: after a gap of a year the next tick fires the latest slot. All missed
-// slots become one event. Its ends are exact; its count stops at 1,000 and the
-// detail says so.
+// slots become one event with exact ends. Its count stops at 1,000, and its
+// detail reports "at least".
 func TestYearLongGapIsOneEventAndOneTick(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon.Add(-time.Minute))

@@ -531,6 +531,41 @@ func TestStopLeavesOnlyHangingEnqueuerRunning(t *testing.T) {
 	})
 }
 
+// O1, O4: health reports a stalled loop of its own process, even if the
+// database is unavailable.
+func TestHealthDetectsStalledLoop(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		unavailable := make(chan struct{})
+		st := &hookedStore{store.New(db.DB), func(reached string) error {
+			select {
+			case <-unavailable:
+				return errors.New("database unavailable")
+			default:
+				return nil
+			}
+		}}
+		s := newReplicaWithStore(t, st, hourbell.Config{LockTTL: time.Second, PollInterval: 50 * time.Millisecond})
+		h, err := s.Health(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, false}, []bool{h.Running, h.Stalled})
+
+		stop := startLoop(t, s)
+		await(t, "a tick", func() bool { h, err := s.Health(t.Context()); return err == nil && h.Running && !h.LastTickAt.IsZero() })
+		close(unavailable)
+		await(t, "health reports the stalled loop", func() bool { h, _ := s.Health(t.Context()); return h.Stalled })
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		h, err = s.Health(canceled)
+		require.Error(t, err)
+		require.Equal(t, []bool{true, true, false}, []bool{h.Running, h.Stalled, h.LastTickAt.IsZero()})
+
+		require.NoError(t, stop())
+		h, err = s.Health(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []bool{false, false}, []bool{h.Running, h.Stalled}, "a stopped loop is not stalled")
+	})
+}
+
 // O4: an idle loop sends one claim for each poll and nothing else. It takes as
 // many statements for 2,000 schedules as for ten.
 func TestIdleLoopSendsOneClaimPerPoll(t *testing.T) {
@@ -698,6 +733,39 @@ func TestSQLiteUsesOneConnection(t *testing.T) {
 	require.Equal(t, 35, tick(t, s).Fired)
 	require.Equal(t, 5, counter.counts["before claim"], "three full claims, a partial one and an empty one")
 	requireFiredOnceAtNoon(t, s, 35)
+}
+
+// O5: every operator change leaves an event with actor and note.
+func TestOperatorChangesLeaveEvents(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		ctx, c := t.Context(), newClock(noon)
+		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
+		c.Set(noon.Add(time.Hour))
+		holder := newReplicaWithStore(t, &hookedStore{store.New(db.DB), hookOnce("after claim", func() error { return errLostResponse })}, newConfig(c, hourly("a")))
+		_, err := holder.Tick(ctx)
+		require.ErrorIs(t, err, errLostResponse)
+		version, worker := readSchedule(t, s, "a").Version, readSchedule(t, s, "a").LockedBy
+		require.NotEmpty(t, worker)
+
+		require.NoError(t, s.Unlock(ctx, "a", hourbell.ChangeOptions{Actor: "ann", Note: "stuck"}))
+		require.Empty(t, readSchedule(t, s, "a").LockedBy)
+		require.Zero(t, readSchedule(t, s, "a").LockedAt)
+		require.Greater(t, readSchedule(t, s, "a").Version, version)
+		_, err = s.RunNow(ctx, "a", hourbell.EnqueueOptions{Actor: "bob", Note: "try"})
+		require.NoError(t, err)
+		require.NoError(t, s.Disable(ctx, "a", hourbell.ChangeOptions{Actor: "cem", Note: "enough"}))
+		require.NoError(t, s.Enable(ctx, "a", hourbell.ChangeOptions{Actor: "dee", Note: "go on"}))
+
+		want := []string{"ENABLED dee: go on", "DISABLED cem: enough", "SKIPPED cem: enough", "RUN_NOW bob: try", "UNLOCKED ann: stuck"}
+		var got []string
+		for _, e := range readEvents(t, s, "a", "")[:len(want)] {
+			got = append(got, fmt.Sprintf("%s %s: %s", e.Kind, e.Actor, e.Note))
+			require.Equal(t, c.Now(), e.At)
+		}
+		require.Equal(t, want, got)
+		require.Contains(t, readEvents(t, s, "a", hourbell.EventUnlocked)[0].Detail, worker)
+		requireNoWrites(t, db, func() { require.NoError(t, s.Unlock(ctx, "a", ann)) })
+	})
 }
 
 // O6: replicas at the same time do not fail, whatever the host's default
