@@ -22,8 +22,9 @@ import (
 // noon is a slot of the hourly schedules of newSyncedScheduler.
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// newSyncedScheduler returns a Scheduler with n enabled schedules, s0, s1 and so
-// on. Each has one job and is due at every full hour. Their definitions are stored.
+// newSyncedScheduler returns a Scheduler with n enabled schedules, s0, s1 and
+// so on. Each has one job and is due at every full hour. Their definitions are
+// stored.
 func newSyncedScheduler(t *testing.T, db *gorm.DB, n int, cfg hourbell.Config) *hourbell.Scheduler {
 	t.Helper()
 	cfg.Jobs, cfg.Logger = []hourbell.Job{{Name: "import"}}, slog.New(slog.DiscardHandler)

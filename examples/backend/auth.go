@@ -36,7 +36,8 @@ func currentUser(r *http.Request) *user {
 	return u
 }
 
-// authenticate adds the user to the context of each request with valid credentials.
+// authenticate adds the user to the context of each request with valid
+// credentials.
 func (b *backend) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, password, _ := r.BasicAuth()
@@ -52,7 +53,7 @@ func (b *backend) authenticate(next http.Handler) http.Handler {
 	})
 }
 
-// requireAdmin rejects requests of users who are not administrators.
+// requireAdmin rejects requests of users without administrator rights.
 func requireAdmin(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch u := currentUser(r); {

@@ -64,7 +64,7 @@ func run(ctx context.Context) error {
 	}
 	b := &backend{db: db, log: log, users: loadUsers(os.Getenv, log)}
 
-	// hourbell: create its tables, and the scheduler from the declarations in jobs.go.
+	// hourbell: create its tables and the scheduler. Declarations are in jobs.go.
 	if err := store.Migrate(ctx, db); err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func run(ctx context.Context) error {
 	}
 	start(func(ctx context.Context) error { return b.serve(ctx, listener, handler) })
 
-	// hourbell: run the loop in every replica, and a worker that executes the runs.
+	// hourbell: run the loop, and a worker that executes the runs.
 	start(b.scheduler.Run)
 	start(b.work)
 

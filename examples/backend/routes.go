@@ -38,7 +38,7 @@ func (b *backend) routes() (http.Handler, error) {
 	return b.logRequests(b.authenticate(mux)), nil
 }
 
-// hourbell: all users may read, administrators may write, and probes need no user.
+// hourbell: users may read, administrators may write, probes need no user.
 func authorizeSchedules(r *http.Request, action admin.Action) (string, error) {
 	switch u := currentUser(r); {
 	case action.Verb == admin.Probe:
@@ -70,7 +70,7 @@ func (b *backend) placeOrder(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 
-		// hourbell: enqueue the invoice in the transaction that stores the order.
+		// hourbell: enqueue the invoice in the transaction of the order.
 		if _, err := b.scheduler.EnqueueJob(r.Context(), "create-invoice", hourbell.EnqueueOptions{
 			Actor: currentUser(r).name, Tx: tx, Args: invoiceArgs{Order: order.ID},
 		}); err != nil {

@@ -53,7 +53,8 @@ func (f *fleet) killDuringRun() {
 }
 
 // killDuringFire kills a process whose transaction has advanced schedules and
-// is about to insert their runs. A lock on the table of runs makes it wait there.
+// is about to insert their runs. A lock on the table of runs makes it wait
+// there.
 func (f *fleet) killDuringFire() {
 	f.Helper()
 	tx := f.db.Begin()

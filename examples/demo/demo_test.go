@@ -13,7 +13,8 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// The demo on SQLite executes runs within seconds and continues after a restart.
+// The demo on SQLite executes runs within seconds and continues after a
+// restart.
 // O3: on SIGTERM it exits with code 0 and its worker is marked stopped.
 // D3: the restart writes no definitions.
 func TestDemoOnSQLiteExecutesAndRestarts(t *testing.T) {
@@ -121,7 +122,8 @@ func TestListenFallsBackToFreePort(t *testing.T) {
 	require.ErrorContains(t, err, "ADDR: listen tcp "+other.Addr().String())
 }
 
-// An error at the start is one line without the password, and the exit code is 1.
+// An error at the start is one line without the password, and the exit code is
+// 1.
 func TestDemoReportsStartErrorInOneLine(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, url, args, want string }{

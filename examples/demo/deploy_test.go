@@ -94,7 +94,7 @@ func TestRollingDeployFiresEverySlotOnce(t *testing.T) {
 
 	second.kill()
 	second = run(oldBuild)
-	second.awaitOutput(t, "those of a newer build")
+	second.awaitOutput(t, "newer build is active")
 	awaitFires("added")
 	awaitDefinitions(newBuild)
 
@@ -129,7 +129,8 @@ type history struct {
 	seen map[time.Time]int
 }
 
-// era is a period with one expression; cron is empty while the schedule is removed.
+// era is a period with one expression; cron is empty while the schedule is
+// removed.
 type era struct {
 	from time.Time
 	cron string

@@ -81,7 +81,8 @@ func newFleet(t *testing.T) *fleet {
 	return &fleet{T: t, db: db, scheduler: scheduler}
 }
 
-// start starts a replica. The application name of its connections identifies it.
+// start starts a replica. The application name of its connections identifies
+// it.
 func (f *fleet) start() {
 	f.Helper()
 	f.started++
@@ -91,7 +92,8 @@ func (f *fleet) start() {
 	f.running = append(f.running, p)
 }
 
-// kill kills the first replica for which match returns true, and starts another.
+// kill kills the first replica for which match returns true, and starts
+// another.
 func (f *fleet) kill(match func(*process) bool) {
 	f.Helper()
 	for i, p := range f.running {
@@ -106,7 +108,8 @@ func (f *fleet) kill(match func(*process) bool) {
 	require.FailNow(f, "the process to kill is not running")
 }
 
-// queryText returns the first row of a query of one column, or "" if there is none.
+// queryText returns the first row of a query of one column, or "" if there is
+// none.
 func (f *fleet) queryText(query string, args ...any) string {
 	f.Helper()
 	var list []string

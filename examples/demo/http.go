@@ -40,7 +40,7 @@ func listen(ctx context.Context) (net.Listener, error) {
 // newServer returns a server for the admin page and its API. A real backend
 // mounts the handler on its own router.
 func newServer(scheduler *hourbell.Scheduler, log *slog.Logger) (*http.Server, error) {
-	// Every client may do everything. A real backend checks its users' rights here.
+	// Every client may do everything. A real backend checks rights here.
 	handler, err := admin.New(scheduler, admin.Config{Authorize: admin.AllowAll, Logger: log})
 	if err != nil {
 		return nil, err

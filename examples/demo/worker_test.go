@@ -75,7 +75,8 @@ func TestWorkerExtendsLeaseAndCancelsLostRun(t *testing.T) {
 		return runs[0].LeasedUntil.Sub(run.LeasedUntil) > w.lease
 	})
 
-	// Finishing the run elsewhere ends its lease. The worker then takes the next run.
+	// Finishing the run elsewhere ends its lease. The worker then takes the
+	// next run.
 	require.NoError(t, w.scheduler.FinishRun(t.Context(), run, nil))
 	_, err := w.scheduler.EnqueueJob(t.Context(), "report-stock", hourbell.EnqueueOptions{})
 	require.NoError(t, err)

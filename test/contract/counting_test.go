@@ -15,7 +15,8 @@ type countingPool struct {
 	statements *atomic.Int64
 }
 
-// countStatements returns a handle on the pool of db that counts its statements.
+// countStatements returns a handle on the pool of db that counts its
+// statements.
 func countStatements(db *gorm.DB) (*gorm.DB, *atomic.Int64) {
 	var statements atomic.Int64
 	counted := db.Session(&gorm.Session{NewDB: true, Context: db.Statement.Context})

@@ -48,8 +48,8 @@ func newCountedReplica(t *testing.T, cfg hourbell.Config) (*hourbell.Scheduler, 
 	return s, now, counter, db
 }
 
-// L3, O4: without an Enqueuer, slots on time take one statement. It also reports
-// the next wake-up, so that no claim follows.
+// L3, O4: without an Enqueuer, slots on time take one statement. It also
+// reports the next wake-up, so that no claim follows.
 func TestSlotsOnTimeFireInOneStatement(t *testing.T) {
 	s, now, counter, _ := newCountedReplica(t, hourbell.Config{Definitions: manyHourly(100)})
 	for range 3 {
@@ -104,8 +104,8 @@ func TestEnqueuerRequiresClaim(t *testing.T) {
 	require.Zero(t, counter.counts["before fire-on-time"])
 }
 
-// M2, L4: a schedule that is late, has an unfinished claim or has the definition
-// of another build takes the claim path, in the same tick.
+// M2, L4: a schedule that is late, has an unfinished claim or has the
+// definition of another build takes the claim path, in the same tick.
 func TestFastPathLeavesOtherSchedulesToClaimPath(t *testing.T) {
 	s, now, counter, db := newCountedReplica(t, hourbell.Config{Definitions: manyHourly(3)})
 	changed := hourly("s000002")
@@ -137,8 +137,8 @@ func TestClaimPathIsolatesFailureOfFastPath(t *testing.T) {
 	require.Equal(t, noon.Add(2*time.Hour), readSchedule(t, s, "s000001").NextRunAt)
 }
 
-// O1: the tick ends if the database is unavailable. After any other error of the
-// fast path it continues on the claim path.
+// O1: the tick ends if the database is unavailable. After any other error of
+// the fast path it continues on the claim path.
 func TestFastPathEndsTickIfDatabaseIsUnavailable(t *testing.T) {
 	s, _, counter, _ := newCountedReplica(t, hourbell.Config{Definitions: manyHourly(3)})
 	counter.fastPathErr = fmt.Errorf("%w: gone", hourbell.ErrUnavailable)

@@ -22,7 +22,8 @@ type databaseFault struct {
 }
 
 // testSurvivesFaults runs the loop through a fault on each path: the fast path
-// and the claim path on Postgres, and SQLite. The map has a fault for each dialect.
+// and the claim path on Postgres, and SQLite. The map has a fault for each
+// dialect.
 func testSurvivesFaults(t *testing.T, faults map[string]databaseFault) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -43,8 +44,8 @@ func testSurvivesFaults(t *testing.T, faults map[string]databaseFault) {
 }
 
 // testSurvivesFault runs the loop before, during and after a fault. The loop
-// logs the error and recovers by itself, and each slot fires once or is recorded
-// once as skipped.
+// logs the error and recovers by itself, and each slot fires once or is
+// recorded once as skipped.
 func testSurvivesFault(t *testing.T, db *dbtest.DB, fault databaseFault, enqueuer hourbell.Enqueuer) {
 	var log logBuffer
 	cfg := newLoopConfig(&log)

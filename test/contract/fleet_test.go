@@ -29,9 +29,9 @@ type fleet struct {
 	faults    bool                // replicas fail and die, responses are lost, and the clock is stepped back
 	successor *hourbell.Scheduler // ticks while a member is paused
 
-	mu        sync.Mutex          // guards the fields below
-	total     hourbell.TickReport // the sum of all reports
-	tickFails int                 // ticks that returned an error
+	mu          sync.Mutex          // guards the fields below
+	total       hourbell.TickReport // the sum of all reports
+	failedTicks int                 // ticks that returned an error
 }
 
 // fleetMember is one replica.
@@ -88,9 +88,9 @@ func (f *fleet) restart(m *fleetMember) { m.Scheduler = newReplicaWithStore(f.t,
 
 var errFault = errors.New("injected fault")
 
-// injectFault is the hook of a member with faults. It fails the step at random,
-// before or after the operation. Or it pauses the member between claim and fire
-// until its locks have expired, while another replica takes them over.
+// injectFault is the hook of a member with faults. At random it fails the step,
+// or pauses the member between claim and fire. The pause lasts until the locks
+// of the member have expired and another replica has taken them over.
 func (f *fleet) injectFault(m *fleetMember, step string) error {
 	switch n := m.random.IntN(60); {
 	case n == 0:
@@ -130,7 +130,7 @@ func (f *fleet) tick() {
 		}
 		require.True(f.t, f.faults, "tick: %v", m.err)
 		require.ErrorIs(f.t, m.err, errFault)
-		f.tickFails++
+		f.failedTicks++
 		if f.random.IntN(2) == 0 {
 			f.restart(m)
 		}
@@ -156,10 +156,10 @@ func (f *fleet) moveClock() {
 }
 
 // runUntil ticks until the given number of slots has fired and, with faults, a
-// lock was lost and a tick has failed. The clock has one gap of ten days. It then
-// ends the faults and settles what is left.
+// lock was lost and a tick has failed. The clock has one gap of ten days. It
+// then ends the faults and settles what is left.
 func (f *fleet) runUntil(fires int) {
-	lacksFaults := func() bool { return f.faults && (f.total.LockLost == 0 || f.tickFails == 0) }
+	lacksFaults := func() bool { return f.faults && (f.total.LockLost == 0 || f.failedTicks == 0) }
 	for hadGap := false; f.total.Fired < fires || lacksFaults(); f.moveClock() {
 		if !hadGap && f.total.Fired > fires/2 {
 			hadGap = true
@@ -179,7 +179,7 @@ func (f *fleet) runUntil(fires int) {
 		f.tick()
 	}
 	f.t.Logf("%d slots fired, %d skipped; %d ticks and %d attempts failed, %d locks were lost",
-		f.total.Fired, f.total.Skipped, f.tickFails, f.total.Failed, f.total.LockLost)
+		f.total.Fired, f.total.Skipped, f.failedTicks, f.total.Failed, f.total.LockLost)
 }
 
 // requireLedgers checks the ledger and the row of each schedule.

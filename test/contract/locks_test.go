@@ -77,8 +77,8 @@ func TestReplicasDoNotWaitForEachOther(t *testing.T) {
 	require.Len(t, readRuns(t, s, "a"), 1)
 }
 
-// L1, L3: of all claims of a schedule only the newest is valid, even if the same
-// worker made an older one.
+// L1, L3: of all claims of a schedule only the newest is valid, even if the
+// same worker made an older one.
 func TestOnlyNewestClaimIsValid(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		now := newClock(noon.Add(-time.Minute))
@@ -328,8 +328,8 @@ func TestSlotWithRunIsNotEnqueuedAgain(t *testing.T) {
 	})
 }
 
-// L4: the worker that takes over the schedule of a killed worker fires its slot,
-// even if the slot is out of grace by then.
+// L4: the worker that takes over the schedule of a killed worker fires its
+// slot, even if the slot is out of grace by then.
 func TestTakeoverFiresSlotOfKilledWorker(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		now := newClock(noon.Add(-time.Minute))

@@ -12,7 +12,8 @@ import (
 )
 
 // newLoopConfig returns a Config for a loop that uses the database clock. Its
-// schedule "s" is due every second; its deadlines and pauses take about a second.
+// schedule "s" is due every second; its deadlines and pauses take about a
+// second.
 func newLoopConfig(log *logBuffer) hourbell.Config {
 	return hourbell.Config{
 		Definitions: []hourbell.Definition{everySecond("s")}, LockTTL: 2 * time.Second,

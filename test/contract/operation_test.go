@@ -63,8 +63,8 @@ func TestRunSurvivesRefusedConnections(t *testing.T) {
 	requireLoopLedger(t, observer)
 }
 
-// O1, O2: the loop survives a network that closes all connections, and one that
-// delivers nothing without closing them, because each call has a deadline.
+// O1, O2: the loop survives a network that closes all connections. It also
+// survives one that delivers nothing, because each call has a deadline.
 func TestRunSurvivesCutOrFrozenNetwork(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Postgres(t)
@@ -113,8 +113,8 @@ func TestRunSurvivesReadOnlyDatabase(t *testing.T) {
 	})
 }
 
-// O1: the loop survives a full disk. On SQLite a limit on pages simulates it, on
-// Postgres a trigger that raises the server's error.
+// O1: the loop survives a full disk. On SQLite a limit on pages simulates it,
+// on Postgres a trigger that raises the server's error.
 func TestRunSurvivesFullDisk(t *testing.T) {
 	fillDisk := func(t *testing.T, db *dbtest.DB, _ *gorm.DB) {
 		require.NoError(t, db.Exec(`CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql
@@ -150,7 +150,8 @@ func TestRunSurvivesLockedTable(t *testing.T) {
 }
 
 // O1: the loop survives a crash of its server. The server ends all sessions and
-// recovers when one of its processes is killed. The test has a server of its own.
+// recovers when one of its processes is killed. The test has a server of its
+// own.
 func TestRunSurvivesServerCrash(t *testing.T) {
 	t.Parallel()
 	server, err := cluster.Start(t.Context())
@@ -187,8 +188,8 @@ func TestRunSurvivesServerCrash(t *testing.T) {
 }
 
 // O1: a process that has not reached the database for 30 s cannot distinguish
-// dead workers from those that were cut off too. It declares no worker dead until
-// it has reached the database for 30 s.
+// dead workers from those that were cut off too. It declares no worker dead
+// until it has reached the database for 30 s.
 func TestReplicaDeclaresNoWorkerDeadAfterOutage(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		processClock := newClock(noon)
@@ -234,19 +235,19 @@ func TestFaultOnOneConnectionLosesNoSlot(t *testing.T) {
 	}
 }
 
-// O2: the server ends the transaction of a process that is stopped while it
+// O2: the server ends the transaction of a process that is suspended while it
 // fires, so that the process does not keep its rows. A frozen network simulates
-// the stop. Another replica fires the slot.
-func TestServerEndsTransactionOfStoppedProcess(t *testing.T) {
+// the suspension. Another replica fires the slot.
+func TestServerEndsTransactionOfSuspendedProcess(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Postgres(t)
 	network := newProxy(t, db)
 	var log logBuffer
-	stopped := make(chan struct{})
+	frozen := make(chan struct{})
 	cfg := newLoopConfig(&log)
 	cfg.Enqueuer = enqueuerFunc(func(ctx context.Context, _ *gorm.DB, _ []hourbell.JobRun) error {
 		network.freeze()
-		close(stopped)
+		close(frozen)
 		<-ctx.Done()
 		return ctx.Err()
 	})
@@ -261,7 +262,7 @@ func TestServerEndsTransactionOfStoppedProcess(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}()
-	<-stopped
+	<-frozen
 	var transactions int
 	require.NoError(t, db.Raw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'").Scan(&transactions).Error)
 	require.Equal(t, 1, transactions)
@@ -306,8 +307,8 @@ func TestOperatorCallsDoNotHang(t *testing.T) {
 }
 
 // O3: Run stops soon although the Enqueuer hangs. It releases its claims, which
-// stay unfinished, marks its worker stopped, and claims nothing more. No goroutine
-// remains after the Enqueuer has returned.
+// stay unfinished, marks its worker stopped, and claims nothing more. No
+// goroutine remains after the Enqueuer has returned.
 func TestRunStopsWhileEnqueuerHangs(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		now := newClock(noon.Add(-time.Minute))
@@ -356,7 +357,8 @@ func TestRunStopsWhileEnqueuerHangs(t *testing.T) {
 	})
 }
 
-// countLibraryGoroutines counts the goroutines in functions of package hourbell.
+// countLibraryGoroutines counts the goroutines in functions of package
+// hourbell.
 func countLibraryGoroutines() (count int) {
 	buffer := make([]byte, 1<<20)
 	for _, stack := range bytes.Split(buffer[:runtime.Stack(buffer, true)], []byte("\n\n")) {

@@ -96,7 +96,8 @@ func TestOverloadStarvesNoSchedule(t *testing.T) {
 	runCases(t, map[string]load{
 		// Every minute adds ten minutes of work. One round takes ten minutes.
 		"every minute": {"* * * * *", noon.Add(2 * hours), 11 * time.Minute},
-		// Every hour adds ten minutes of work. Six schedules begin within grace.
+		// Every hour adds ten minutes of work. Six schedules begin within
+		// grace.
 		"every hour": {"0 * * * *", noon.Add(24 * hours), 4 * time.Hour},
 	}, func(t *testing.T, db *dbtest.DB, load load) {
 		o := newOverload(t, db, load.cron)

@@ -33,7 +33,9 @@ func TestProcessResumedAtAnyStepChangesNothing(t *testing.T) {
 	for _, step := range []string{"before claim", "after claim", "before begin", "after commit", "sleep"} {
 		children = append(children, suspendedAt(claimPath, step))
 	}
-	var postgresOnly []childConfig // the others have an open transaction or use the fast path
+	// On SQLite the fast path does not exist, and a suspended transaction keeps
+	// the file locked.
+	var postgresOnly []childConfig
 	for _, step := range []string{"before advance", "after advance", "after insert-runs", "after enqueuer", "before commit"} {
 		postgresOnly = append(postgresOnly, suspendedAt(claimPath, step))
 	}
@@ -90,8 +92,8 @@ func TestSuspendedTransactionKeepsSQLiteFileLocked(t *testing.T) {
 	}
 }
 
-// T1, L3: processes whose clocks are minutes apart fire every slot once, because
-// only the database clock decides.
+// T1, L3: processes whose clocks are minutes apart fire every slot once,
+// because only the database clock decides.
 func TestProcessesWithWrongClocksFireEverySlotOnce(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {

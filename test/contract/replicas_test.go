@@ -9,7 +9,8 @@ import (
 )
 
 // T2, L1, L3, M1, M2, M3: eight replicas at the same time fire every slot once
-// or record it once as skipped. The clock jumps past grace and has a gap of days.
+// or record it once as skipped. The clock jumps past grace and has a gap of
+// days.
 func TestReplicasFireEverySlotOnce(t *testing.T) {
 	fires, schedules := 10_000, 500
 	if testing.Short() {
@@ -47,6 +48,6 @@ func TestFailingReplicasFireEverySlotOnce(t *testing.T) {
 		f.runUntil(fires)
 		f.requireLedgers()
 		require.NotZero(t, f.total.LockLost)
-		require.NotZero(t, f.tickFails)
+		require.NotZero(t, f.failedTicks)
 	})
 }

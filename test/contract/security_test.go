@@ -128,8 +128,8 @@ func TestLogOmitsPasswordAndJobArguments(t *testing.T) {
 	require.NotContains(t, log.String(), password)
 }
 
-// A log record is one line, without escape sequences and with its own message,
-// whatever text it contains.
+// A log record is one line with hourbell's message and without escape
+// sequences, whatever text it contains.
 func TestTextCannotForgeLogLine(t *testing.T) {
 	const forged = "x\r\nlevel=INFO msg=\"hourbell: stopped\"\n{\"level\":\"INFO\",\"msg\":\"forged\"}\n\x1b[2J\x1b]0;y\x07\x00\u2028\xff"
 	for name, newHandler := range map[string]func(*logBuffer) slog.Handler{

@@ -112,7 +112,8 @@ func TestRunFiresEverySecondOnTime(t *testing.T) {
 }
 
 // T3: a tick reports when the next tick can find work: at the next slot, the
-// end of a backoff, the end of a lock, or the death of the worker that holds it.
+// end of a backoff, the end of a lock, or the death of the worker that holds
+// it.
 func TestTickReportsWhenNextTickCanFindWork(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		now := newClock(noon.Add(-time.Minute))
@@ -144,8 +145,8 @@ func TestTickReportsWhenNextTickCanFindWork(t *testing.T) {
 	})
 }
 
-// T3: however far the next slot is, the loop ticks after PollInterval, because a
-// schedule may have been enabled.
+// T3: however far the next slot is, the loop ticks after PollInterval, because
+// a schedule may have been enabled.
 func TestRunSleepsAtMostPollInterval(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		yearly := hourly("y")
