@@ -1,6 +1,7 @@
 package hourbell
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	if err != nil {
 		return false, err
 	}
-	if err := errors.Join(checkNotRemoved(row), checkMatch(row, options.IfMatch)); err != nil {
+	if err := cmp.Or(checkNotRemoved(row), checkMatch(row, options.IfMatch)); err != nil {
 		return false, fmt.Errorf("hourbell: %w", err)
 	}
 	if row.Enabled == enabled {

@@ -177,6 +177,9 @@ func (s *Scheduler) plannedChanges(ctx context.Context) ([]PlannedChange, error)
 	}
 	list := make([]PlannedChange, 0, len(changes.list))
 	for _, row := range slices.Concat(plan.inserts, plan.updates) {
+		if plan.retired[row.ID] != "" {
+			continue // the row that takes over its state stands for both
+		}
 		events := plan.events[row.ID]
 		last := events[len(events)-1] // earlier events record skipped slots
 		list = append(list, PlannedChange{row.ID, last.Kind, last.Detail, plan.oldNextRunAt[row.ID], row.NextRunAt})
