@@ -1,37 +1,38 @@
 package admin
 
 import (
+	"context"
 	"time"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
 )
 
-// recent is how many outcomes a schedule is shown with.
-const recent = 20
+// recentOutcomes is the number of outcomes in a schedule's JSON.
+const recentOutcomes = 20
 
-func (h *handler) listSchedules(c *call) (*reply, error) {
-	limit, err := c.page()
+func (h *handler) listSchedules(c *call) (*response, error) {
+	limit, err := c.pageSize()
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.find(c, limit)
+	page, err := h.readSchedules(c, limit)
 	if err != nil {
 		return nil, err
 	}
-	schedules, err := h.shown(c, page.Schedules, page.At, recent)
+	schedules, err := h.viewSchedules(c.r.Context(), page.Schedules, page.At, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	return ok(struct {
+	return okResponse(struct {
 		Schedules []scheduleJSON `json:"schedules"`
 		Counts    countsJSON     `json:"counts"`
 		Next      string         `json:"next"`
-	}{each(schedules, func(s shown) scheduleJSON { return s.scheduleJSON }), countsJSON(page.Counts), page.Next})
+	}{mapSlice(schedules, func(s scheduleView) scheduleJSON { return s.scheduleJSON }), countsJSON(page.Counts), page.Next})
 }
 
-// find reads the page of schedules that the query asks for.
-func (h *handler) find(c *call, limit int) (hourbell.SchedulePage, error) {
+// readSchedules reads the page of schedules that the query selects.
+func (h *handler) readSchedules(c *call, limit int) (hourbell.SchedulePage, error) {
 	return h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
 		Search: c.query.Get("search"), State: c.query.Get("state"), Sort: c.query.Get("sort"), After: c.query.Get("cursor"), Limit: limit,
 	})
@@ -46,172 +47,181 @@ type countsJSON struct {
 	Removed  int `json:"removed"`
 }
 
-func (h *handler) showSchedule(c *call) (*reply, error) {
-	s, _, err := h.one(c, recent)
+func (h *handler) showSchedule(c *call) (*response, error) {
+	s, _, err := h.readSchedule(c, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	return ok(s.scheduleJSON)
+	return okResponse(s.scheduleJSON)
 }
 
-// one is the schedule that the path names, as it is now.
-func (h *handler) one(c *call, outcomes int) (shown, time.Time, error) {
-	row, err := h.scheduler.Schedule(c.r.Context(), c.parameters["id"])
+// readSchedule reads the schedule in the path.
+func (h *handler) readSchedule(c *call, outcomes int) (scheduleView, time.Time, error) {
+	ctx := c.r.Context()
+	row, err := h.scheduler.Schedule(ctx, c.pathParams["id"])
 	if err != nil {
-		return shown{}, time.Time{}, err
+		return scheduleView{}, time.Time{}, err
 	}
-	at, err := h.scheduler.Now(c.r.Context())
+	at, err := h.scheduler.Now(ctx)
 	if err != nil {
-		return shown{}, time.Time{}, err
+		return scheduleView{}, time.Time{}, err
 	}
-	list, err := h.shown(c, []hourbell.Schedule{row}, at, outcomes)
+	list, err := h.viewSchedules(ctx, []hourbell.Schedule{row}, at, outcomes)
 	if err != nil {
-		return shown{}, time.Time{}, err
+		return scheduleView{}, time.Time{}, err
 	}
 	return list[0], at, nil
 }
 
-// change answers a write with the schedule as it is afterwards.
-func (h *handler) change(c *call, change func(id string, by hourbell.By) error) (*reply, error) {
-	by, err := c.by()
+// changeFunc changes a schedule.
+type changeFunc func(ctx context.Context, id string, options hourbell.By) error
+
+// change applies a change to the schedule in the path.
+func (h *handler) change(c *call, apply changeFunc) error {
+	options, err := c.changeOptions()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := change(c.parameters["id"], by); err != nil {
+	return apply(c.r.Context(), c.pathParams["id"], options)
+}
+
+// changeAndShow applies a change and responds with the changed schedule.
+func (h *handler) changeAndShow(c *call, apply changeFunc) (*response, error) {
+	if err := h.change(c, apply); err != nil {
 		return nil, err
 	}
 	return h.showSchedule(c)
 }
 
-func (h *handler) enable(c *call) (*reply, error) {
-	return h.change(c, func(id string, by hourbell.By) error { return h.scheduler.Enable(c.r.Context(), id, by) })
-}
+func (h *handler) enable(c *call) (*response, error) { return h.changeAndShow(c, h.scheduler.Enable) }
 
-func (h *handler) disable(c *call) (*reply, error) {
-	return h.change(c, func(id string, by hourbell.By) error { return h.scheduler.Disable(c.r.Context(), id, by) })
-}
+func (h *handler) disable(c *call) (*response, error) { return h.changeAndShow(c, h.scheduler.Disable) }
 
-func (h *handler) unlock(c *call) (*reply, error) {
-	return h.change(c, func(id string, by hourbell.By) error { return h.scheduler.Unlock(c.r.Context(), id, by) })
-}
+func (h *handler) unlock(c *call) (*response, error) { return h.changeAndShow(c, h.scheduler.Unlock) }
 
-// shown is a schedule with all that is shown of it.
-type shown struct {
+// scheduleView is a schedule as the API and the page show it.
+type scheduleView struct {
 	scheduleJSON
 	row      hourbell.Schedule
 	outcomes []hourbell.Outcome // newest first
-	slots    *cron.Schedule     // nil where its expression or zone cannot be read
+	slots    *cron.Schedule     // nil if this process cannot parse the expression or zone
 }
 
-// shown are schedules with all that is shown of them, in a number of statements that does not grow with them.
-func (h *handler) shown(c *call, rows []hourbell.Schedule, at time.Time, outcomesOfEach int) ([]shown, error) {
+// viewSchedules reads what the API and the page show of some rows. The number
+// of statements does not depend on the number of rows.
+func (h *handler) viewSchedules(ctx context.Context, rows []hourbell.Schedule, at time.Time, outcomeLimit int) ([]scheduleView, error) {
 	ids := make([]string, len(rows))
 	locked := false
 	for i, row := range rows {
 		ids[i] = row.ID
 		locked = locked || row.LockedBy != ""
 	}
-	outcomes, err := h.scheduler.Outcomes(c.r.Context(), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: outcomesOfEach})
+	outcomes, err := h.scheduler.Outcomes(ctx, hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: outcomeLimit})
 	if err != nil {
 		return nil, err
 	}
 	var workers []hourbell.Worker
 	if locked {
-		if workers, err = h.scheduler.Workers(c.r.Context()); err != nil {
+		if workers, err = h.scheduler.Workers(ctx); err != nil {
 			return nil, err
 		}
 	}
-	calendars := calendars{}
-	return each(rows, func(row hourbell.Schedule) shown {
-		wire := scheduleOf(row, at)
-		wire.DeclaredHere = h.scheduler.Declares(row)
-		wire.Lock = lockOf(row, h.scheduler.LockExpiry(row, workers), at)
-		wire.LastRun = lastRunOf(row, outcomes[row.ID])
-		wire.Recent = each(outcomes[row.ID][:min(recent, len(outcomes[row.ID]))], outcomeOf)
+	parsed := parseCache{}
+	return mapSlice(rows, func(row hourbell.Schedule) scheduleView {
+		s := toScheduleJSON(row, at)
+		s.DeclaredHere = h.scheduler.Declares(row)
+		s.Lock = toLockJSON(row, h.scheduler.LockExpiry(row, workers), at)
+		s.LastRun = toLastRunJSON(row, outcomes[row.ID])
+		s.Recent = mapSlice(outcomes[row.ID][:min(recentOutcomes, len(outcomes[row.ID]))], toOutcomeJSON)
 		jobs, err := h.scheduler.JobsOf(row)
 		if err != nil {
-			wire.Problem = err.Error()
+			s.Problem = err.Error()
 		}
-		wire.Target.Jobs = each(jobs, func(j hourbell.Job) string { return j.Name })
-		return shown{scheduleJSON: wire, row: row, outcomes: outcomes[row.ID], slots: wire.tell(row, at, calendars)}
+		s.Target.Jobs = mapSlice(jobs, func(j hourbell.Job) string { return j.Name })
+		return scheduleView{scheduleJSON: s, row: row, outcomes: outcomes[row.ID], slots: s.describeCron(row, at, parsed)}
 	}), nil
 }
 
-func scheduleOf(row hourbell.Schedule, at time.Time) scheduleJSON {
-	wire := scheduleJSON{
+func toScheduleJSON(row hourbell.Schedule, at time.Time) scheduleJSON {
+	s := scheduleJSON{
 		ID: row.ID, Name: row.Name, Description: row.Description, Cron: row.Cron, TimeZone: row.TimeZone,
 		Target: targetJSON{Kind: row.TargetKind}, GraceSeconds: row.Grace.Seconds(), State: "DISABLED",
-		Enabled: row.Enabled, EnabledNote: row.EnabledNote, NextRunAt: instant{row.NextRunAt}, Overdue: row.Overdue(at),
-		Failures: row.Failures, LastError: row.LastError, HeldUntil: instant{row.HeldUntil}, RemovedAt: instant{row.RemovedAt},
-		CreatedAt: instant{row.CreatedAt}, UpdatedAt: instant{row.UpdatedAt}, Fingerprint: row.Fingerprint(),
+		Enabled: row.Enabled, EnabledNote: row.EnabledNote, NextRunAt: timestamp{row.NextRunAt}, Overdue: row.Overdue(at),
+		ConsecutiveFailures: row.Failures, LastError: row.LastError, RetryAt: timestamp{row.HeldUntil}, RemovedAt: timestamp{row.RemovedAt},
+		CreatedAt: timestamp{row.CreatedAt}, UpdatedAt: timestamp{row.UpdatedAt}, ETag: row.Fingerprint(),
 	}
 	if row.TargetKind == "GROUP" {
-		wire.Target.Group = row.Target
+		s.Target.Group = row.Target
 	}
-	if wire.Overdue {
-		wire.OverdueSeconds = int64(at.Sub(row.NextRunAt).Seconds())
+	if s.Overdue {
+		s.OverdueSeconds = int64(at.Sub(row.NextRunAt).Seconds())
 	}
 	switch {
 	case !row.RemovedAt.IsZero():
-		wire.State = "REMOVED"
+		s.State = "REMOVED"
 	case row.Enabled:
-		wire.State = "ENABLED"
+		s.State = "ENABLED"
 	}
-	return wire
+	return s
 }
 
-// tell says the expression in words, and when a disabled schedule would run. It returns the slots.
-func (wire *scheduleJSON) tell(row hourbell.Schedule, at time.Time, known calendars) *cron.Schedule {
-	slots, err := known.of(row.Cron, row.TimeZone)
+// describeCron sets the description of the expression and the slot at which a
+// disabled schedule would run next. It returns the parsed expression, or sets
+// Problem and returns nil.
+func (s *scheduleJSON) describeCron(row hourbell.Schedule, at time.Time, parsed parseCache) *cron.Schedule {
+	slots, err := parsed.parse(row.Cron, row.TimeZone)
 	if err != nil {
-		wire.Problem = err.Error()
+		s.Problem = err.Error()
 		return nil
 	}
-	wire.CronDescription, _ = cron.Describe(row.Cron) // it was parsed just now
+	s.CronDescription, _ = cron.Describe(row.Cron) // it is valid: it was just parsed
 	if !row.Enabled && row.RemovedAt.IsZero() {
-		if next, err := slots.Next(unsettled(row, at)); err == nil {
-			wire.WouldRunAt = instant{next}
+		if next, err := slots.Next(upcomingAfter(row, at)); err == nil {
+			s.WouldRunAt = timestamp{next}
 		}
 	}
 	return &slots
 }
 
-// unsettled is the instant after which a schedule's slots are still to come.
-func unsettled(row hourbell.Schedule, at time.Time) time.Time {
+// upcomingAfter returns the time after which a schedule's slots are upcoming:
+// the later of now and the last settled slot.
+func upcomingAfter(row hourbell.Schedule, at time.Time) time.Time {
 	if row.SettledUntil.After(at) {
 		return row.SettledUntil
 	}
 	return at
 }
 
-// calendars are expressions in zones, parsed once a request.
-type calendars map[[2]string]cron.Schedule
+// parseCache holds the parsed expressions of one request by expression and
+// zone.
+type parseCache map[[2]string]cron.Schedule
 
-func (known calendars) of(expression, zone string) (cron.Schedule, error) {
+func (parsed parseCache) parse(expression, zone string) (cron.Schedule, error) {
 	key := [2]string{expression, zone}
-	if slots, ok := known[key]; ok {
+	if slots, ok := parsed[key]; ok {
 		return slots, nil
 	}
 	slots, err := cron.Parse(expression, zone)
 	if err == nil {
-		known[key] = slots
+		parsed[key] = slots
 	}
 	return slots, err
 }
 
-func lockOf(row hourbell.Schedule, expiry, at time.Time) *lockJSON {
+func toLockJSON(row hourbell.Schedule, expiry, at time.Time) *lockJSON {
 	if row.LockedBy == "" {
 		return nil
 	}
-	return &lockJSON{Holder: row.LockedBy, Since: instant{row.LockedAt}, ExpiresAt: instant{expiry}, Stalled: !expiry.After(at)}
+	return &lockJSON{Holder: row.LockedBy, Since: timestamp{row.LockedAt}, ExpiresAt: timestamp{expiry}, Stalled: !expiry.After(at)}
 }
 
-// lastRunOf is the newest outcome that is no skip. Where the newest are all skips, the row knows when it fired.
-func lastRunOf(row hourbell.Schedule, outcomes []hourbell.Outcome) *lastRunJSON {
+// toLastRunJSON returns the newest outcome that has runs. If there is none
+// among the outcomes, it returns the last cron fire that the row records.
+func toLastRunJSON(row hourbell.Schedule, outcomes []hourbell.Outcome) *lastRunJSON {
 	for _, o := range outcomes {
 		if o.RunID != 0 {
 			last := &lastRunJSON{
-				Trigger: o.Trigger, At: instant{o.At}, Slot: instant{o.SlotFrom}, LatenessMs: lateness(o.SlotFrom, o.At),
+				Trigger: o.Trigger, At: timestamp{o.At}, Slot: timestamp{o.SlotFrom}, LatenessMs: lateness(o.SlotFrom, o.At),
 				Actor: o.Actor, RunID: &o.RunID,
 			}
 			if t := o.Tally; t != nil {
@@ -224,6 +234,6 @@ func lastRunOf(row hourbell.Schedule, outcomes []hourbell.Outcome) *lastRunJSON 
 		return nil
 	}
 	return &lastRunJSON{
-		Trigger: "CRON", At: instant{row.LastRunAt}, Slot: instant{row.LastScheduledFor}, LatenessMs: lateness(row.LastScheduledFor, row.LastRunAt),
+		Trigger: "CRON", At: timestamp{row.LastRunAt}, Slot: timestamp{row.LastScheduledFor}, LatenessMs: lateness(row.LastScheduledFor, row.LastRunAt),
 	}
 }
