@@ -11,7 +11,7 @@ import (
 
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-func TestDistancesInWords(t *testing.T) {
+func TestRelativeTimeText(t *testing.T) {
 	const day = 24 * time.Hour
 	for d, want := range map[time.Duration]string{
 		0:                                "now",
@@ -29,40 +29,40 @@ func TestDistancesInWords(t *testing.T) {
 		10*day + 3*time.Hour:             "in 10 d",
 		-400 * day:                       "400 d ago",
 	} {
-		require.Equal(t, want, moment{noon.Add(d), noon}.Ago(), d)
+		require.Equal(t, want, relTime{noon.Add(d), noon}.Relative(), d)
 	}
-	require.Equal(t, "12 ms", span(-12*time.Millisecond))
+	require.Equal(t, "12 ms", formatDuration(-12*time.Millisecond))
 }
 
-func TestInstantsInWords(t *testing.T) {
+func TestLocalTimeText(t *testing.T) {
 	zone := func(name string) *time.Location {
 		location, err := time.LoadLocation(name)
 		require.NoError(t, err)
 		return location
 	}
-	require.Equal(t, "Mon 1 Jun 12:00 UTC", clockFace(noon, time.UTC, noon))
-	require.Equal(t, "Mon 1 Jun 14:00:07 CEST", clockFace(noon.Add(7*time.Second), zone("Europe/Berlin"), noon))
-	require.Equal(t, "Mon 1 Jun 09:00 UTC-03:00", clockFace(noon, zone("America/Sao_Paulo"), noon), "it has no abbreviation")
-	require.Equal(t, "Fri 1 Jan 2027 00:00 UTC", clockFace(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), time.UTC, noon))
+	require.Equal(t, "Mon 1 Jun 12:00 UTC", localTime(noon, time.UTC, noon))
+	require.Equal(t, "Mon 1 Jun 14:00:07 CEST", localTime(noon.Add(7*time.Second), zone("Europe/Berlin"), noon))
+	require.Equal(t, "Mon 1 Jun 09:00 UTC-03:00", localTime(noon, zone("America/Sao_Paulo"), noon), "the zone has no abbreviation")
+	require.Equal(t, "Fri 1 Jan 2027 00:00 UTC", localTime(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), time.UTC, noon))
 	newYear := time.Date(2026, 12, 31, 23, 30, 0, 0, time.UTC)
-	require.Equal(t, "Fri 1 Jan 2027 00:30 CET", clockFace(newYear, zone("Europe/Berlin"), noon), "the year is that of the zone")
+	require.Equal(t, "Fri 1 Jan 2027 00:30 CET", localTime(newYear, zone("Europe/Berlin"), noon), "the year is that of the zone")
 }
 
-func TestLatenessInWords(t *testing.T) {
+func TestLatenessText(t *testing.T) {
 	late := func(ms int64) *int64 { return &ms }
 	require.Equal(t, []string{"", "on time", "on time", "1 s late", "1 h 1 min late"},
-		[]string{lateWords(nil), lateWords(late(0)), lateWords(late(999)), lateWords(late(1000)), lateWords(late(3_660_000))})
+		[]string{latenessText(nil), latenessText(late(0)), latenessText(late(999)), latenessText(late(1000)), latenessText(late(3_660_000))})
 }
 
-func TestTargetsInWords(t *testing.T) {
-	require.Equal(t, "All jobs (2)", targetWords(targetJSON{Kind: "ALL_JOBS", Jobs: []string{"a", "b"}}))
-	require.Equal(t, "Group feed (1)", targetWords(targetJSON{Kind: "GROUP", Group: "feed", Jobs: []string{"a"}}))
-	require.Equal(t, "a, b, c", targetWords(targetJSON{Kind: "JOBS", Jobs: []string{"a", "b", "c"}}))
-	require.Equal(t, "a, b and 2 more", targetWords(targetJSON{Kind: "JOBS", Jobs: []string{"a", "b", "c", "d"}}))
+func TestTargetText(t *testing.T) {
+	require.Equal(t, "All jobs (2)", targetText(targetJSON{Kind: "ALL_JOBS", Jobs: []string{"a", "b"}}))
+	require.Equal(t, "Group feed (1)", targetText(targetJSON{Kind: "GROUP", Group: "feed", Jobs: []string{"a"}}))
+	require.Equal(t, "a, b, c", targetText(targetJSON{Kind: "JOBS", Jobs: []string{"a", "b", "c"}}))
+	require.Equal(t, "a, b and 2 more", targetText(targetJSON{Kind: "JOBS", Jobs: []string{"a", "b", "c", "d"}}))
 }
 
-// The worst of what the runs of a fire are doing comes last, and is what the whole is shown as.
-func TestRunsInWords(t *testing.T) {
+// The worst status comes last in the text and stands for the whole fire.
+func TestRunsText(t *testing.T) {
 	for _, c := range []struct {
 		runs        *runsJSON
 		worst, text string
@@ -74,12 +74,12 @@ func TestRunsInWords(t *testing.T) {
 		{&runsJSON{Running: 1, Failed: 1}, "FAILED", "1 running, 1 failed"},
 		{&runsJSON{Succeeded: 1000, AtLeast: true}, "SUCCEEDED", "at least 1000 succeeded"},
 	} {
-		worst, text := runsWords(c.runs)
+		worst, text := runsText(c.runs)
 		require.Equal(t, []string{c.worst, c.text}, []string{worst, text})
 	}
 }
 
-func TestOutcomesInWords(t *testing.T) {
+func TestOutcomeText(t *testing.T) {
 	slot := noon.Add(-time.Hour)
 	for want, o := range map[string]hourbell.Outcome{
 		"Mon 1 Jun 11:00 UTC: fired on time":                                       {Kind: "FIRED", Trigger: "CRON", SlotFrom: slot, SlotTo: slot, At: slot},
@@ -87,9 +87,9 @@ func TestOutcomesInWords(t *testing.T) {
 		"Mon 1 Jun 11:00 UTC: run now by ada":                                      {Kind: "FIRED", Trigger: "MANUAL", At: slot, Actor: "ada"},
 		"Mon 1 Jun 11:00 UTC: run now, a run failed":                               {Kind: "FAILED", Trigger: "MANUAL", At: slot},
 		"Mon 1 Jun 11:00 UTC: skipped, the schedule was disabled":                  {Kind: "SKIPPED", SlotFrom: slot, SlotTo: slot, Count: 1, Reason: "DISABLED"},
-		"Mon 1 Jun 10:00 UTC to Mon 1 Jun 11:00 UTC: 2 slots skipped, strange":     {Kind: "SKIPPED", SlotFrom: slot.Add(-time.Hour), SlotTo: slot, Count: 2, Reason: "STRANGE"},
+		"Mon 1 Jun 10:00 UTC to Mon 1 Jun 11:00 UTC: 2 slots skipped, unknown":     {Kind: "SKIPPED", SlotFrom: slot.Add(-time.Hour), SlotTo: slot, Count: 2, Reason: "UNKNOWN"},
 		"Mon 1 Jun 10:00 UTC to Mon 1 Jun 11:00 UTC: 1000 or more slots skipped, ": {Kind: "SKIPPED", SlotFrom: slot.Add(-time.Hour), SlotTo: slot, Count: 1000},
 	} {
-		require.Equal(t, want, outcomeWords(o, time.UTC, noon))
+		require.Equal(t, want, outcomeText(o, time.UTC, noon))
 	}
 }
