@@ -22,22 +22,21 @@ func (h *handler) enqueueAll(c *call) (*response, error) {
 func (h *handler) enqueueGroup(c *call) (*response, error) {
 	return enqueue(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
 		runs, err := h.scheduler.EnqueueGroup(c.r.Context(), c.pathParams["group"], options)
-		return runs, notFoundIf(err, hourbell.ErrUnknownGroup, "unknown-group")
+		return runs, notFound(err, "unknown-group", "unknown group")
 	})
 }
 
 func (h *handler) enqueueJob(c *call) (*response, error) {
 	return enqueue(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
 		runs, err := h.scheduler.EnqueueJob(c.r.Context(), c.pathParams["job"], options)
-		return runs, notFoundIf(err, hourbell.ErrUnknownJob, "unknown-job")
+		return runs, notFound(err, "unknown-job", "unknown job")
 	})
 }
 
-// notFoundIf converts the sentinel of an unknown group or job in the path to a
-// 404.
-func notFoundIf(err, sentinel error, code string) error {
-	if errors.Is(err, sentinel) {
-		return newProblem(http.StatusNotFound, code, "%v: /api/jobs lists what this process declares", sentinel)
+// notFound converts the error of an unknown group or job in the path to a 404.
+func notFound(err error, code, text string) error {
+	if errors.Is(err, hourbell.ErrUnknownTarget) {
+		return newProblem(http.StatusNotFound, code, "%s: /api/jobs lists what this process declares", text)
 	}
 	return err
 }
@@ -53,15 +52,15 @@ func enqueue(c *call, enqueueRuns func(hourbell.EnqueueOptions) ([]hourbell.JobR
 	if err != nil {
 		return nil, err
 	}
-	if options.Seen != "" && c.pathParams["id"] == "" {
+	if options.IfMatch != "" && c.pathParams["id"] == "" {
 		return nil, badValue("ifMatch", "is an unknown field here; only requests for a schedule accept it")
 	}
-	runs, err := enqueueRuns(hourbell.EnqueueOptions{By: options, Key: key})
+	runs, err := enqueueRuns(hourbell.EnqueueOptions{Actor: options.Actor, Note: options.Note, IfMatch: options.IfMatch, IdempotencyKey: key})
 	if err != nil {
 		return nil, err
 	}
 	status := http.StatusCreated
-	duplicate := len(runs) > 0 && runs[0].Repeated
+	duplicate := len(runs) > 0 && runs[0].Duplicate
 	if duplicate {
 		status = http.StatusOK
 	}

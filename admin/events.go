@@ -6,11 +6,11 @@ import (
 
 // listEvents lists the events of the schedule in the path, newest first.
 func (h *handler) listEvents(c *call) (*response, error) {
-	row, err := h.scheduler.Schedule(c.r.Context(), c.pathParams["id"])
+	schedule, err := h.scheduler.Schedule(c.r.Context(), c.pathParams["id"])
 	if err != nil {
 		return nil, err
 	}
-	query := hourbell.EventQuery{ScheduleID: row.ID, Kind: c.query.Get("kind")}
+	query := hourbell.EventQuery{ScheduleID: schedule.ID, Kind: hourbell.EventKind(c.query.Get("kind"))}
 	return listPage(c, "events", h.eventReader(c, query), eventID, toEventJSON)
 }
 

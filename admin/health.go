@@ -100,10 +100,10 @@ func (h *handler) health(c *call) (*response, error) {
 func toFleetJSON(state hourbell.Health) *fleetJSON {
 	return &fleetJSON{
 		At: timestamp{state.At}, Workers: state.Workers, NewestTickAt: timestamp{state.NewestTick}, Overdue: state.Overdue, OldestDueAt: timestamp{state.OldestDue},
-		Late: mapSlice(state.Late, func(row hourbell.Schedule) lateJSON {
-			return lateJSON{row.ID, timestamp{row.NextRunAt}, int64(state.At.Sub(row.NextRunAt).Seconds())}
+		Late: mapSlice(state.Late, func(s hourbell.Schedule) lateJSON {
+			return lateJSON{s.ID, timestamp{s.NextRunAt}, int64(state.At.Sub(s.NextRunAt).Seconds())}
 		}),
-		Mismatched:     append([]string{}, state.Unfireable...),
+		Mismatched:     append([]string{}, state.Mismatched...),
 		MaxClockSkewMs: state.MaxSkew.Milliseconds(), ClockBehindMs: state.ClockBehind.Milliseconds(),
 	}
 }
@@ -126,22 +126,18 @@ func healthProblems(state hourbell.Health, err error) []healthProblemJSON {
 	}
 	addIf(state.Workers == 0, "NO_WORKER", "no worker is active: nothing fires until one runs")
 	addIf(state.Overdue > 0, "OVERDUE", "%s overdue; the oldest slot was due at %s", plural(state.Overdue, "schedule"), state.OldestDue.UTC().Format(time.RFC3339))
-	addIf(len(state.Unfireable) > 0, "MISMATCHED", "%d overdue: the stored definition differs from this process's; unless another build runs, they wait for a deploy", len(state.Unfireable))
+	addIf(len(state.Mismatched) > 0, "MISMATCHED", "%d overdue: the stored definition differs from this process's; unless another build runs, they wait for a deploy", len(state.Mismatched))
 	addIf(state.MaxSkew > maxSkew, "CLOCK_SKEW", "a worker's clock is off by %v; slots fire on time all the same, because the database clock decides", state.MaxSkew)
 	addIf(state.ClockBehind > 0, "CLOCK_BEHIND", "the database clock was stepped back: slots that fired do not repeat, and firing resumes in %v", state.ClockBehind)
 	return problems
 }
 
 func (h *handler) listWorkers(c *call) (*response, error) {
-	at, err := h.scheduler.Now(c.r.Context())
-	if err != nil {
-		return nil, err
-	}
 	workers, err := h.scheduler.Workers(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
 	return okResponse(struct {
 		Workers []workerJSON `json:"workers"`
-	}{mapSlice(workers, func(w hourbell.Worker) workerJSON { return toWorkerJSON(w, at) })})
+	}{mapSlice(workers, toWorkerJSON)})
 }

@@ -22,33 +22,33 @@ func (t timestamp) MarshalJSON() ([]byte, error) {
 }
 
 type scheduleJSON struct {
-	ID                  string        `json:"id"`
-	Name                string        `json:"name"`
-	Description         string        `json:"description"`
-	Cron                string        `json:"cron"`
-	CronDescription     string        `json:"cronDescription"`
-	TimeZone            string        `json:"timeZone"`
-	Target              targetJSON    `json:"target"`
-	GraceSeconds        float64       `json:"graceSeconds"`
-	State               string        `json:"state"`
-	Enabled             bool          `json:"enabled"`
-	EnabledNote         string        `json:"enabledNote"`
-	NextRunAt           timestamp     `json:"nextRunAt"`
-	WouldRunAt          timestamp     `json:"wouldRunAt"`
-	Overdue             bool          `json:"overdue"`
-	OverdueSeconds      int64         `json:"overdueSeconds"`
-	LastRun             *lastRunJSON  `json:"lastRun"`
-	Recent              []outcomeJSON `json:"recent"`
-	Lock                *lockJSON     `json:"lock"`
-	ConsecutiveFailures int           `json:"consecutiveFailures"`
-	LastError           string        `json:"lastError"`
-	RetryAt             timestamp     `json:"retryAt"`
-	DeclaredHere        bool          `json:"declaredHere"`
-	Problem             string        `json:"problem"`
-	RemovedAt           timestamp     `json:"removedAt"`
-	CreatedAt           timestamp     `json:"createdAt"`
-	UpdatedAt           timestamp     `json:"updatedAt"`
-	ETag                string        `json:"etag"`
+	ID                  string                 `json:"id"`
+	Name                string                 `json:"name"`
+	Description         string                 `json:"description"`
+	Cron                string                 `json:"cron"`
+	CronDescription     string                 `json:"cronDescription"`
+	TimeZone            string                 `json:"timeZone"`
+	Target              targetJSON             `json:"target"`
+	GraceSeconds        float64                `json:"graceSeconds"`
+	State               hourbell.ScheduleState `json:"state"`
+	Enabled             bool                   `json:"enabled"`
+	EnabledNote         string                 `json:"enabledNote"`
+	NextRunAt           timestamp              `json:"nextRunAt"`
+	WouldRunAt          timestamp              `json:"wouldRunAt"`
+	Overdue             bool                   `json:"overdue"`
+	OverdueSeconds      int64                  `json:"overdueSeconds"`
+	LastRun             *lastRunJSON           `json:"lastRun"`
+	Recent              []outcomeJSON          `json:"recent"`
+	Lock                *lockJSON              `json:"lock"`
+	ConsecutiveFailures int                    `json:"consecutiveFailures"`
+	LastError           string                 `json:"lastError"`
+	RetryAt             timestamp              `json:"retryAt"`
+	DeclaredHere        bool                   `json:"declaredHere"`
+	Problem             string                 `json:"problem"`
+	RemovedAt           timestamp              `json:"removedAt"`
+	CreatedAt           timestamp              `json:"createdAt"`
+	UpdatedAt           timestamp              `json:"updatedAt"`
+	ETag                string                 `json:"etag"`
 }
 
 type targetJSON struct {
@@ -58,13 +58,13 @@ type targetJSON struct {
 }
 
 type lastRunJSON struct {
-	Trigger    string    `json:"trigger"`
-	At         timestamp `json:"at"`
-	Slot       timestamp `json:"slot"`
-	LatenessMs *int64    `json:"latenessMs"`
-	Actor      string    `json:"actor"`
-	RunID      *int64    `json:"runId"`
-	Runs       *runsJSON `json:"runs"`
+	Trigger    hourbell.Trigger `json:"trigger"`
+	At         timestamp        `json:"at"`
+	Slot       timestamp        `json:"slot"`
+	LatenessMs *int64           `json:"latenessMs"`
+	Actor      string           `json:"actor"`
+	RunID      *int64           `json:"runId"`
+	Runs       *runsJSON        `json:"runs"`
 }
 
 type runsJSON struct {
@@ -76,16 +76,16 @@ type runsJSON struct {
 }
 
 type outcomeJSON struct {
-	Kind       string    `json:"kind"`
-	Trigger    string    `json:"trigger"`
-	At         timestamp `json:"at"`
-	SlotFrom   timestamp `json:"slotFrom"`
-	SlotTo     timestamp `json:"slotTo"`
-	SlotCount  int       `json:"slotCount"`
-	LatenessMs *int64    `json:"latenessMs"`
-	Reason     string    `json:"reason"`
-	RunID      *int64    `json:"runId"`
-	Actor      string    `json:"actor"`
+	Kind       hourbell.OutcomeKind `json:"kind"`
+	Trigger    hourbell.Trigger     `json:"trigger"`
+	At         timestamp            `json:"at"`
+	SlotFrom   timestamp            `json:"slotFrom"`
+	SlotTo     timestamp            `json:"slotTo"`
+	SlotCount  int                  `json:"slotCount"`
+	LatenessMs *int64               `json:"latenessMs"`
+	Reason     hourbell.SkipReason  `json:"reason"`
+	RunID      *int64               `json:"runId"`
+	Actor      string               `json:"actor"`
 }
 
 type lockJSON struct {
@@ -96,25 +96,25 @@ type lockJSON struct {
 }
 
 type runJSON struct {
-	ID             int64     `json:"id"`
-	Key            string    `json:"key"`
-	Job            string    `json:"job"`
-	Group          string    `json:"group"`
-	Trigger        string    `json:"trigger"`
-	ScheduleID     string    `json:"scheduleId"`
-	ScheduledFor   timestamp `json:"scheduledFor"`
-	LatenessMs     *int64    `json:"latenessMs"`
-	Ordinal        int       `json:"ordinal"`
-	Status         string    `json:"status"`
-	QueuedAt       timestamp `json:"queuedAt"`
-	StartedAt      timestamp `json:"startedAt"`
-	FinishedAt     timestamp `json:"finishedAt"`
-	LeasedBy       string    `json:"leasedBy"`
-	LeasedUntil    timestamp `json:"leasedUntil"`
-	Attempt        int       `json:"attempt"`
-	Error          string    `json:"error"`
-	Actor          string    `json:"actor"`
-	IdempotencyKey string    `json:"idempotencyKey"`
+	ID             int64              `json:"id"`
+	Key            string             `json:"key"`
+	Job            string             `json:"job"`
+	Group          string             `json:"group"`
+	Trigger        hourbell.Trigger   `json:"trigger"`
+	ScheduleID     string             `json:"scheduleId"`
+	ScheduledFor   timestamp          `json:"scheduledFor"`
+	LatenessMs     *int64             `json:"latenessMs"`
+	Ordinal        int                `json:"ordinal"`
+	Status         hourbell.RunStatus `json:"status"`
+	QueuedAt       timestamp          `json:"queuedAt"`
+	StartedAt      timestamp          `json:"startedAt"`
+	FinishedAt     timestamp          `json:"finishedAt"`
+	LeasedBy       string             `json:"leasedBy"`
+	LeasedUntil    timestamp          `json:"leasedUntil"`
+	Attempt        int                `json:"attempt"`
+	Error          string             `json:"error"`
+	Actor          string             `json:"actor"`
+	IdempotencyKey string             `json:"idempotencyKey"`
 }
 
 // runWithArgsJSON is a run with its arguments. Lists omit the arguments because
@@ -125,17 +125,17 @@ type runWithArgsJSON struct {
 }
 
 type eventJSON struct {
-	ID         int64     `json:"id"`
-	ScheduleID string    `json:"scheduleId"`
-	Kind       string    `json:"kind"`
-	Reason     string    `json:"reason"`
-	At         timestamp `json:"at"`
-	Actor      string    `json:"actor"`
-	Note       string    `json:"note"`
-	SlotFrom   timestamp `json:"slotFrom"`
-	SlotTo     timestamp `json:"slotTo"`
-	SlotCount  int       `json:"slotCount"`
-	Detail     string    `json:"detail"`
+	ID         int64               `json:"id"`
+	ScheduleID string              `json:"scheduleId"`
+	Kind       hourbell.EventKind  `json:"kind"`
+	Reason     hourbell.SkipReason `json:"reason"`
+	At         timestamp           `json:"at"`
+	Actor      string              `json:"actor"`
+	Note       string              `json:"note"`
+	SlotFrom   timestamp           `json:"slotFrom"`
+	SlotTo     timestamp           `json:"slotTo"`
+	SlotCount  int                 `json:"slotCount"`
+	Detail     string              `json:"detail"`
 }
 
 type workerJSON struct {
@@ -158,8 +158,8 @@ func toRunJSON(r hourbell.JobRun) runJSON {
 	return runJSON{
 		ID: r.ID, Key: r.Key(), Job: r.Job, Group: r.Group, Trigger: r.Trigger, ScheduleID: r.ScheduleID,
 		ScheduledFor: timestamp{r.ScheduledFor}, LatenessMs: lateness(r.ScheduledFor, r.QueuedAt), Ordinal: r.Ordinal, Status: r.Status,
-		QueuedAt: timestamp{r.QueuedAt}, StartedAt: timestamp{r.StartedAt}, FinishedAt: timestamp{r.FinishedAt}, LeasedBy: r.WorkerID,
-		LeasedUntil: timestamp{r.LeasedUntil}, Attempt: r.Attempt, Error: r.Error, Actor: r.Actor, IdempotencyKey: r.RequestKey,
+		QueuedAt: timestamp{r.QueuedAt}, StartedAt: timestamp{r.StartedAt}, FinishedAt: timestamp{r.FinishedAt}, LeasedBy: r.LeasedBy,
+		LeasedUntil: timestamp{r.LeasedUntil}, Attempt: r.Attempt, Error: r.Error, Actor: r.Actor, IdempotencyKey: r.IdempotencyKey,
 	}
 }
 
@@ -181,12 +181,12 @@ func toOutcomeJSON(o hourbell.Outcome) outcomeJSON {
 	return outcome
 }
 
-func toWorkerJSON(w hourbell.Worker, at time.Time) workerJSON {
+func toWorkerJSON(w hourbell.Worker) workerJSON {
 	state := "DEAD"
 	switch {
 	case !w.StoppedAt.IsZero():
 		state = "STOPPED"
-	case w.Alive(at):
+	case w.Active:
 		state = "ACTIVE"
 	}
 	return workerJSON{

@@ -12,6 +12,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/hourbell/hourbell"
 )
 
 //go:embed templates
@@ -26,7 +28,7 @@ var pages = parsePages("schedules", "schedule", "runs", "run", "enqueue", "confi
 func parsePages(names ...string) map[string]*template.Template {
 	functions := template.FuncMap{
 		"segment": url.PathEscape, "iso": formatISO, "plural": plural, "seconds": formatSeconds, "add": add,
-		"lower": strings.ToLower, "trigger": triggerText, "reason": reasonText, "event": eventText,
+		"lower": lower, "trigger": triggerText, "reason": reasonText, "event": eventText,
 	}
 	frame := template.Must(template.New("frame.html").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html"))
 	parsed := make(map[string]*template.Template, len(names))
@@ -105,6 +107,11 @@ func (h *handler) render(c *call, name, title, tab string, body any, poll ...str
 	if err != nil {
 		return nil, err
 	}
+	return h.renderWith(c, state, name, title, tab, body, poll...)
+}
+
+// renderWith is render for a page that has read the health before.
+func (h *handler) renderWith(c *call, state hourbell.Health, name, title, tab string, body any, poll ...string) (*response, error) {
 	return pageResponse(http.StatusOK, name, view{
 		Root: rootLink(c.r), Title: title, Tab: tab, Actor: c.actor, ReadOnly: h.cfg.ReadOnly, At: state.At, Poll: poll, Body: body,
 		Health: &healthView{

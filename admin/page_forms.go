@@ -52,11 +52,11 @@ type item struct{ Name, Href, Text, Error string }
 // before a schedule is disabled, unlocked or run.
 func (h *handler) confirmChange(verb Verb) func(*call) (*response, error) {
 	return func(c *call) (*response, error) {
-		s, at, err := h.readSchedule(c, 1)
+		s, err := h.readSchedule(c, 0)
 		if err != nil {
 			return nil, err
 		}
-		row := h.newRow(c, s, at, 0)
+		row := h.newRow(c, s, 0)
 		form := confirmation{Action: string(verb), Back: rootLink(c.r) + "schedules/" + url.PathEscape(s.ID)}
 		switch verb {
 		case Disable:
@@ -122,21 +122,19 @@ func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
 			return nil, err
 		}
 		form := confirmation{
-			Title: capitalize(verb) + " " + plural(len(ids), "schedule") + "?", Button: capitalize(verb), Action: string(verb), Back: rootLink(c.r), IDs: ids,
+			Title: capitalize(string(verb)) + " " + plural(len(ids), "schedule") + "?", Button: capitalize(string(verb)), Action: string(verb), Back: rootLink(c.r), IDs: ids,
 			Text: "They fire from their next slots on. Missed slots are not made up.",
 		}
 		if verb == Disable {
 			form.Text = "They do not fire until they are enabled again. Enqueued runs are not affected."
 		}
-		for _, id := range ids {
-			row, err := h.scheduler.Schedule(c.r.Context(), id)
-			if err != nil {
-				return nil, err
-			}
-			form.Items = append(form.Items, item{
-				Name: row.Name, Text: row.ID, Error: h.authorizeControl(c, Action{Verb: verb, ScheduleID: id}, control{}).Denied,
-			})
+		schedules, err := h.readByID(c.r.Context(), ids, 0)
+		if err != nil {
+			return nil, err
 		}
+		form.Items = mapSlice(schedules, func(s hourbell.Schedule) item {
+			return item{Name: s.Name, Text: s.ID, Error: h.authorizeControl(c, Action{Verb: verb, ScheduleID: s.ID}, control{}).Denied}
+		})
 		return h.render(c, "confirm", form.Title, "schedules", form)
 	}
 }
@@ -176,7 +174,7 @@ func (h *handler) changeMany(verb Verb, apply changeFunc) func(*call) (*response
 			actor, err := h.authorize(c.r, Action{Verb: verb, ScheduleID: id})
 			if err == nil {
 				c.actor = actor
-				var options hourbell.By
+				var options hourbell.ChangeOptions
 				if options, err = c.changeOptions(); err != nil {
 					return nil, err // an invalid note, which concerns every schedule
 				}
@@ -215,7 +213,7 @@ func (h *handler) showEnqueued(enqueue func(*call) (*response, error)) func(*cal
 			result.Text = "This request was sent before and enqueued these runs then. Nothing was enqueued twice."
 		}
 		result.Items = mapSlice(enqueued.Runs, func(r runJSON) item {
-			return item{Name: r.Job, Href: rootLink(c.r) + "runs/" + formatID(r.ID), Text: "run " + formatID(r.ID) + ", " + strings.ToLower(r.Status)}
+			return item{Name: r.Job, Href: rootLink(c.r) + "runs/" + formatID(r.ID), Text: "run " + formatID(r.ID) + ", " + lower(r.Status)}
 		})
 		return h.render(c, "done", result.Title, tab, result)
 	}
@@ -240,5 +238,3 @@ func (h *handler) changeAndReturn(apply changeFunc) func(*call) (*response, erro
 		return redirect(http.StatusSeeOther, location), nil
 	}
 }
-
-func capitalize(verb Verb) string { return strings.ToUpper(string(verb[:1])) + string(verb[1:]) }

@@ -3,6 +3,9 @@ package admin
 import (
 	"net/url"
 	"strconv"
+	"strings"
+
+	"github.com/hourbell/hourbell"
 )
 
 // The sizes of the list page.
@@ -19,7 +22,7 @@ type listView struct {
 	Filtered            bool // a search or state restricts the list
 	First               bool // the first page
 	Chips               []chip
-	Counts              countsJSON
+	Counts              map[string]int // by state, see countsByName
 	Rows                []rowView
 	Timeline            timeline
 	Next                string // the query of the next page; empty on the last
@@ -38,27 +41,24 @@ type chip struct {
 }
 
 func (h *handler) schedulesPage(c *call) (*response, error) {
-	page, err := h.readSchedules(c, schedulesPerPage)
+	page, err := h.querySchedules(c, schedulesPerPage, timelineOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	schedules, err := h.viewSchedules(c.r.Context(), page.Schedules, page.At, timelineOutcomes)
-	if err != nil {
-		return nil, err
-	}
+	schedules := newScheduleViews(page.Schedules)
 	v := listView{
 		Search: c.query.Get("search"), State: c.query.Get("state"), Sort: c.query.Get("sort"), First: c.query.Get("cursor") == "",
-		Counts: countsJSON(page.Counts), Timeline: newTimeline(schedules, page.At), Back: "?" + c.query.Encode(),
+		Counts: countsByName(page), Timeline: newTimeline(schedules, page.At), Back: "?" + c.query.Encode(),
 	}
 	v.Filtered = v.Search != "" || v.State != ""
 	v.NothingDeclared = !v.Filtered && v.First && len(schedules) == 0
-	v.NothingEnabled = v.Search == "" && v.Counts.Enabled == 0 && v.Counts.Disabled > 0
-	v.Chips = v.chips()
+	v.NothingEnabled = v.Search == "" && page.Counts[hourbell.StateEnabled] == 0 && page.Counts[hourbell.StateDisabled] > 0
+	v.Chips = v.chips(page)
 	if page.Next != "" {
 		v.Next = v.query("cursor", page.Next)
 	}
 	v.Rows = mapSlice(schedules, func(s scheduleView) rowView {
-		row := h.newRow(c, s, page.At, rowSlots)
+		row := h.newRow(c, s, rowSlots)
 		row.Switch.Back = v.Back
 		return row
 	})
@@ -106,18 +106,13 @@ func (v listView) query(name, value string) string {
 	return "?" + query.Encode()
 }
 
-func (v listView) chips() []chip {
-	n := v.Counts
-	chips := []chip{
-		{"All", "", n.All, false},
-		{"Enabled", "ENABLED", n.Enabled, false},
-		{"Disabled", "DISABLED", n.Disabled, false},
-		{"Overdue", "OVERDUE", n.Overdue, false},
-		{"Failing", "FAILING", n.Failing, false},
-		{"Removed", "REMOVED", n.Removed, false},
-	}
-	for i, state := range chips {
-		chips[i].Current, chips[i].Query = state.Query == v.State, v.query("state", state.Query)
+func (v listView) chips(page hourbell.SchedulePage) []chip {
+	chips := []chip{{"All", v.query("state", ""), page.Total, v.State == ""}}
+	for _, state := range []hourbell.ScheduleState{
+		hourbell.StateEnabled, hourbell.StateDisabled, hourbell.StateOverdue, hourbell.StateFailing, hourbell.StateRemoved,
+	} {
+		name := string(state)
+		chips = append(chips, chip{capitalize(strings.ToLower(name)), v.query("state", name), page.Counts[state], v.State == name})
 	}
 	return chips
 }

@@ -13,17 +13,17 @@ import (
 // rowView is a schedule in the list and on its own page.
 type rowView struct {
 	scheduleView
-	At              time.Time // the time of the page
-	Zone            *time.Location
-	Upcoming        []slotView
-	ClockChange     bool   // a clock change moves or repeats an upcoming slot
-	LastStatus      string // the status that stands for the last runs
-	LastText        string
-	History         []bar
-	HistoryText     string
-	FailedFires     int // consecutive fires with a failed run
-	Switch, Run     control
-	Unlock          control
+	At          time.Time // when the schedule was read
+	Zone        *time.Location
+	Upcoming    []slotView
+	ClockChange bool               // a clock change moves or repeats an upcoming slot
+	LastStatus  hourbell.RunStatus // the worst status of the last runs; empty if unknown
+	LastText    string
+	History     []bar
+	HistoryText string
+	FailedFires int // consecutive fires with a failed run
+	Switch, Run control
+	Unlock      control
 }
 
 // slotView is an upcoming slot.
@@ -49,11 +49,12 @@ type control struct {
 
 // newRow adds to a schedule what the page shows of it, with up to slotLimit
 // upcoming slots.
-func (h *handler) newRow(c *call, s scheduleView, at time.Time, slotLimit int) rowView {
+func (h *handler) newRow(c *call, s scheduleView, slotLimit int) rowView {
+	at, outcomes := s.schedule.ReadAt, s.schedule.Outcomes
 	row := rowView{scheduleView: s, At: at, Zone: time.UTC}
 	if s.slots != nil {
 		row.Zone = s.slots.Location()
-		for _, next := range slotsAfter(*s.slots, upcomingAfter(s.row, at), slotLimit) {
+		for _, next := range slotsAfter(*s.slots, upcomingAfter(s.schedule), slotLimit) {
 			slot := slotView{relTime: relTime{next, at}, Local: localTime(next, row.Zone, at)}
 			if change := toChangeJSON(s.slots.Change(next)); change != nil {
 				slot.ChangeText, slot.ChangeKind = change.Detail, change.Kind
@@ -65,8 +66,8 @@ func (h *handler) newRow(c *call, s scheduleView, at time.Time, slotLimit int) r
 	if s.LastRun != nil {
 		row.LastStatus, row.LastText = runsText(s.LastRun.Runs)
 	}
-	row.History, row.HistoryText = history(s.outcomes[:min(recentOutcomes, len(s.outcomes))], row.Zone, at)
-	row.FailedFires = failedFires(s.outcomes)
+	row.History, row.HistoryText = history(outcomes[:min(recentOutcomes, len(outcomes))], row.Zone, at)
+	row.FailedFires = failedFires(outcomes)
 	h.addControls(c, &row)
 	return row
 }
@@ -76,9 +77,9 @@ func (h *handler) newRow(c *call, s scheduleView, at time.Time, slotLimit int) r
 func failedFires(outcomes []hourbell.Outcome) (n int) {
 	for _, o := range outcomes {
 		switch o.Kind {
-		case "FAILED":
+		case hourbell.OutcomeFailed:
 			n++
-		case "FIRED":
+		case hourbell.OutcomeFired:
 			return n
 		}
 	}
@@ -101,7 +102,7 @@ func (h *handler) addControls(c *call, row *rowView) {
 	row.Run = h.authorizeControl(c, Action{Verb: Run, ScheduleID: row.ID}, control{
 		ID: "run-" + row.ID, Label: "Run now", Subject: row.Name, Action: path + "/run", Confirm: true,
 	})
-	if row.State == "REMOVED" {
+	if row.State == hourbell.StateRemoved {
 		row.Switch.Denied, row.Run.Denied = removed, removed
 	}
 	if row.Lock != nil {
@@ -137,9 +138,9 @@ func history(outcomes []hourbell.Outcome, zone *time.Location, at time.Time) (ba
 	fired, failed, skipped := 0, 0, 0
 	for _, o := range slices.Backward(outcomes) {
 		switch o.Kind {
-		case "FAILED":
+		case hourbell.OutcomeFailed:
 			failed++
-		case "SKIPPED":
+		case hourbell.OutcomeSkipped:
 			skipped++
 		default:
 			fired++
@@ -180,5 +181,5 @@ func (r rowView) LastID() string {
 // attempt to enqueue.
 func (r rowView) BackingOff() bool { return r.RetryAt.After(r.At) }
 
-// Rel returns a time relative to the page's time.
+// Rel returns a time relative to the time of the read.
 func (r rowView) Rel(t timestamp) relTime { return relTime{t.Time, r.At} }

@@ -11,13 +11,16 @@ import (
 
 // runsView is a list of runs and its filters.
 type runsView struct {
-	Schedule, Job, Group, Status, Trigger string
-	OfSchedule                            bool // the list is on a schedule's page
-	Filtered                              bool
-	Runs                                  []runView
-	Next                                  string // the query of the next page
-	First                                 bool
-	Statuses, Triggers                    []string
+	Schedule, Job, Group string
+	Status               hourbell.RunStatus
+	Trigger              hourbell.Trigger
+	OfSchedule           bool // the list is on a schedule's page
+	Filtered             bool
+	Runs                 []runView
+	Next                 string // the query of the next page
+	First                bool
+	Statuses             []hourbell.RunStatus // the choices of the filter
+	Triggers             []hourbell.Trigger
 }
 
 type runView struct {
@@ -30,7 +33,11 @@ type runView struct {
 
 // runsPage shows the runs of all schedules.
 func (h *handler) runsPage(c *call) (*response, error) {
-	v, err := h.runsView(c, "", time.UTC)
+	state, err := h.scheduler.Health(c.r.Context())
+	if err != nil {
+		return nil, err
+	}
+	v, err := h.runsView(c, "", state.At, time.UTC)
 	if err != nil {
 		return nil, err
 	}
@@ -40,28 +47,26 @@ func (h *handler) runsPage(c *call) (*response, error) {
 			poll[name] = values
 		}
 	}
-	return h.render(c, "runs", "Runs", "runs", v, "api/runs?"+poll.Encode())
+	return h.renderWith(c, state, "runs", "Runs", "runs", v, "api/runs?"+poll.Encode())
 }
 
 // runsView reads the runs that the query selects: of the schedule with an id,
-// or of all if the id is empty. Slots are shown in the zone.
-func (h *handler) runsView(c *call, scheduleID string, zone *time.Location) (runsView, error) {
+// or of all if the id is empty. Times are shown relative to at, and slots in
+// the zone.
+func (h *handler) runsView(c *call, scheduleID string, at time.Time, zone *time.Location) (runsView, error) {
 	query := runQuery(c)
 	query.Job = strings.TrimSpace(query.Job)
 	v := runsView{
 		Schedule: query.ScheduleID, Job: query.Job, Group: query.Group, Status: query.Status, Trigger: query.Trigger,
 		OfSchedule: scheduleID != "", First: c.query.Get("cursor") == "",
-		Statuses: []string{"QUEUED", "RUNNING", "SUCCEEDED", "FAILED"}, Triggers: []string{"CRON", "MANUAL", "API"},
+		Statuses: []hourbell.RunStatus{hourbell.RunQueued, hourbell.RunRunning, hourbell.RunSucceeded, hourbell.RunFailed},
+		Triggers: []hourbell.Trigger{hourbell.TriggerCron, hourbell.TriggerManual, hourbell.TriggerAPI},
+		Filtered: query != hourbell.RunQuery{},
 	}
-	v.Filtered = v.Schedule+v.Job+v.Group+v.Status+v.Trigger != ""
 	if scheduleID != "" {
 		query.ScheduleID = scheduleID
 	}
 	runs, next, err := readPage(c, "cursor", rowsPerPage, h.runReader(c, query), runID)
-	if err != nil {
-		return v, err
-	}
-	at, err := h.scheduler.Now(c.r.Context())
 	if err != nil {
 		return v, err
 	}
@@ -87,13 +92,13 @@ func (h *handler) runPage(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := h.scheduler.Now(c.r.Context())
+	state, err := h.scheduler.Health(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
-	v := newRunView(run, at, time.UTC)
+	v := newRunView(run, state.At, time.UTC)
 	v.Args = argsText(run.Args)
-	return h.render(c, "run", "Run "+formatID(run.ID)+": "+run.Job, "runs", v, "api/runs/"+formatID(run.ID))
+	return h.renderWith(c, state, "run", "Run "+formatID(run.ID)+": "+run.Job, "runs", v, "api/runs/"+formatID(run.ID))
 }
 
 func newRunView(r hourbell.JobRun, at time.Time, zone *time.Location) runView {

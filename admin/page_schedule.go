@@ -25,13 +25,13 @@ type eventView struct {
 
 // schedulePage shows a schedule, its runs and its events.
 func (h *handler) schedulePage(c *call) (*response, error) {
-	s, at, err := h.readSchedule(c, recentOutcomes)
+	s, err := h.readSchedule(c, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	v := detailView{rowView: h.newRow(c, s, at, detailSlots)}
+	v := detailView{rowView: h.newRow(c, s, detailSlots)}
 	v.Switch.Back = "schedules"
-	if v.Runs, err = h.runsView(c, s.ID, v.Zone); err != nil {
+	if v.Runs, err = h.runsView(c, s.ID, v.At, v.Zone); err != nil {
 		return nil, err
 	}
 	if v.Events, v.Older, err = h.eventViews(c, v.rowView); err != nil {

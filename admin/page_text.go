@@ -99,61 +99,66 @@ func formatISO(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func add(a, b int) int { return a + b }
 
-// plural formats a number of things. Counts of slots are exact only up to the
-// tally limit.
+// plural formats a number of things. Counts of slots are exact only up to
+// maxCount.
 func plural(n int, singular string) string {
 	switch {
 	case n == 1:
 		return "1 " + singular
-	case n >= hourbell.TallyLimit && singular == "slot":
+	case n >= maxCount && singular == "slot":
 		return strconv.Itoa(n) + " or more " + singular + "s"
 	}
 	return strconv.Itoa(n) + " " + singular + "s"
 }
 
+// lower returns the text for an enumeration value that needs no other text.
+func lower(value any) string { return strings.ToLower(fmt.Sprint(value)) }
+
+func capitalize(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
+
 // triggerText returns the text for a trigger.
-func triggerText(trigger string) string {
+func triggerText(trigger hourbell.Trigger) string {
 	switch trigger {
-	case "CRON":
+	case hourbell.TriggerCron:
 		return "schedule"
-	case "MANUAL":
+	case hourbell.TriggerManual:
 		return "run now"
-	case "API":
-		return "enqueued manually"
+	case hourbell.TriggerAPI:
+		return "enqueue call"
 	}
-	return strings.ToLower(trigger)
+	return lower(trigger)
 }
 
 // reasonText explains why slots were skipped.
-func reasonText(reason string) string {
+func reasonText(reason hourbell.SkipReason) string {
 	switch reason {
-	case "LATE":
+	case hourbell.SkipLate:
 		return "no worker claimed it within its grace"
-	case "SUPERSEDED":
+	case hourbell.SkipSuperseded:
 		return "a later slot came due first"
-	case "LAPSED":
-		return "its claim was abandoned and its grace had passed"
-	case "DISABLED":
+	case hourbell.SkipAbandoned:
+		return "a worker claimed it, but none finished it in time"
+	case hourbell.SkipDisabled:
 		return "the schedule was disabled"
-	case "CHANGED":
+	case hourbell.SkipChanged:
 		return "the schedule was changed in code"
-	case "REMOVED":
+	case hourbell.SkipRemoved:
 		return "the schedule was removed from code"
 	}
-	return strings.ToLower(reason)
+	return lower(reason)
 }
 
 // eventText returns the text for a kind of event.
-func eventText(kind string) string {
+func eventText(kind hourbell.EventKind) string {
 	switch kind {
-	case "RUN_NOW":
+	case hourbell.EventRunNow:
 		return "run now"
-	case "LOCK_EXPIRED":
+	case hourbell.EventLockExpired:
 		return "lock taken over"
-	case "ENQUEUE_FAILED":
+	case hourbell.EventEnqueueFailed:
 		return "enqueueing failed"
 	}
-	return strings.ToLower(kind)
+	return lower(kind)
 }
 
 // targetText describes what a schedule enqueues.
@@ -181,20 +186,21 @@ func latenessText(ms *int64) string {
 	return formatDuration(time.Duration(*ms)*time.Millisecond) + " late"
 }
 
-// runsText describes the runs of a fire by status, and returns the worst status.
-func runsText(r *runsJSON) (worst, text string) {
+// runsText describes the runs of a fire by status and returns the worst status,
+// or "" if the runs are unknown.
+func runsText(r *runsJSON) (worst hourbell.RunStatus, text string) {
 	if r == nil {
-		return "FIRED", "enqueued"
+		return "", "enqueued"
 	}
 	var parts []string
-	worst = "SUCCEEDED"
-	for _, status := range []struct {
-		name  string
-		count int
-	}{{"SUCCEEDED", r.Succeeded}, {"QUEUED", r.Queued}, {"RUNNING", r.Running}, {"FAILED", r.Failed}} {
-		if status.count > 0 {
-			worst = status.name
-			parts = append(parts, fmt.Sprintf("%d %s", status.count, strings.ToLower(status.name)))
+	worst = hourbell.RunSucceeded
+	for _, tally := range []struct {
+		status hourbell.RunStatus
+		count  int
+	}{{hourbell.RunSucceeded, r.Succeeded}, {hourbell.RunQueued, r.Queued}, {hourbell.RunRunning, r.Running}, {hourbell.RunFailed, r.Failed}} {
+		if tally.count > 0 {
+			worst = tally.status
+			parts = append(parts, fmt.Sprintf("%d %s", tally.count, lower(tally.status)))
 		}
 	}
 	text = strings.Join(parts, ", ")
@@ -207,18 +213,18 @@ func runsText(r *runsJSON) (worst, text string) {
 // outcomeText describes an outcome.
 func outcomeText(o hourbell.Outcome, zone *time.Location, now time.Time) string {
 	switch {
-	case o.Kind == "SKIPPED" && o.SlotTo.After(o.SlotFrom):
+	case o.Kind == hourbell.OutcomeSkipped && o.SlotTo.After(o.SlotFrom):
 		return fmt.Sprintf("%s to %s: %s skipped, %s", localTime(o.SlotFrom, zone, now), localTime(o.SlotTo, zone, now), plural(o.Count, "slot"), reasonText(o.Reason))
-	case o.Kind == "SKIPPED":
+	case o.Kind == hourbell.OutcomeSkipped:
 		return localTime(o.SlotFrom, zone, now) + ": skipped, " + reasonText(o.Reason)
 	}
 	text := localTime(o.At, zone, now) + ": run now"
-	if o.Trigger == "CRON" {
+	if o.Trigger == hourbell.TriggerCron {
 		text = localTime(o.SlotFrom, zone, now) + ": fired " + latenessText(lateness(o.SlotFrom, o.At))
 	} else if o.Actor != "" {
 		text += " by " + o.Actor
 	}
-	if o.Kind == "FAILED" {
+	if o.Kind == hourbell.OutcomeFailed {
 		text += ", a run failed"
 	}
 	return text

@@ -64,31 +64,33 @@ func TestTargetText(t *testing.T) {
 // The worst status comes last in the text and stands for the whole fire.
 func TestRunsText(t *testing.T) {
 	for _, c := range []struct {
-		runs        *runsJSON
-		worst, text string
+		runs  *runsJSON
+		worst hourbell.RunStatus
+		text  string
 	}{
-		{nil, "FIRED", "enqueued"},
-		{&runsJSON{Succeeded: 3}, "SUCCEEDED", "3 succeeded"},
-		{&runsJSON{Succeeded: 1, Queued: 2}, "QUEUED", "1 succeeded, 2 queued"},
-		{&runsJSON{Succeeded: 1, Queued: 2, Running: 3}, "RUNNING", "1 succeeded, 2 queued, 3 running"},
-		{&runsJSON{Running: 1, Failed: 1}, "FAILED", "1 running, 1 failed"},
-		{&runsJSON{Succeeded: 1000, AtLeast: true}, "SUCCEEDED", "at least 1000 succeeded"},
+		{nil, "", "enqueued"},
+		{&runsJSON{Succeeded: 3}, hourbell.RunSucceeded, "3 succeeded"},
+		{&runsJSON{Succeeded: 1, Queued: 2}, hourbell.RunQueued, "1 succeeded, 2 queued"},
+		{&runsJSON{Succeeded: 1, Queued: 2, Running: 3}, hourbell.RunRunning, "1 succeeded, 2 queued, 3 running"},
+		{&runsJSON{Running: 1, Failed: 1}, hourbell.RunFailed, "1 running, 1 failed"},
+		{&runsJSON{Succeeded: 1000, AtLeast: true}, hourbell.RunSucceeded, "at least 1000 succeeded"},
 	} {
 		worst, text := runsText(c.runs)
-		require.Equal(t, []string{c.worst, c.text}, []string{worst, text})
+		require.Equal(t, c.worst, worst)
+		require.Equal(t, c.text, text)
 	}
 }
 
 func TestOutcomeText(t *testing.T) {
 	slot := noon.Add(-time.Hour)
 	for want, o := range map[string]hourbell.Outcome{
-		"Mon 1 Jun 11:00 UTC: fired on time":                                       {Kind: "FIRED", Trigger: "CRON", SlotFrom: slot, SlotTo: slot, At: slot},
-		"Mon 1 Jun 11:00 UTC: fired 2 s late, a run failed":                        {Kind: "FAILED", Trigger: "CRON", SlotFrom: slot, SlotTo: slot, At: slot.Add(2 * time.Second)},
-		"Mon 1 Jun 11:00 UTC: run now by ada":                                      {Kind: "FIRED", Trigger: "MANUAL", At: slot, Actor: "ada"},
-		"Mon 1 Jun 11:00 UTC: run now, a run failed":                               {Kind: "FAILED", Trigger: "MANUAL", At: slot},
-		"Mon 1 Jun 11:00 UTC: skipped, the schedule was disabled":                  {Kind: "SKIPPED", SlotFrom: slot, SlotTo: slot, Count: 1, Reason: "DISABLED"},
-		"Mon 1 Jun 10:00 UTC to Mon 1 Jun 11:00 UTC: 2 slots skipped, unknown":     {Kind: "SKIPPED", SlotFrom: slot.Add(-time.Hour), SlotTo: slot, Count: 2, Reason: "UNKNOWN"},
-		"Mon 1 Jun 10:00 UTC to Mon 1 Jun 11:00 UTC: 1000 or more slots skipped, ": {Kind: "SKIPPED", SlotFrom: slot.Add(-time.Hour), SlotTo: slot, Count: 1000},
+		"Mon 1 Jun 11:00 UTC: fired on time":                                       {Kind: hourbell.OutcomeFired, Trigger: hourbell.TriggerCron, SlotFrom: slot, SlotTo: slot, At: slot},
+		"Mon 1 Jun 11:00 UTC: fired 2 s late, a run failed":                        {Kind: hourbell.OutcomeFailed, Trigger: hourbell.TriggerCron, SlotFrom: slot, SlotTo: slot, At: slot.Add(2 * time.Second)},
+		"Mon 1 Jun 11:00 UTC: run now by ada":                                      {Kind: hourbell.OutcomeFired, Trigger: hourbell.TriggerManual, At: slot, Actor: "ada"},
+		"Mon 1 Jun 11:00 UTC: run now, a run failed":                               {Kind: hourbell.OutcomeFailed, Trigger: hourbell.TriggerManual, At: slot},
+		"Mon 1 Jun 11:00 UTC: skipped, the schedule was disabled":                  {Kind: hourbell.OutcomeSkipped, SlotFrom: slot, SlotTo: slot, Count: 1, Reason: hourbell.SkipDisabled},
+		"Mon 1 Jun 10:00 UTC to Mon 1 Jun 11:00 UTC: 2 slots skipped, unknown":     {Kind: hourbell.OutcomeSkipped, SlotFrom: slot.Add(-time.Hour), SlotTo: slot, Count: 2, Reason: "UNKNOWN"},
+		"Mon 1 Jun 10:00 UTC to Mon 1 Jun 11:00 UTC: 1000 or more slots skipped, ": {Kind: hourbell.OutcomeSkipped, SlotFrom: slot.Add(-time.Hour), SlotTo: slot, Count: 1000},
 	} {
 		require.Equal(t, want, outcomeText(o, time.UTC, noon))
 	}

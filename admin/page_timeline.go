@@ -67,15 +67,15 @@ func newStrip(s scheduleView, at time.Time) strip {
 	if s.slots != nil {
 		zone = s.slots.Location()
 	}
-	result := strip{ID: s.ID, Name: s.Name, Dim: s.State != "ENABLED"}
-	past := outcomesInReach(s.outcomes, at)
+	result := strip{ID: s.ID, Name: s.Name, Dim: !s.Fires()}
+	past := outcomesInReach(s.schedule.Outcomes, at)
 	upcoming, more := upcomingSlots(s, at)
 
 	if len(past) > maxMarks {
 		result.Bands = outcomeBands(past, at, zone)
 	} else {
 		for _, o := range past {
-			if o.Kind == "SKIPPED" && o.SlotTo.Sub(o.SlotFrom) > cellLength {
+			if o.Kind == hourbell.OutcomeSkipped && o.SlotTo.Sub(o.SlotFrom) > cellLength {
 				result.Bands = append(result.Bands, newBand(o.SlotFrom, o.SlotTo, at, "skipped", outcomeText(o, zone, at)))
 				continue
 			}
@@ -83,11 +83,11 @@ func newStrip(s scheduleView, at time.Time) strip {
 		}
 	}
 	// If the read was cut off at its limit, older outcomes may exist.
-	if len(past) == timelineOutcomes || len(s.outcomes) == timelineOutcomes && len(past) == len(s.outcomes) {
+	if len(past) == timelineOutcomes || len(s.schedule.Outcomes) == timelineOutcomes && len(past) == len(s.schedule.Outcomes) {
 		oldest := outcomeTime(past[0])
 		result.Bands = append(result.Bands, newBand(at.Add(-timelineReach), oldest, at, "omitted", "before "+localTime(oldest, zone, at)+": too many outcomes to show"))
 	}
-	if s.Enabled && s.State == "ENABLED" && !s.NextRunAt.IsZero() && !s.NextRunAt.After(at) {
+	if s.Fires() && !s.NextRunAt.IsZero() && !s.NextRunAt.After(at) {
 		result.Marks = append(result.Marks, mark{position(s.NextRunAt.Time, at), "due", localTime(s.NextRunAt.Time, zone, at) + ": due, not fired yet"})
 	}
 	if more {
@@ -108,11 +108,11 @@ func newStrip(s scheduleView, at time.Time) strip {
 // outcomeClass returns the CSS class of an outcome.
 func outcomeClass(o hourbell.Outcome) string {
 	switch {
-	case o.Kind == "SKIPPED":
+	case o.Kind == hourbell.OutcomeSkipped:
 		return "skipped"
-	case o.Kind == "FAILED":
+	case o.Kind == hourbell.OutcomeFailed:
 		return "failed"
-	case o.Trigger != "CRON":
+	case o.Trigger != hourbell.TriggerCron:
 		return "manual"
 	}
 	return "fired"
@@ -141,10 +141,10 @@ func outcomesInReach(outcomes []hourbell.Outcome, at time.Time) []hourbell.Outco
 // upcomingSlots returns up to maxMarks upcoming slots of an enabled schedule,
 // and whether there are more within reach.
 func upcomingSlots(s scheduleView, at time.Time) (slots []time.Time, more bool) {
-	if s.State != "ENABLED" || s.slots == nil {
+	if !s.Fires() || s.slots == nil {
 		return nil, false
 	}
-	for after := upcomingAfter(s.row, at); ; {
+	for after := upcomingAfter(s.schedule); ; {
 		next, err := s.slots.Next(after)
 		switch {
 		case err != nil || next.After(at.Add(timelineReach)):
@@ -171,7 +171,7 @@ func outcomeBands(past []hourbell.Outcome, at time.Time, zone *time.Location) []
 	cells := make([]cell, int(timelineReach/cellLength)+1)
 	for _, o := range past {
 		from := outcomeTime(o)
-		if o.Kind == "SKIPPED" && o.SlotFrom.Before(from) {
+		if o.Kind == hourbell.OutcomeSkipped && o.SlotFrom.Before(from) {
 			from = o.SlotFrom
 		}
 		rank := slices.Index(classRanks, outcomeClass(o))
@@ -180,9 +180,9 @@ func outcomeBands(past []hourbell.Outcome, at time.Time, zone *time.Location) []
 		}
 		last := &cells[min(len(cells)-1, int(outcomeTime(o).Sub(start)/cellLength))]
 		switch o.Kind {
-		case "FAILED":
+		case hourbell.OutcomeFailed:
 			last.failed++
-		case "SKIPPED":
+		case hourbell.OutcomeSkipped:
 			last.skipped += o.Count
 		default:
 			last.fired++
@@ -211,7 +211,7 @@ func outcomeBands(past []hourbell.Outcome, at time.Time, zone *time.Location) []
 func upcomingBands(s scheduleView, at time.Time, zone *time.Location) []band {
 	var bands []band
 	var start time.Time // of the current band; zero outside a band
-	firstAfter := upcomingAfter(s.row, at)
+	firstAfter := upcomingAfter(s.schedule)
 	for cell := at; ; cell = cell.Add(cellLength) {
 		after := cell.Add(-1)
 		if after.Before(firstAfter) {
@@ -245,9 +245,9 @@ func stripText(s scheduleView, past []hourbell.Outcome, upcoming []time.Time, mo
 	fired, failed, skipped := 0, 0, 0
 	for _, o := range past {
 		switch {
-		case o.Kind == "SKIPPED":
+		case o.Kind == hourbell.OutcomeSkipped:
 			skipped += o.Count
-		case o.Kind == "FAILED":
+		case o.Kind == hourbell.OutcomeFailed:
 			fired, failed = fired+1, failed+1
 		default:
 			fired++
@@ -255,9 +255,9 @@ func stripText(s scheduleView, past []hourbell.Outcome, upcoming []time.Time, mo
 	}
 	text := fmt.Sprintf("last 12 hours: %d fired, %d of them failed, %s skipped", fired, failed, plural(skipped, "slot"))
 	switch {
-	case s.State == "REMOVED":
+	case s.State == hourbell.StateRemoved:
 		return text + "; removed from code"
-	case s.State == "DISABLED":
+	case s.State == hourbell.StateDisabled:
 		return text + "; disabled"
 	case len(upcoming) == 0:
 		return text + "; none in the next 12 hours"

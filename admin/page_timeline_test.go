@@ -18,23 +18,24 @@ func enabledSchedule(t *testing.T, expression, zone string, outcomes ...hourbell
 	next, err := slots.Next(noon)
 	require.NoError(t, err)
 	return scheduleView{
-		scheduleJSON: scheduleJSON{ID: "a", Name: "A", State: "ENABLED", Enabled: true, NextRunAt: timestamp{next}},
-		slots:        &slots, outcomes: outcomes,
+		scheduleJSON: scheduleJSON{ID: "a", Name: "A", State: hourbell.StateEnabled, Enabled: true, NextRunAt: timestamp{next}},
+		schedule:     hourbell.Schedule{ReadAt: noon, Outcomes: outcomes},
+		slots:        &slots,
 	}
 }
 
 // fires returns outcomes of cron slots at the given durations before noon.
-func fires(kind string, before ...time.Duration) []hourbell.Outcome {
+func fires(kind hourbell.OutcomeKind, before ...time.Duration) []hourbell.Outcome {
 	list := []hourbell.Outcome{}
 	for _, d := range before {
 		slot := noon.Add(-d)
-		list = append(list, hourbell.Outcome{Kind: kind, Trigger: "CRON", SlotFrom: slot, SlotTo: slot, At: slot, Count: 1, RunID: 1})
+		list = append(list, hourbell.Outcome{Kind: kind, Trigger: hourbell.TriggerCron, SlotFrom: slot, SlotTo: slot, At: slot, Count: 1, RunID: 1})
 	}
 	return list
 }
 
 func TestMarksAreAtTheirTimes(t *testing.T) {
-	s := newStrip(enabledSchedule(t, "0 18 * * *", "UTC", fires("FIRED", 0, 3*time.Hour, 12*time.Hour, 12*time.Hour+time.Second)...), noon)
+	s := newStrip(enabledSchedule(t, "0 18 * * *", "UTC", fires(hourbell.OutcomeFired, 0, 3*time.Hour, 12*time.Hour, 12*time.Hour+time.Second)...), noon)
 	require.Equal(t, []mark{
 		{"0.00%", "fired", "Mon 1 Jun 00:00 UTC: fired on time"},
 		{"37.50%", "fired", "Mon 1 Jun 09:00 UTC: fired on time"},
@@ -46,7 +47,7 @@ func TestMarksAreAtTheirTimes(t *testing.T) {
 }
 
 func TestSkippedRangeIsBand(t *testing.T) {
-	skip := hourbell.Outcome{Kind: "SKIPPED", Trigger: "CRON", SlotFrom: noon.Add(-15 * time.Hour), SlotTo: noon.Add(-6 * time.Hour), Count: 10, Reason: "LATE"}
+	skip := hourbell.Outcome{Kind: hourbell.OutcomeSkipped, Trigger: hourbell.TriggerCron, SlotFrom: noon.Add(-15 * time.Hour), SlotTo: noon.Add(-6 * time.Hour), Count: 10, Reason: hourbell.SkipLate}
 	s := newStrip(enabledSchedule(t, "0 * * * *", "UTC", skip), noon)
 	require.Equal(t, []band{{
 		"0.00%", "25.00%", "skipped", "Sun 31 May 21:00 UTC to Mon 1 Jun 06:00 UTC: 10 slots skipped, no worker claimed it within its grace",
@@ -59,13 +60,13 @@ func TestSkippedRangeIsBand(t *testing.T) {
 func TestCrowdedStripShowsBands(t *testing.T) {
 	var past []hourbell.Outcome
 	for before := 5 * time.Minute; before <= 4*time.Hour; before += 5 * time.Minute {
-		kind := "FIRED"
+		kind := hourbell.OutcomeFired
 		if before == 2*time.Hour+5*time.Minute {
-			kind = "FAILED"
+			kind = hourbell.OutcomeFailed
 		}
 		past = append(past, fires(kind, before)...)
 	}
-	past = append(past, hourbell.Outcome{Kind: "SKIPPED", Trigger: "CRON", SlotFrom: noon.Add(-6 * time.Hour), SlotTo: noon.Add(-4*time.Hour - 5*time.Minute), Count: 24, Reason: "LATE"})
+	past = append(past, hourbell.Outcome{Kind: hourbell.OutcomeSkipped, Trigger: hourbell.TriggerCron, SlotFrom: noon.Add(-6 * time.Hour), SlotTo: noon.Add(-4*time.Hour - 5*time.Minute), Count: 24, Reason: hourbell.SkipLate})
 	s := newStrip(enabledSchedule(t, "*/5 * * * *", "UTC", past...), noon)
 	classes := []string{}
 	for _, b := range s.Bands {
@@ -88,7 +89,7 @@ func TestUpcomingBandsEndWithTheirSlots(t *testing.T) {
 func TestOmittedOutcomesAreMarked(t *testing.T) {
 	var past []hourbell.Outcome
 	for i := range timelineOutcomes {
-		past = append(past, fires("FIRED", time.Duration(i+1)*time.Minute)...)
+		past = append(past, fires(hourbell.OutcomeFired, time.Duration(i+1)*time.Minute)...)
 	}
 	s := newStrip(enabledSchedule(t, "* * * * *", "UTC", past...), noon)
 	omitted := []band{}
@@ -107,7 +108,7 @@ func TestStripShowsState(t *testing.T) {
 	due.NextRunAt = timestamp{noon.Add(-10 * time.Minute)}
 	marks := newStrip(due, noon).Marks
 	require.Equal(t, mark{"49.31%", "due", "Mon 1 Jun 11:50 UTC: due, not fired yet"}, marks[0])
-	for state, text := range map[string]string{"DISABLED": "; disabled", "REMOVED": "; removed from code"} {
+	for state, text := range map[hourbell.ScheduleState]string{hourbell.StateDisabled: "; disabled", hourbell.StateRemoved: "; removed from code"} {
 		s := enabledSchedule(t, "0 * * * *", "UTC")
 		s.State, s.Enabled = state, false
 		strip := newStrip(s, noon)
@@ -125,7 +126,7 @@ func TestStripShowsState(t *testing.T) {
 // After the clock was stepped back, settled slots are not upcoming.
 func TestSettledSlotsAreNotUpcoming(t *testing.T) {
 	s := enabledSchedule(t, "0 * * * *", "UTC")
-	s.row.SettledUntil = noon.Add(3 * time.Hour)
+	s.schedule.SettledThrough = noon.Add(3 * time.Hour)
 	require.Equal(t, "66.67%", newStrip(s, noon).Marks[0].X)
 }
 

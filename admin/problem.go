@@ -82,7 +82,7 @@ func knownProblem(err error) *problem {
 		return newProblem(http.StatusConflict, "busy", "%v: try again", hourbell.ErrBusy).retryAfter("1")
 	case errors.Is(err, hourbell.ErrKeyReused):
 		return newProblem(http.StatusUnprocessableEntity, "key-reused", "%s: use a new Idempotency-Key for each new request", text)
-	case errors.Is(err, hourbell.ErrUnknownJob), errors.Is(err, hourbell.ErrUnknownGroup):
+	case errors.Is(err, hourbell.ErrUnknownTarget):
 		return newProblem(http.StatusConflict, "unknown-target", "%s: this process does not declare the schedule's target; another build does", text)
 	case errors.As(err, &definition):
 		return newProblem(http.StatusConflict, "unreadable-definition", "%s: this process cannot read the definition that another build stored", text)

@@ -105,16 +105,16 @@ type requestBody struct {
 
 // changeOptions returns the options of a change: the actor, the note and the
 // condition.
-func (c *call) changeOptions() (hourbell.By, error) {
+func (c *call) changeOptions() (hourbell.ChangeOptions, error) {
 	if utf8.RuneCountInString(c.body.Note) > maxNote {
-		return hourbell.By{}, badValue("note", "is longer than %d characters", maxNote)
+		return hourbell.ChangeOptions{}, badValue("note", "is longer than %d characters", maxNote)
 	}
 	for _, r := range c.body.Note {
 		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
-			return hourbell.By{}, badValue("note", "contains the control character %U", r)
+			return hourbell.ChangeOptions{}, badValue("note", "contains the control character %U", r)
 		}
 	}
-	return hourbell.By{Actor: c.actor, Note: c.body.Note, Seen: c.body.IfMatch}, nil
+	return hourbell.ChangeOptions{Actor: c.actor, Note: c.body.Note, IfMatch: c.body.IfMatch}, nil
 }
 
 // readBody reads the body: a form if it is sent to the page, else JSON.

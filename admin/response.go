@@ -20,7 +20,9 @@ type response struct {
 	header      http.Header
 }
 
-func okResponse(body any) (*response, error) { return &response{status: http.StatusOK, body: body}, nil }
+func okResponse(body any) (*response, error) {
+	return &response{status: http.StatusOK, body: body}, nil
+}
 
 // write sends the response. A successful GET has an entity tag, so that a
 // client that polls receives a 304 until something changes.

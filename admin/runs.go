@@ -23,7 +23,7 @@ func (h *handler) listRuns(c *call) (*response, error) {
 func runQuery(c *call) hourbell.RunQuery {
 	return hourbell.RunQuery{
 		ScheduleID: c.query.Get("schedule"), Job: c.query.Get("job"), Group: c.query.Get("group"),
-		Status: c.query.Get("status"), Trigger: c.query.Get("trigger"),
+		Status: hourbell.RunStatus(c.query.Get("status")), Trigger: hourbell.Trigger(c.query.Get("trigger")),
 	}
 }
 

@@ -2,7 +2,8 @@ package admin
 
 import (
 	"context"
-	"time"
+	"fmt"
+	"strings"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
@@ -16,65 +17,71 @@ func (h *handler) listSchedules(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.readSchedules(c, limit)
-	if err != nil {
-		return nil, err
-	}
-	schedules, err := h.viewSchedules(c.r.Context(), page.Schedules, page.At, recentOutcomes)
+	page, err := h.querySchedules(c, limit, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
 	return okResponse(struct {
 		Schedules []scheduleJSON `json:"schedules"`
-		Counts    countsJSON     `json:"counts"`
+		Counts    map[string]int `json:"counts"`
 		Next      string         `json:"next"`
-	}{mapSlice(schedules, func(s scheduleView) scheduleJSON { return s.scheduleJSON }), countsJSON(page.Counts), page.Next})
-}
-
-// readSchedules reads the page of schedules that the query selects.
-func (h *handler) readSchedules(c *call, limit int) (hourbell.SchedulePage, error) {
-	return h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
-		Search: c.query.Get("search"), State: c.query.Get("state"), Sort: c.query.Get("sort"), After: c.query.Get("cursor"), Limit: limit,
+	}{
+		mapSlice(newScheduleViews(page.Schedules), func(s scheduleView) scheduleJSON { return s.scheduleJSON }),
+		countsByName(page), page.Next,
 	})
 }
 
-type countsJSON struct {
-	All      int `json:"all"`
-	Enabled  int `json:"enabled"`
-	Disabled int `json:"disabled"`
-	Overdue  int `json:"overdue"`
-	Failing  int `json:"failing"`
-	Removed  int `json:"removed"`
+// querySchedules reads the page of schedules that the query selects.
+func (h *handler) querySchedules(c *call, limit, outcomes int) (hourbell.SchedulePage, error) {
+	return h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
+		Search: c.query.Get("search"), State: hourbell.ScheduleState(c.query.Get("state")), Sort: c.query.Get("sort"),
+		After: c.query.Get("cursor"), Limit: limit, Outcomes: outcomes,
+	})
+}
+
+// countsByName returns the counts of a page by state in lower case, and their
+// total as "all".
+func countsByName(page hourbell.SchedulePage) map[string]int {
+	counts := map[string]int{"all": page.Total}
+	for state, n := range page.Counts {
+		counts[strings.ToLower(string(state))] = n
+	}
+	return counts
 }
 
 func (h *handler) showSchedule(c *call) (*response, error) {
-	s, _, err := h.readSchedule(c, recentOutcomes)
+	s, err := h.readSchedule(c, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
 	return okResponse(s.scheduleJSON)
 }
 
-// readSchedule reads the schedule in the path.
-func (h *handler) readSchedule(c *call, outcomes int) (scheduleView, time.Time, error) {
-	ctx := c.r.Context()
-	row, err := h.scheduler.Schedule(ctx, c.pathParams["id"])
+// readSchedule reads the schedule in the path with up to outcomes outcomes.
+func (h *handler) readSchedule(c *call, outcomes int) (scheduleView, error) {
+	schedules, err := h.readByID(c.r.Context(), []string{c.pathParams["id"]}, outcomes)
 	if err != nil {
-		return scheduleView{}, time.Time{}, err
+		return scheduleView{}, err
 	}
-	at, err := h.scheduler.Now(ctx)
+	return newScheduleViews(schedules)[0], nil
+}
+
+// readByID reads schedules by their ids, which are sorted and at most maxPage.
+func (h *handler) readByID(ctx context.Context, ids []string, outcomes int) ([]hourbell.Schedule, error) {
+	page, err := h.scheduler.Schedules(ctx, hourbell.ScheduleQuery{IDs: ids, Limit: maxPage, Outcomes: outcomes})
 	if err != nil {
-		return scheduleView{}, time.Time{}, err
+		return nil, err
 	}
-	list, err := h.viewSchedules(ctx, []hourbell.Schedule{row}, at, outcomes)
-	if err != nil {
-		return scheduleView{}, time.Time{}, err
+	for i, id := range ids {
+		if i == len(page.Schedules) || page.Schedules[i].ID != id {
+			return nil, fmt.Errorf("%w: %q", hourbell.ErrUnknownSchedule, id)
+		}
 	}
-	return list[0], at, nil
+	return page.Schedules, nil
 }
 
 // changeFunc changes a schedule.
-type changeFunc func(ctx context.Context, id string, options hourbell.By) error
+type changeFunc func(ctx context.Context, id string, options hourbell.ChangeOptions) error
 
 // change applies a change to the schedule in the path.
 func (h *handler) change(c *call, apply changeFunc) error {
@@ -102,94 +109,94 @@ func (h *handler) unlock(c *call) (*response, error) { return h.changeAndShow(c,
 // scheduleView is a schedule as the API and the page show it.
 type scheduleView struct {
 	scheduleJSON
-	row      hourbell.Schedule
-	outcomes []hourbell.Outcome // newest first
-	slots    *cron.Schedule     // nil if this process cannot parse the expression or zone
+	schedule hourbell.Schedule
+	slots    *cron.Schedule // nil if this process cannot parse the expression or zone
 }
 
-// viewSchedules reads what the API and the page show of some rows. The number
-// of statements does not depend on the number of rows.
-func (h *handler) viewSchedules(ctx context.Context, rows []hourbell.Schedule, at time.Time, outcomeLimit int) ([]scheduleView, error) {
-	ids := make([]string, len(rows))
-	locked := false
-	for i, row := range rows {
-		ids[i] = row.ID
-		locked = locked || row.LockedBy != ""
-	}
-	outcomes, err := h.scheduler.Outcomes(ctx, hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: outcomeLimit})
-	if err != nil {
-		return nil, err
-	}
-	var workers []hourbell.Worker
-	if locked {
-		if workers, err = h.scheduler.Workers(ctx); err != nil {
-			return nil, err
-		}
-	}
+// Fires reports whether the schedule is enabled and declared.
+func (s scheduleView) Fires() bool { return s.Enabled && s.RemovedAt.IsZero() }
+
+// newScheduleViews converts schedules. It parses equal expressions only once.
+func newScheduleViews(schedules []hourbell.Schedule) []scheduleView {
 	parsed := parseCache{}
-	return mapSlice(rows, func(row hourbell.Schedule) scheduleView {
-		s := toScheduleJSON(row, at)
-		s.DeclaredHere = h.scheduler.Declares(row)
-		s.Lock = toLockJSON(row, h.scheduler.LockExpiry(row, workers), at)
-		s.LastRun = toLastRunJSON(row, outcomes[row.ID])
-		s.Recent = mapSlice(outcomes[row.ID][:min(recentOutcomes, len(outcomes[row.ID]))], toOutcomeJSON)
-		jobs, err := h.scheduler.JobsOf(row)
-		if err != nil {
-			s.Problem = err.Error()
-		}
-		s.Target.Jobs = mapSlice(jobs, func(j hourbell.Job) string { return j.Name })
-		return scheduleView{scheduleJSON: s, row: row, outcomes: outcomes[row.ID], slots: s.describeCron(row, at, parsed)}
-	}), nil
+	return mapSlice(schedules, func(s hourbell.Schedule) scheduleView {
+		view := scheduleView{scheduleJSON: toScheduleJSON(s), schedule: s}
+		view.slots = view.describeCron(s, parsed)
+		return view
+	})
 }
 
-func toScheduleJSON(row hourbell.Schedule, at time.Time) scheduleJSON {
-	s := scheduleJSON{
-		ID: row.ID, Name: row.Name, Description: row.Description, Cron: row.Cron, TimeZone: row.TimeZone,
-		Target: targetJSON{Kind: row.TargetKind}, GraceSeconds: row.Grace.Seconds(), State: "DISABLED",
-		Enabled: row.Enabled, EnabledNote: row.EnabledNote, NextRunAt: timestamp{row.NextRunAt}, Overdue: row.Overdue(at),
-		ConsecutiveFailures: row.Failures, LastError: row.LastError, RetryAt: timestamp{row.HeldUntil}, RemovedAt: timestamp{row.RemovedAt},
-		CreatedAt: timestamp{row.CreatedAt}, UpdatedAt: timestamp{row.UpdatedAt}, ETag: row.Fingerprint(),
+func toScheduleJSON(s hourbell.Schedule) scheduleJSON {
+	result := scheduleJSON{
+		ID: s.ID, Name: s.Name, Description: s.Description, Cron: s.Cron, TimeZone: s.TimeZone, Target: targetJSON{Kind: s.TargetKind},
+		GraceSeconds: s.Grace.Seconds(), State: s.State, Enabled: s.Enabled, EnabledNote: s.EnabledNote,
+		NextRunAt: timestamp{s.NextRunAt}, Overdue: s.Overdue, LastRun: toLastRunJSON(s),
+		Recent:              mapSlice(s.Outcomes[:min(recentOutcomes, len(s.Outcomes))], toOutcomeJSON),
+		ConsecutiveFailures: s.ConsecutiveFailures, LastError: s.LastError, RetryAt: timestamp{s.RetryAt}, DeclaredHere: s.DeclaredHere,
+		RemovedAt: timestamp{s.RemovedAt}, CreatedAt: timestamp{s.CreatedAt}, UpdatedAt: timestamp{s.UpdatedAt}, ETag: s.ETag,
 	}
-	if row.TargetKind == "GROUP" {
-		s.Target.Group = row.Target
+	if s.TargetKind == "GROUP" {
+		result.Target.Group = s.Target
+	}
+	result.Target.Jobs = mapSlice(s.Jobs, func(j hourbell.Job) string { return j.Name })
+	if s.Jobs == nil {
+		result.Problem = strings.TrimSpace("this process does not declare the target " + s.TargetKind + " " + s.Target)
 	}
 	if s.Overdue {
-		s.OverdueSeconds = int64(at.Sub(row.NextRunAt).Seconds())
+		result.OverdueSeconds = int64(s.ReadAt.Sub(s.NextRunAt).Seconds())
 	}
-	switch {
-	case !row.RemovedAt.IsZero():
-		s.State = "REMOVED"
-	case row.Enabled:
-		s.State = "ENABLED"
+	if s.LockedBy != "" {
+		result.Lock = &lockJSON{
+			Holder: s.LockedBy, Since: timestamp{s.LockedAt}, ExpiresAt: timestamp{s.LockExpiresAt}, Stalled: !s.LockExpiresAt.After(s.ReadAt),
+		}
 	}
-	return s
+	return result
 }
+
+// toLastRunJSON returns the newest outcome that has runs. If there is none
+// among the outcomes, it returns the last cron fire that the row records.
+func toLastRunJSON(s hourbell.Schedule) *lastRunJSON {
+	for _, o := range s.Outcomes {
+		if o.RunID != 0 {
+			last := &lastRunJSON{
+				Trigger: o.Trigger, At: timestamp{o.At}, Slot: timestamp{o.SlotFrom}, LatenessMs: lateness(o.SlotFrom, o.At),
+				Actor: o.Actor, RunID: &o.RunID,
+			}
+			if t := o.Tally; t != nil {
+				total := t.Queued + t.Running + t.Succeeded + t.Failed
+				last.Runs = &runsJSON{t.Queued, t.Running, t.Succeeded, t.Failed, total >= maxCount}
+			}
+			return last
+		}
+	}
+	if s.LastRunAt.IsZero() {
+		return nil
+	}
+	return &lastRunJSON{
+		Trigger: hourbell.TriggerCron, At: timestamp{s.LastRunAt}, Slot: timestamp{s.LastScheduledFor}, LatenessMs: lateness(s.LastScheduledFor, s.LastRunAt),
+	}
+}
+
+// maxCount is the number up to which the scheduler counts runs and skipped
+// slots.
+const maxCount = 1000
 
 // describeCron sets the description of the expression and the slot at which a
 // disabled schedule would run next. It returns the parsed expression, or sets
 // Problem and returns nil.
-func (s *scheduleJSON) describeCron(row hourbell.Schedule, at time.Time, parsed parseCache) *cron.Schedule {
-	slots, err := parsed.parse(row.Cron, row.TimeZone)
+func (s *scheduleJSON) describeCron(schedule hourbell.Schedule, parsed parseCache) *cron.Schedule {
+	slots, err := parsed.parse(schedule.Cron, schedule.TimeZone)
 	if err != nil {
 		s.Problem = err.Error()
 		return nil
 	}
-	s.CronDescription, _ = cron.Describe(row.Cron) // it is valid: it was just parsed
-	if !row.Enabled && row.RemovedAt.IsZero() {
-		if next, err := slots.Next(upcomingAfter(row, at)); err == nil {
+	s.CronDescription, _ = cron.Describe(schedule.Cron) // it is valid: it was just parsed
+	if schedule.State == hourbell.StateDisabled {
+		if next, err := slots.Next(upcomingAfter(schedule)); err == nil {
 			s.WouldRunAt = timestamp{next}
 		}
 	}
 	return &slots
-}
-
-// upcomingAfter returns the time after which a schedule's slots are upcoming:
-// the later of now and the last settled slot.
-func upcomingAfter(row hourbell.Schedule, at time.Time) time.Time {
-	if row.SettledUntil.After(at) {
-		return row.SettledUntil
-	}
-	return at
 }
 
 // parseCache holds the parsed expressions of one request by expression and
@@ -206,34 +213,4 @@ func (parsed parseCache) parse(expression, zone string) (cron.Schedule, error) {
 		parsed[key] = slots
 	}
 	return slots, err
-}
-
-func toLockJSON(row hourbell.Schedule, expiry, at time.Time) *lockJSON {
-	if row.LockedBy == "" {
-		return nil
-	}
-	return &lockJSON{Holder: row.LockedBy, Since: timestamp{row.LockedAt}, ExpiresAt: timestamp{expiry}, Stalled: !expiry.After(at)}
-}
-
-// toLastRunJSON returns the newest outcome that has runs. If there is none
-// among the outcomes, it returns the last cron fire that the row records.
-func toLastRunJSON(row hourbell.Schedule, outcomes []hourbell.Outcome) *lastRunJSON {
-	for _, o := range outcomes {
-		if o.RunID != 0 {
-			last := &lastRunJSON{
-				Trigger: o.Trigger, At: timestamp{o.At}, Slot: timestamp{o.SlotFrom}, LatenessMs: lateness(o.SlotFrom, o.At),
-				Actor: o.Actor, RunID: &o.RunID,
-			}
-			if t := o.Tally; t != nil {
-				last.Runs = &runsJSON{t.Queued, t.Running, t.Succeeded, t.Failed, t.Total() >= hourbell.TallyLimit}
-			}
-			return last
-		}
-	}
-	if row.LastRunAt.IsZero() {
-		return nil
-	}
-	return &lastRunJSON{
-		Trigger: "CRON", At: timestamp{row.LastRunAt}, Slot: timestamp{row.LastScheduledFor}, LatenessMs: lateness(row.LastScheduledFor, row.LastRunAt),
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
 )
 
@@ -39,19 +40,15 @@ func (h *handler) upcoming(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	row, err := h.scheduler.Schedule(c.r.Context(), c.pathParams["id"])
+	schedule, err := h.scheduler.Schedule(c.r.Context(), c.pathParams["id"])
 	if err != nil {
 		return nil, err
 	}
-	slots, err := cron.Parse(row.Cron, row.TimeZone)
+	slots, err := cron.Parse(schedule.Cron, schedule.TimeZone)
 	if err != nil {
-		return okResponse(upcomingJSON{Cron: row.Cron, TimeZone: row.TimeZone, Slots: []slotJSON{}, Problem: err.Error()})
+		return okResponse(upcomingJSON{Cron: schedule.Cron, TimeZone: schedule.TimeZone, Slots: []slotJSON{}, Problem: err.Error()})
 	}
-	next, err := h.scheduler.Upcoming(c.r.Context(), row.ID, n)
-	if err != nil && !errors.Is(err, cron.ErrNever) {
-		return nil, err
-	}
-	return okResponse(toUpcomingJSON(row.Cron, slots, next))
+	return okResponse(toUpcomingJSON(schedule.Cron, slots, slotsAfter(slots, upcomingAfter(schedule), n)))
 }
 
 // preview lists the next slots of any expression in any zone.
@@ -71,11 +68,20 @@ func (h *handler) preview(c *call) (*response, error) {
 	case err != nil:
 		return nil, badValue("cron", "%q: %v", expression, err)
 	}
-	at, err := h.scheduler.Now(c.r.Context())
+	state, err := h.scheduler.Health(c.r.Context()) // for the database's time
 	if err != nil {
 		return nil, err
 	}
-	return okResponse(toUpcomingJSON(expression, slots, slotsAfter(slots, at, n)))
+	return okResponse(toUpcomingJSON(expression, slots, slotsAfter(slots, state.At, n)))
+}
+
+// upcomingAfter returns the time after which a schedule's slots are upcoming:
+// the later of now and the last settled slot.
+func upcomingAfter(s hourbell.Schedule) time.Time {
+	if s.SettledThrough.After(s.ReadAt) {
+		return s.SettledThrough
+	}
+	return s.ReadAt
 }
 
 // slotsAfter returns the first n slots after a time, or fewer if no more
@@ -108,7 +114,7 @@ func toChangeJSON(c cron.Change) *changeJSON {
 	if c.Kind == "" {
 		return nil
 	}
-	local := strings.Replace(c.Reading, "T", " ", 1)
+	local := strings.Replace(c.LocalTime, "T", " ", 1)
 	change := changeJSON{Kind: c.Kind, Detail: "clocks go back and " + local + " occurs twice: "}
 	switch {
 	case c.Kind == "MOVED":

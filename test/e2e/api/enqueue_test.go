@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 )
@@ -18,7 +19,7 @@ var errEngine = errors.New("the engine at amqp://secret@queue is unavailable")
 // failingEnqueuer is an Enqueuer that always fails.
 type failingEnqueuer struct{}
 
-func (failingEnqueuer) Enqueue(context.Context, hourbell.Tx, []hourbell.JobRun) error {
+func (failingEnqueuer) Enqueue(context.Context, *gorm.DB, []hourbell.JobRun) error {
 	return errEngine
 }
 

@@ -32,7 +32,7 @@ func newFuzzHandler(f *testing.F) *fuzzHandler {
 func (h *fuzzHandler) countWrites(t *testing.T) (n int) {
 	t.Helper()
 	require.NoError(t, h.db.Raw(`SELECT (SELECT count(*) FROM hourbell_job_runs) + (SELECT count(*) FROM hourbell_events) +
-		(SELECT sum(lock_token) + count(*) FROM hourbell_schedules) + (SELECT count(*) FROM hourbell_workers)`).Scan(&n).Error)
+		(SELECT sum(version) + count(*) FROM hourbell_schedules) + (SELECT count(*) FROM hourbell_workers)`).Scan(&n).Error)
 	return n
 }
 

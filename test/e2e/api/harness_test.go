@@ -205,7 +205,7 @@ func (h *host) tick() hourbell.TickReport {
 
 func (h *host) enable(id string) {
 	h.Helper()
-	require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.By{Actor: "setup"}))
+	require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.ChangeOptions{Actor: "setup"}))
 }
 
 // dump returns all rows of all tables as text.

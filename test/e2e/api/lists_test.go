@@ -77,7 +77,7 @@ func TestListFilters(t *testing.T) {
 		h.clock.Set(noon.Add(time.Hour))
 		h.tick()
 		h.call(http.StatusCreated, request{method: "POST", path: "/api/enqueue/all"})
-		_, err := h.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "w", Jobs: []string{"report/daily"}})
+		_, err := h.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w", Jobs: []string{"report/daily"}})
 		require.NoError(t, err)
 		for query, want := range map[string][]any{
 			"trigger=API":                    {"report/daily", "publish", "import"},

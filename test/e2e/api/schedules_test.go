@@ -10,6 +10,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -66,7 +67,7 @@ func TestScheduleShowsOutcomes(t *testing.T) {
 		h.enable("hourly")
 		h.clock.Set(noon.Add(time.Hour + 1500*time.Millisecond))
 		h.tick()
-		runs, err := h.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "w", Limit: 10, Jobs: []string{"import"}})
+		runs, err := h.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w", Limit: 10, Jobs: []string{"import"}})
 		require.NoError(t, err)
 		for _, run := range runs {
 			if run.ScheduleID == "hourly" {
@@ -113,6 +114,7 @@ func TestOverdueScheduleShowsSince(t *testing.T) {
 		require.Equal(t, false, h.schedule("hourly")["overdue"], "within its grace")
 		h.clock.Advance(time.Second)
 		got := h.schedule("hourly")
+		require.Equal(t, "OVERDUE", got["state"])
 		require.Equal(t, []any{true, 121.0, "2026-06-01T13:00:00Z"}, []any{got["overdue"], got["overdueSeconds"], got["nextRunAt"]})
 		require.Equal(t, []any{"shop/feed.v2:a", "hourly"}, column(items(h.get("/api/schedules?state=OVERDUE&sort=nextRunAt"), "schedules"), "id"))
 	})
@@ -127,9 +129,9 @@ func TestLockIsShownAndCleared(t *testing.T) {
 		require.NoError(t, err)
 		_, err = other.Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon", Hostname: "host"}, 30*time.Second)
 		require.NoError(t, err)
-		claims, err := other.Claim(t.Context(), hourbell.ClaimRequest{Worker: "other", Limit: 1, LockTTL: time.Hour, Except: []string{}})
+		claimed, err := other.Claim(t.Context(), storage.ClaimRequest{Worker: "other", Limit: 1, LockTTL: time.Hour, Exclude: []string{}})
 		require.NoError(t, err)
-		require.Len(t, claims.Rows, 1)
+		require.Len(t, claimed.Claims, 1)
 		const path = "/api/schedules/shop%2Ffeed.v2:a"
 
 		lock := map[string]any{"holder": "other", "since": "2026-06-01T12:15:00Z", "expiresAt": "2026-06-01T12:15:30Z", "stalled": false}
@@ -159,6 +161,7 @@ func TestFailingScheduleShowsError(t *testing.T) {
 		h.tick()
 		got := h.schedule("hourly")
 		require.Equal(t, []any{1.0, errEngine.Error(), "2026-06-01T13:00:01Z"}, []any{got["consecutiveFailures"], got["lastError"], got["retryAt"]})
+		require.Equal(t, "FAILING", got["state"])
 		require.Contains(t, column(items(h.get("/api/schedules?state=FAILING"), "schedules"), "id"), "hourly")
 		require.NotEmpty(t, items(h.get("/api/schedules/hourly/events?kind=ENQUEUE_FAILED"), "events"))
 		h.requireUnchanged(func() {
@@ -182,7 +185,7 @@ func TestSchedulesOfOtherBuildsAreShown(t *testing.T) {
 
 		changed := h.schedule("nightly")
 		require.Equal(t, false, changed["declaredHere"])
-		require.Contains(t, changed["problem"], `unknown job "brand-new"`)
+		require.Equal(t, `this process does not declare the target JOBS ["brand-new"]`, changed["problem"])
 		body := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/run"})
 		require.Equal(t, "unknown-target", body["code"])
 
