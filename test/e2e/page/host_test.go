@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
@@ -103,7 +104,7 @@ func newSQLiteHost(t testing.TB) *host {
 }
 
 // Enqueue implements hourbell.Enqueuer with an engine that can refuse runs.
-func (h *host) Enqueue(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun) error {
+func (h *host) Enqueue(_ context.Context, _ *gorm.DB, runs []hourbell.JobRun) error {
 	for _, run := range runs {
 		if h.refuses != nil && h.refuses(run) {
 			return errors.New("the ledger's queue is full")
@@ -115,7 +116,7 @@ func (h *host) Enqueue(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun)
 func (h *host) enable(ids ...string) {
 	h.Helper()
 	for _, id := range ids {
-		require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.By{Actor: "grace"}))
+		require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.ChangeOptions{Actor: "grace"}))
 	}
 }
 
@@ -164,7 +165,7 @@ func (h *host) tick() {
 func (h *host) execute(fails func(hourbell.JobRun) bool) {
 	h.Helper()
 	for {
-		taken, err := h.scheduler.TakeRuns(h.Context(), hourbell.TakeRequest{Worker: "engine-1", Limit: 100})
+		taken, err := h.scheduler.TakeRuns(h.Context(), hourbell.TakeRequest{LeasedBy: "engine-1", Limit: 100})
 		require.NoError(h, err)
 		if len(taken) == 0 {
 			return
@@ -172,7 +173,7 @@ func (h *host) execute(fails func(hourbell.JobRun) bool) {
 		for _, run := range taken {
 			var failure error
 			if fails != nil && fails(run) {
-				failure = errors.New("dial tcp 10.0.0.7:443: the shop did not answer")
+				failure = errors.New("dial tcp 10.0.0.7:443: the shop did not respond")
 			}
 			require.NoError(h, h.scheduler.FinishRun(h.Context(), run, failure))
 		}
@@ -220,7 +221,7 @@ func newHostWithHistory(t testing.TB, db *dbtest.DB, s setup) *host {
 	h.advance(evening.Add(-8*time.Hour), fails)
 	h.clock.Set(evening.Add(-6*time.Hour + 4*time.Minute)) // the end of the outage
 	h.advance(evening.Add(-90*time.Minute), fails)
-	_, err := h.scheduler.RunNow(t.Context(), "hourly-matching", hourbell.EnqueueOptions{By: hourbell.By{Actor: "grace", Note: "repeat after the failed import"}})
+	_, err := h.scheduler.RunNow(t.Context(), "hourly-matching", hourbell.EnqueueOptions{Actor: "grace", Note: "repeat after the failed import"})
 	require.NoError(t, err)
 	h.advance(evening, fails)
 	h.addWorker("web-1", 12*time.Millisecond)
