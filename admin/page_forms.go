@@ -123,7 +123,7 @@ func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
 		}
 		form := confirmation{
 			Title: capitalize(string(verb)) + " " + plural(len(ids), "schedule") + "?", Button: capitalize(string(verb)), Action: string(verb), Back: rootLink(c.r), IDs: ids,
-			Text: "They fire from their next slots on. Missed slots are not made up.",
+			Text: "They fire from their next slots on. Missed slots do not fire.",
 		}
 		if verb == Disable {
 			form.Text = "They do not fire until they are enabled again. Enqueued runs are not affected."

@@ -66,18 +66,25 @@ func (h *handler) readSchedule(c *call, outcomes int) (scheduleView, error) {
 	return newScheduleViews(schedules)[0], nil
 }
 
-// readByID reads schedules by their ids, which are sorted and at most maxPage.
+// readByID reads up to maxPage schedules. The result is in the order of ids.
 func (h *handler) readByID(ctx context.Context, ids []string, outcomes int) ([]hourbell.Schedule, error) {
 	page, err := h.scheduler.Schedules(ctx, hourbell.ScheduleQuery{IDs: ids, Limit: maxPage, Outcomes: outcomes})
 	if err != nil {
 		return nil, err
 	}
+	byID := make(map[string]hourbell.Schedule, len(page.Schedules))
+	for _, s := range page.Schedules {
+		byID[s.ID] = s
+	}
+	schedules := make([]hourbell.Schedule, len(ids))
 	for i, id := range ids {
-		if i == len(page.Schedules) || page.Schedules[i].ID != id {
+		s, ok := byID[id]
+		if !ok {
 			return nil, fmt.Errorf("%w: %q", hourbell.ErrUnknownSchedule, id)
 		}
+		schedules[i] = s
 	}
-	return page.Schedules, nil
+	return schedules, nil
 }
 
 // changeFunc changes a schedule.

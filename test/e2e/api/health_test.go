@@ -31,8 +31,9 @@ func (h *host) heartbeat(id string, at time.Time, skew time.Duration) {
 	require.NoError(h, err)
 }
 
-// A process that runs no loop, such as one that only serves the page, is healthy
-// even if the fleet has problems. With fleet=1 the fleet's problems count.
+// A process that runs no loop, such as one that only serves the page, is
+// healthy even if the fleet has problems. With fleet=1 the fleet's problems
+// count.
 func TestHealthSeparatesProcessAndFleet(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.heartbeat("dead", noon.Add(-time.Hour), 0)

@@ -26,7 +26,8 @@ func manyDefinitions(n int) []hourbell.Definition {
 	return list
 }
 
-// readPages reads all pages of a list, and calls between after each but the last.
+// readPages reads all pages of a list, and calls between after each but the
+// last.
 func (h *host) readPages(path, name string, between func()) (rows []map[string]any) {
 	h.Helper()
 	for cursor := ""; ; {
@@ -39,7 +40,8 @@ func (h *host) readPages(path, name string, between func()) (rows []map[string]a
 	}
 }
 
-// While rows are added, the pages contain each of the initial rows exactly once.
+// While rows are added, the pages contain each of the initial rows exactly
+// once.
 func TestPagesStayCompleteWhileRowsAreAdded(t *testing.T) {
 	eachHost(t, setup{Config: hourbell.Config{Definitions: manyDefinitions(25)}}, func(t *testing.T, h *host) {
 		for range 12 {

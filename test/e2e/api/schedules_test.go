@@ -201,8 +201,8 @@ func TestSchedulesOfOtherBuildsAreShown(t *testing.T) {
 	})
 }
 
-// A change whose ifMatch is outdated is refused. A fire in the meantime does not
-// change the etag.
+// A change whose ifMatch is outdated is refused. A fire in the meantime does
+// not change the etag.
 func TestChangeWithOutdatedETagIsRefused(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("hourly")

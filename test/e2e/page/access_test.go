@@ -14,7 +14,8 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// focusOn presses Tab until an element has the focus. The focus must be visible.
+// focusOn presses Tab until an element has the focus. The focus must be
+// visible.
 func (tb *tab) focusOn(id string) {
 	tb.Helper()
 	for range 200 {
@@ -68,8 +69,8 @@ func TestPageWorksWithKeyboard(t *testing.T) {
 	require.Zero(t, js[int](tb, `submits`), "Enter on Close must not press Run now")
 }
 
-// The timeline is one stop of the Tab key. The arrow keys move from mark to mark,
-// and the text of the mark is shown.
+// The timeline is one stop of the Tab key. The arrow keys move from mark to
+// mark, and the text of the mark is shown.
 func TestTimelineWorksWithKeyboard(t *testing.T) {
 	t.Parallel()
 	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})

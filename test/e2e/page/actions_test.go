@@ -336,8 +336,8 @@ func TestLoginPageIsNotSuccess(t *testing.T) {
 	tb.waitForText("dialog", "Run Feed refresh now?")
 }
 
-// After the result dialog is closed, clicks work at once, even while the page is
-// still being refreshed.
+// After the result dialog is closed, clicks work at once, even while the page
+// is still being refreshed.
 func TestClickDuringRefreshIsNotLost(t *testing.T) {
 	t.Parallel()
 	var listLock sync.RWMutex // the handler of the list waits for it

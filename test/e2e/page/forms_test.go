@@ -86,7 +86,8 @@ func manyIDs(n int) string {
 	return strings.TrimSuffix(ids.String(), "&")
 }
 
-// After a change, a form redirects to the page it was on, never to another host.
+// After a change, a form redirects to the page it was on, never to another
+// host.
 func TestFormRedirectsOnlyBack(t *testing.T) {
 	t.Parallel()
 	h := newSQLiteHost(t)

@@ -51,8 +51,8 @@ func (r *statusRecorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
-// serveAttacker starts an attacker's server with a host name and returns the URL
-// of its page.
+// serveAttacker starts an attacker's server with a host name and returns the
+// URL of its page.
 func serveAttacker(t *testing.T, name string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -65,8 +65,8 @@ func serveAttacker(t *testing.T, name string) string {
 	return "http://" + name + ":" + address.Port() + "/"
 }
 
-// The requests that the attacker's page makes. Each expression resolves when the
-// browser is done with the request.
+// The requests that the attacker's page makes. Each expression resolves when
+// the browser is done with the request.
 const (
 	sendForm = `new Promise((done) => {
 		const sink = document.createElement("iframe");
@@ -131,8 +131,8 @@ func TestOtherOriginCannotWriteOrRead(t *testing.T) {
 	}
 }
 
-// The page cannot be embedded in a frame, so an attacker's page cannot overlay it
-// invisibly to make the user click on its buttons.
+// The page cannot be embedded in a frame, so an attacker's page cannot overlay
+// it invisibly to make the user click on its buttons.
 func TestPageCannotBeFramed(t *testing.T) {
 	t.Parallel()
 	requests := &requestLog{statuses: map[string][]int{}}
