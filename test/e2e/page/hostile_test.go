@@ -18,7 +18,7 @@ var payloads = []string{
 	`<script>hacked=1</script>`, `"><img src=x onerror=hacked=1>`, `' onfocus=hacked=1 autofocus tabindex=1 x='`, `</script><script>hacked=1</script>`,
 	`</title></textarea></style></svg><svg onload=hacked=1>`, `javascript:hacked=1//`, `--><!--<iframe srcdoc="<script>top.hacked=1</script>">`,
 	"`${hacked=1}`{{.}}", `&lt;script&gt;&#x3c;script&#x3e;`, `data:text/html,<script>hacked=1</script>`, `%3Cscript%3Ehacked=1%3C/script%3E`,
-	`<a href="javascript:hacked=1" id=dialog name=main>x</a>`, `<form id=many action=//evil.example>`, `<meta http-equiv=refresh content="0;url=//evil.example">`,
+	`<a href="javascript:hacked=1" id=dialog name=main>x</a>`, `<form id=bulk action=//evil.example>`, `<meta http-equiv=refresh content="0;url=//evil.example">`,
 	`<base href=//evil.example/>`, "\u202e\u2066\u0000\u2028\u2029\r\nX: y\x1b[2J",
 }
 
