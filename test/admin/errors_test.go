@@ -23,10 +23,22 @@ func (f *fixture) operations() [][2]string {
 	}
 	require.NoError(f, json.Unmarshal(w.Body.Bytes(), &document))
 	list := [][2]string{
-		{"GET", "/"}, {"GET", "/runs"}, {"GET", "/runs/1"}, {"GET", "/schedules/off"}, {"GET", "/schedules/off/run"}, {"GET", "/schedules/on/disable"},
-		{"GET", "/schedules/on/unlock"}, {"GET", "/enable?id=on&id=off"}, {"GET", "/disable?id=on&id=off"}, {"POST", "/schedules/off/enable"},
-		{"POST", "/schedules/on/disable"}, {"POST", "/schedules/on/unlock"}, {"POST", "/schedules/off/run"}, {"POST", "/enqueue/all"},
-		{"POST", "/enqueue/groups/group"}, {"POST", "/enqueue/jobs/job"},
+		{"GET", "/"},
+		{"GET", "/runs"},
+		{"GET", "/runs/1"},
+		{"GET", "/schedules/off"},
+		{"GET", "/schedules/off/run"},
+		{"GET", "/schedules/on/disable"},
+		{"GET", "/schedules/on/unlock"},
+		{"GET", "/enable?id=on&id=off"},
+		{"GET", "/disable?id=on&id=off"},
+		{"POST", "/schedules/off/enable"},
+		{"POST", "/schedules/on/disable"},
+		{"POST", "/schedules/on/unlock"},
+		{"POST", "/schedules/off/run"},
+		{"POST", "/enqueue/all"},
+		{"POST", "/enqueue/groups/group"},
+		{"POST", "/enqueue/jobs/job"},
 	}
 	for path, item := range document.Paths {
 		for method := range item {
