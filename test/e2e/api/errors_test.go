@@ -14,20 +14,20 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// operation is one of the document's, with a path that names what is there.
+// operation is an operation of the document with a path that exists.
 type operation struct{ id, method, path string }
 
 func (o operation) writes() bool { return o.method == "POST" }
 
-// with is the path with another parameter.
-func (o operation) with(parameter string) string {
+// withParam returns the path with another query parameter.
+func (o operation) withParam(parameter string) string {
 	if strings.Contains(o.path, "?") {
 		return o.path + "&" + parameter
 	}
 	return o.path + "?" + parameter
 }
 
-// operations are all of the document's. run is the id of a run.
+// operations returns all operations of the document. run is the id of a run.
 func operations(run any) (list []operation) {
 	for path, item := range document.Paths.Map() {
 		for method, o := range item.Operations() {
@@ -35,33 +35,33 @@ func operations(run any) (list []operation) {
 			if strings.HasPrefix(path, "/api/runs/") {
 				id = fmt.Sprintf("%.0f", run)
 			}
-			at := strings.NewReplacer("{id}", id, "{group}", "feed", "{job}", "import").Replace(path)
+			target := strings.NewReplacer("{id}", id, "{group}", "feed", "{job}", "import").Replace(path)
 			if path == "/api/preview" {
-				at += "?cron=@daily"
+				target += "?cron=@daily"
 			}
-			list = append(list, operation{o.OperationID, method, at})
+			list = append(list, operation{o.OperationID, method, target})
 		}
 	}
 	slices.SortFunc(list, func(a, b operation) int { return strings.Compare(a.id, b.id) })
 	return list
 }
 
-// aRun enqueues a run and returns its id.
-func (h *host) aRun() any {
+// newRun enqueues a run and returns its id.
+func (h *host) newRun() any {
 	h.Helper()
 	return items(h.call(http.StatusCreated, request{method: "POST", path: "/api/enqueue/jobs/publish"}), "runs")[0]["id"]
 }
 
-// Every operation refuses a parameter that it does not know; every write a body that is too large, of another type,
-// or not what the document says. Nothing is written.
-func TestEveryOperationRefusesWhatItDoesNotKnow(t *testing.T) {
+// Every operation refuses unknown parameters. Every write refuses bodies that
+// are too large, have another content type or do not match the document.
+func TestEveryOperationRefusesBadInput(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
-		all := operations(h.aRun())
-		h.untouched(func() {
+		all := operations(h.newRun())
+		h.requireUnchanged(func() {
 			for _, o := range all {
-				body := h.call(http.StatusBadRequest, request{method: o.method, path: o.with("nonsense=1")})
+				body := h.call(http.StatusBadRequest, request{method: o.method, path: o.withParam("nonsense=1")})
 				require.Equal(t, []any{"bad-value", "nonsense"}, []any{body["code"], body["field"]}, o.id)
-				body = h.call(http.StatusBadRequest, request{method: o.method, path: o.with("a=%zz")})
+				body = h.call(http.StatusBadRequest, request{method: o.method, path: o.withParam("a=%zz")})
 				require.Equal(t, "bad-query", body["code"], o.id)
 				if !o.writes() {
 					continue
@@ -90,9 +90,9 @@ func TestEveryOperationRefusesWhatItDoesNotKnow(t *testing.T) {
 	})
 }
 
-func TestBadParametersAreNamed(t *testing.T) {
+func TestErrorNamesBadParameter(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
-		h.untouched(func() {
+		h.requireUnchanged(func() {
 			for path, field := range map[string]string{
 				"/api/schedules?limit=0":                         "limit",
 				"/api/schedules?limit=201":                       "limit",
@@ -131,24 +131,24 @@ func TestBadParametersAreNamed(t *testing.T) {
 				body := h.call(http.StatusBadRequest, request{method: "POST", path: "/api/enqueue/all", header: map[string]string{"Idempotency-Key": key}})
 				require.Equal(t, "Idempotency-Key", body["field"], name)
 			}
-			body := h.call(http.StatusBadRequest, request{method: "POST", path: "/api/enqueue/all", body: `{"seen": "x"}`})
-			require.Equal(t, "seen", body["field"])
+			body := h.call(http.StatusBadRequest, request{method: "POST", path: "/api/enqueue/all", body: `{"ifMatch": "x"}`})
+			require.Equal(t, "ifMatch", body["field"])
 		})
 	})
 }
 
-func TestWhatIsUnknownIsNotFound(t *testing.T) {
+func TestUnknownIDsAreNotFound(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
-		h.untouched(func() {
+		h.requireUnchanged(func() {
 			for _, r := range []request{
-				{method: "GET", path: "/api/schedules/nightmare"},
-				{method: "GET", path: "/api/schedules/nightmare/runs"},
-				{method: "GET", path: "/api/schedules/nightmare/events"},
-				{method: "GET", path: "/api/schedules/nightmare/upcoming"},
-				{method: "POST", path: "/api/schedules/nightmare/enable"},
-				{method: "POST", path: "/api/schedules/nightmare/disable"},
-				{method: "POST", path: "/api/schedules/nightmare/run"},
-				{method: "POST", path: "/api/schedules/nightmare/unlock"},
+				{method: "GET", path: "/api/schedules/missing"},
+				{method: "GET", path: "/api/schedules/missing/runs"},
+				{method: "GET", path: "/api/schedules/missing/events"},
+				{method: "GET", path: "/api/schedules/missing/upcoming"},
+				{method: "POST", path: "/api/schedules/missing/enable"},
+				{method: "POST", path: "/api/schedules/missing/disable"},
+				{method: "POST", path: "/api/schedules/missing/run"},
+				{method: "POST", path: "/api/schedules/missing/unlock"},
 				{method: "GET", path: "/api/schedules/%00"},
 				{method: "GET", path: "/api/schedules/%27%3B%20DROP%20TABLE%20hourbell_schedules"},
 			} {
@@ -164,26 +164,27 @@ func TestWhatIsUnknownIsNotFound(t *testing.T) {
 	})
 }
 
-func TestAnotherMethodIsNamed(t *testing.T) {
+func TestWrongMethodListsAllowed(t *testing.T) {
 	h := newHost(t, dbtest.SQLite(t), setup{})
-	h.untouched(func() {
+	h.requireUnchanged(func() {
 		for _, r := range []request{
 			{method: "POST", path: "/api/schedules"}, {method: "DELETE", path: "/api/schedules/hourly"}, {method: "PUT", path: "/api/runs/1"},
 		} {
-			a := h.send(r)
-			require.Equal(t, http.StatusMethodNotAllowed, a.StatusCode)
-			require.Equal(t, "GET, HEAD", a.Header.Get("Allow"))
+			res := h.send(r)
+			require.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)
+			require.Equal(t, "GET, HEAD", res.Header.Get("Allow"))
 		}
 		for _, method := range []string{"GET", "HEAD", "PUT", "OPTIONS"} {
-			a := h.send(request{method: method, path: "/api/schedules/hourly/run"})
-			require.Equal(t, http.StatusMethodNotAllowed, a.StatusCode)
-			require.Equal(t, "POST", a.Header.Get("Allow"))
+			res := h.send(request{method: method, path: "/api/schedules/hourly/run"})
+			require.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)
+			require.Equal(t, "POST", res.Header.Get("Allow"))
 		}
 	})
 }
 
-// O2: what a person asks for never hangs. Whoever holds the row for too long is waited for no longer.
-func TestABusyScheduleIsSaidToBeBusy(t *testing.T) {
+// O2: an operator's write never hangs. If another transaction holds the row for
+// too long, the response is 409 busy.
+func TestWriteToBusyScheduleReturnsConflict(t *testing.T) {
 	h := newHost(t, dbtest.Postgres(t), setup{Config: hourbell.Config{LockTTL: time.Second}})
 	tx := h.db.Begin()
 	defer tx.Rollback()
@@ -191,15 +192,15 @@ func TestABusyScheduleIsSaidToBeBusy(t *testing.T) {
 	for _, verb := range []string{"enable", "unlock"} {
 		if verb == "unlock" {
 			require.NoError(t, tx.Exec("UPDATE hourbell_schedules SET locked_by = 'w', locked_at = now()").Error)
-			continue // without a lock that is committed there is nothing to clear
+			continue // the uncommitted lock is invisible, so there is nothing to unlock
 		}
-		a := h.send(request{method: "POST", path: "/api/schedules/hourly/" + verb})
-		require.Equal(t, http.StatusConflict, a.StatusCode)
-		require.Contains(t, a.body, `"busy"`)
-		require.NotContains(t, a.body, "SQLSTATE", "what the database says is nobody's business")
-		require.Equal(t, "1", a.Header.Get("Retry-After"))
+		res := h.send(request{method: "POST", path: "/api/schedules/hourly/" + verb})
+		require.Equal(t, http.StatusConflict, res.StatusCode)
+		require.Contains(t, res.body, `"busy"`)
+		require.NotContains(t, res.body, "SQLSTATE", "the database's text is internal")
+		require.Equal(t, "1", res.Header.Get("Retry-After"))
 	}
-	// The same for a request whose key another is at work on.
+	// The same applies to a request whose key another transaction is using.
 	require.NoError(t, tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended('default k', 0))").Error)
 	for _, path := range []string{"/api/schedules/hourly/run", "/api/enqueue/all", "/api/enqueue/groups/feed", "/api/enqueue/jobs/import"} {
 		body := h.call(http.StatusConflict, request{method: "POST", path: path, header: map[string]string{"Idempotency-Key": "k"}})
@@ -207,20 +208,21 @@ func TestABusyScheduleIsSaidToBeBusy(t *testing.T) {
 	}
 }
 
-// A database that is away, or has no tables, is said to be, and when to ask again; no more of the error is shown.
-func TestADatabaseThatDoesNotServeIsSaidNotTo(t *testing.T) {
+// If the database is unavailable or not migrated, the response is 503 with a
+// Retry-After header and without the text of the database error.
+func TestUnavailableDatabaseReturns503(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		all := operations(1.0)
 		require.NoError(t, db.SQL().Close())
 		for _, o := range all {
 			if slices.Contains([]string{"health", "listJobs", "openAPI"}, o.id) {
-				continue // they need none
+				continue // they use no database
 			}
-			a := h.send(request{method: o.method, path: o.path})
-			require.Equal(t, http.StatusServiceUnavailable, a.StatusCode, "%s: %s", o.id, a.body)
-			require.Equal(t, "5", a.Header.Get("Retry-After"))
-			require.NotContains(t, a.body, "sql:")
+			res := h.send(request{method: o.method, path: o.path})
+			require.Equal(t, http.StatusServiceUnavailable, res.StatusCode, "%s: %s", o.id, res.body)
+			require.Equal(t, "5", res.Header.Get("Retry-After"))
+			require.NotContains(t, res.body, "sql:")
 		}
 	})
 	for _, empty := range []func(testing.TB) *dbtest.DB{dbtest.EmptySQLite, dbtest.EmptyPostgres} {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -15,15 +16,16 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// Someone who opens the page for the first time sees what runs, what ran, what did not and why.
-func TestTheFirstLook(t *testing.T) {
+// The list shows for each schedule its next and last run, its outcomes and why
+// slots were skipped.
+func TestListShowsSchedules(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		h := lived(t, db, setup{})
+		h := newHostWithHistory(t, db, setup{})
 		tb := h.open(t, "/")
-		tb.state("list")
+		tb.checkState("list")
 		require.Contains(t, tb.text("#counts"), "4 schedules: 3 enabled, 1 disabled")
-		require.Contains(t, tb.text("#health"), "2 alive")
+		require.Contains(t, tb.text("#health"), "2 active")
 		require.Contains(t, tb.text("#health"), "30 ms", "the largest skew")
 		for id, parts := range map[string][]string{
 			"hourly-matching": {"Every hour", "0 * * * * Europe/Berlin", "Group matching (2)", "Sat 28 Mar 18:00 CET", "in 54 min", "2 succeeded", "on time, slot Sat 28 Mar 17:00 CET"},
@@ -34,44 +36,45 @@ func TestTheFirstLook(t *testing.T) {
 				require.Contains(t, tb.text(`[id="row-`+id+`"]`), part)
 			}
 		}
-		lane := func(id string) string {
-			return js[string](tb, `[...document.querySelectorAll(%s)].map((e) => e.textContent).join("\n")`, `[id="lane-`+id+`"] title`)
+		timeline := func(id string) string {
+			return js[string](tb, `[...document.querySelectorAll(%s)].map((e) => e.textContent).join("\n")`, `[id="strip-`+id+`"] title`)
 		}
-		require.Contains(t, lane("hourly-matching"), "Sat 28 Mar 14:00 CET: fired on time, a run failed")
-		require.Contains(t, lane("hourly-matching"), "run now by grace")
-		require.Contains(t, lane("daily-full-sync"), "to come, the clock is put forward")
-		require.Contains(t, tb.text(`[id="lane-hourly-matching"] .vh`), "2 slots skipped; next Sat 28 Mar 18:00 CET, 12 in the next 12 hours")
+		require.Contains(t, timeline("hourly-matching"), "Sat 28 Mar 14:00 CET: fired on time, a run failed")
+		require.Contains(t, timeline("hourly-matching"), "run now by grace")
+		require.Contains(t, timeline("daily-full-sync"), "upcoming, clocks go forward")
+		require.Contains(t, tb.text(`[id="strip-hourly-matching"] .vh`), "2 slots skipped; next Sat 28 Mar 18:00 CET, 12 in the next 12 hours")
 		tb.click(`[id="slots-hourly-matching"] summary`)
 		require.Contains(t, tb.text(`[id="slots-hourly-matching"] li`), "Sat 28 Mar 18:00 CET Sat 28 Mar 17:00 UTC")
 	})
 }
 
-// The budget of the first load: a page, its style, its script and its icon, in less than 100 KB.
-func TestTheFirstLoadIsLight(t *testing.T) {
+// The first load transfers only the page, the style sheet, the script and the
+// icon: less than 100 KB in total.
+func TestFirstLoadIsSmall(t *testing.T) {
 	t.Parallel()
 	large := 10_000
 	if testing.Short() {
-		large = 1000 // the race detector makes their sync ten times as long
+		large = 1000 // the race detector makes their sync ten times slower
 	}
-	for name, s := range map[string]setup{"four schedules": {}, "thousands": {Config: hourbell.Config{Definitions: many(large)}}} {
+	for name, s := range map[string]setup{"four schedules": {}, "thousands": {Config: hourbell.Config{Definitions: manyDefinitions(large)}}} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, dbtest.SQLite(t), s)
 			tb := h.open(t, "/")
 			loaded := js[string](tb, `[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].map((e) => new URL(e.name).pathname.split("/").pop()).join(" ")`)
-			require.Contains(t, []string{" page.css page.js", " page.css page.js icon.svg"}, loaded, "and nothing else")
+			require.Contains(t, []string{" page.css page.js", " page.css page.js icon.svg"}, loaded, "no other files")
 			bytes := js[float64](tb, `[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].reduce((sum, e) => sum + e.transferSize, 0)`)
 			t.Logf("%.1f KB", bytes/1000)
 			require.Less(t, bytes, 100_000.0)
 
-			// Again: only the page itself.
+			// A second visit loads only the page itself.
 			tb.visit("/")
 			require.Zero(t, js[int](tb, `performance.getEntriesByType("resource").filter((e) => e.transferSize > 0 && e.name.includes("/static/")).length`))
 		})
 	}
 }
 
-// many declares n schedules that differ.
-func many(n int) []hourbell.Definition {
+// manyDefinitions returns n different definitions.
+func manyDefinitions(n int) []hourbell.Definition {
 	list := make([]hourbell.Definition, n)
 	for i := range list {
 		list[i] = hourbell.Definition{
@@ -82,40 +85,41 @@ func many(n int) []hourbell.Definition {
 	return list
 }
 
-// Ten thousand schedules are paged and searched on the server.
-func TestTenThousandSchedules(t *testing.T) {
+// The server pages and searches ten thousand schedules.
+func TestListOfTenThousandSchedules(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("it is long, and has no race")
+		t.Skip("slow, and has no concurrency to check")
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		h := newHost(t, db, setup{Config: hourbell.Config{Definitions: many(10_000)}})
+		h := newHost(t, db, setup{Config: hourbell.Config{Definitions: manyDefinitions(10_000)}})
 		tb := h.open(t, "/")
 		require.Contains(t, tb.text("#counts"), "10000 schedules: 5000 enabled, 5000 disabled")
 		require.Equal(t, 25, js[int](tb, `document.querySelectorAll("#rows tr").length`))
-		tb.state("ten-thousand")
+		tb.checkState("ten-thousand")
 		tb.follow("a[rel=next]")
 		require.Contains(t, tb.text("#rows tr"), "schedule-00025")
 		tb.typeInto("#search", "schedule-09999")
-		tb.await(`document.querySelectorAll("#rows tr").length === 1`)
+		tb.waitFor(`document.querySelectorAll("#rows tr").length === 1`)
 		require.Contains(t, tb.text("#rows tr"), "Schedule 9999")
 	})
 }
 
-// What the list page costs. It must not grow with the schedules that are not on it.
+// BenchmarkListPage measures the list page. Its cost must not depend on the
+// number of schedules on other pages.
 func BenchmarkListPage(b *testing.B) {
 	for _, n := range []int{25, 100, 10_000} {
 		for _, database := range []func(testing.TB) *dbtest.DB{dbtest.SQLite, dbtest.Postgres} {
 			db := database(b)
-			h := newHost(b, db, setup{Config: hourbell.Config{Definitions: many(n)}})
-			h.live(evening.Add(2*3600e9), nil)
+			h := newHost(b, db, setup{Config: hourbell.Config{Definitions: manyDefinitions(n)}})
+			h.advance(evening.Add(2*3600e9), nil)
 			b.Run(fmt.Sprintf("%s/%d", db.Dialect, n), func(b *testing.B) {
 				for b.Loop() {
-					answer, err := http.Get(h.url + "/")
+					res, err := http.Get(h.url + "/")
 					require.NoError(b, err)
-					size, err := io.Copy(io.Discard, answer.Body)
+					size, err := io.Copy(io.Discard, res.Body)
 					require.NoError(b, err)
-					require.NoError(b, answer.Body.Close())
+					require.NoError(b, res.Body.Close())
 					b.ReportMetric(float64(size), "bytes/page")
 				}
 			})
@@ -123,31 +127,33 @@ func BenchmarkListPage(b *testing.B) {
 	}
 }
 
-// The README shows the page as it is, light and dark. HOURBELL_PICTURES=1 takes the pictures anew.
+// The README has screenshots of the page, light and dark. With
+// HOURBELL_PICTURES=1 this test takes them.
 func TestPicturesOfTheREADME(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
+	const repository = "../../.."
+	readme, err := os.ReadFile(filepath.Join(repository, "README.md"))
 	require.NoError(t, err)
-	h := lived(t, dbtest.SQLite(t), setup{})
-	tb := h.tab(t)
-	tb.size(1440, 1000)
-	for _, colours := range []string{"light", "dark"} {
-		if colours == "dark" {
-			tb.dark()
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
+	tb := h.newTab(t)
+	tb.setSize(1440, 1000)
+	for _, scheme := range []string{"light", "dark"} {
+		if scheme == "dark" {
+			tb.setDark()
 		}
-		name := "docs/page-" + colours + ".png"
+		name := "docs/page-" + scheme + ".png"
 		require.Contains(t, string(readme), name)
 		if os.Getenv("HOURBELL_PICTURES") == "1" {
 			tb.visit("/")
 			picture, err := chromedp.Run(tb.ctx, chromedp.CaptureScreenshot())
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile("../../"+name, picture, 0o644))
+			require.NoError(t, os.WriteFile(filepath.Join(repository, name), picture, 0o644))
 		}
-		file, err := os.Open("../../" + name)
+		file, err := os.Open(filepath.Join(repository, name))
 		require.NoError(t, err)
-		shape, err := png.DecodeConfig(file)
+		size, err := png.DecodeConfig(file)
 		require.NoError(t, err)
 		require.NoError(t, file.Close())
-		require.Equal(t, []int{1440, 1000}, []int{shape.Width, shape.Height})
+		require.Equal(t, []int{1440, 1000}, []int{size.Width, size.Height})
 	}
 }

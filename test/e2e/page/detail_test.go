@@ -10,33 +10,33 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// A slot that was skipped is in the timeline and among the events, with the reason.
-func TestASkippedSlotAndItsReason(t *testing.T) {
+// The timeline and the events show skipped slots with their reason.
+func TestSkippedSlotsShowReason(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		h := lived(t, db, setup{})
+		h := newHostWithHistory(t, db, setup{})
 		tb := h.open(t, "/")
 		skipped := js[string](tb, `[...document.querySelectorAll(".timeline rect.skipped title")].map((e) => e.textContent).join("\n")`)
-		require.Contains(t, skipped, "nobody claimed it within its grace")
+		require.Contains(t, skipped, "no worker claimed it within its grace")
 		require.Contains(t, js[string](tb, `document.querySelector('[id="row-hourly-matching"] .history').getAttribute("aria-label")`), "1 skipped")
 		tb.follow(`[id="row-hourly-matching"] a.button`)
-		tb.awaitText("h1", "Hourly matching")
-		require.Contains(t, tb.text("#event-rows .SKIPPED"), "nobody claimed it within its grace")
+		tb.waitForText("h1", "Hourly matching")
+		require.Contains(t, tb.text("#event-rows .SKIPPED"), "no worker claimed it within its grace")
 		require.Contains(t, tb.text("#event-rows .SKIPPED"), "2 slots, Sat 28 Mar 10:00 CET to Sat 28 Mar 11:00 CET")
-		tb.state("detail")
+		tb.checkState("detail")
 	})
 }
 
-func TestTheDetail(t *testing.T) {
+func TestSchedulePageShowsDetails(t *testing.T) {
 	t.Parallel()
-	h := lived(t, dbtest.SQLite(t), setup{})
-	tb := h.tab(t)
-	tb.zone("America/New_York")
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
+	tb := h.newTab(t)
+	tb.setZone("America/New_York")
 	tb.visit("/schedules/daily-full-sync")
 	body := tb.text("main")
 	for _, part := range []string{
-		"defined in code, change it there", "Every day at 02:30", "30 2 * * * Europe/Berlin", "All jobs (5)", "a worker holds it while it enqueues", "declared as stored",
-		"Sun 29 Mar 03:00 CEST", "the clock is put forward past 2026-03-29 02:30:00: it runs right afterwards", "Mon 30 Mar 02:30 CEST", "5 succeeded",
+		"declared in code, change it there", "Every day at 02:30", "30 2 * * * Europe/Berlin", "All jobs (5)", "a worker holds the lock only while it enqueues", "same as stored",
+		"Sun 29 Mar 03:00 CEST", "clocks go forward and 2026-03-29 02:30:00 does not occur: the slot runs right after the gap", "Mon 30 Mar 02:30 CEST", "5 succeeded",
 	} {
 		require.Contains(t, body, part)
 	}
@@ -44,26 +44,26 @@ func TestTheDetail(t *testing.T) {
 	first := tb.text(".slots li")
 	require.Contains(t, first, "Sun 29 Mar 01:00 UTC")
 	require.Contains(t, first, "Sat, 09:00 PM EDT", "the reader's zone")
-	tb.state("detail-clock-change")
+	tb.checkState("detail-clock-change")
 
 	tb.visit("/schedules/hourly-matching?status=FAILED")
 	require.Equal(t, 1, js[int](tb, `document.querySelectorAll("#runs-rows tr").length`))
-	require.Contains(t, tb.text("#runs-rows"), "the shop did not answer")
+	require.Contains(t, tb.text("#runs-rows"), "the shop did not respond")
 	tb.visit("/schedules/feed-refresh")
 	require.Equal(t, 25, js[int](tb, `document.querySelectorAll("#runs-rows tr").length`))
 	tb.follow("#runs a[rel=next]")
 	require.Equal(t, 25, js[int](tb, `document.querySelectorAll("#runs-rows tr").length`))
 	tb.visit("/schedules/shop%2Fledger.v2:a")
 	require.Contains(t, tb.text("h1"), "Ledger")
-	tb.awaitText("main", "It has no runs yet")
-	tb.state("detail-never-ran")
+	tb.waitForText("main", "There are no runs yet")
+	tb.checkState("detail-never-ran")
 }
 
-func TestTheRuns(t *testing.T) {
+func TestRunPagesShowRuns(t *testing.T) {
 	t.Parallel()
-	h := lived(t, dbtest.SQLite(t), setup{})
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
 	tb := h.open(t, "/runs")
-	tb.state("runs")
+	tb.checkState("runs")
 	newest := h.runs(hourbell.RunQuery{Limit: 1})[0]
 	require.Contains(t, tb.text("#runs-rows tr"), newest.Job)
 	for filter, n := range map[string]int{
@@ -72,61 +72,62 @@ func TestTheRuns(t *testing.T) {
 		tb.visit("/runs" + filter)
 		require.Equal(t, n, js[int](tb, `document.querySelectorAll("#runs-rows tr").length`), filter)
 	}
-	tb.state("runs-no-match")
+	tb.checkState("runs-no-match")
 	tb.follow("main .filters a")
 	tb.follow("main a[rel=next]")
 	require.Equal(t, 25, js[int](tb, `document.querySelectorAll("#runs-rows tr").length`))
 
 	tb.visit("/runs?status=FAILED&job=match-refunds")
 	tb.follow("#runs-rows th a")
-	for _, part := range []string{"failed", "Sat 28 Mar 13:00 UTC", "engine-1", "the shop did not answer", "hourly-matching", "default/hourly-matching@2026-03-28T13:00:00Z/match-refunds"} {
+	for _, part := range []string{"failed", "Sat 28 Mar 13:00 UTC", "engine-1", "the shop did not respond", "hourly-matching", "default/hourly-matching@2026-03-28T13:00:00Z/match-refunds"} {
 		require.Contains(t, tb.text("main"), part)
 	}
-	tb.state("run")
+	tb.checkState("run")
 	tb.visit("/runs?job=import-prices")
 	tb.follow("#runs-rows th a")
 	require.Contains(t, tb.text("main"), `"shop": 7`)
 }
 
-func TestARunThatIsNotThere(t *testing.T) {
+func TestUnknownPagesShowErrors(t *testing.T) {
 	t.Parallel()
-	tb := plain(t).tab(t)
-	tb.expects("404", "400")
+	tb := newSQLiteHost(t).newTab(t)
+	tb.expectErrors("404", "400")
 	for path, part := range map[string]string{
-		"/runs/99": "there is no run 99", "/schedules/nope": "unknown schedule", "/nope": "there is nothing at", "/static/nope.css": "there is no file", "/schedules/nope/run": "unknown schedule",
+		"/runs/99": "there is no run 99", "/schedules/nope": "unknown schedule", "/nope": "unknown path", "/static/nope.css": "there is no file", "/schedules/nope/run": "unknown schedule",
 		"/enqueue/jobs/nope": "declares no job or group", "/enable": "select schedules in the list first",
 	} {
 		tb.visit(path)
-		tb.awaitText("main", part)
-		tb.accessible(path)
+		tb.waitForText("main", part)
+		tb.requireAccessible(path)
 	}
 	tb.follow("main a")
-	tb.awaitText("h1", "Schedules")
+	tb.waitForText("h1", "Schedules")
 }
 
-// Search looks while one types, on the server, and keeps the state chosen.
-func TestSearch(t *testing.T) {
+// The search runs on the server while the user types, and keeps the selected
+// state.
+func TestSearchWhileTyping(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		h.enable("feed-refresh")
 		tb := h.open(t, "/?state=DISABLED")
 		tb.typeInto("#search", "matching")
-		tb.await(`document.querySelectorAll("#rows tr").length === 1`)
-		tb.awaitText("#counts", "1 schedule: 0 enabled, 1 disabled with “matching”")
+		tb.waitFor(`document.querySelectorAll("#rows tr").length === 1`)
+		tb.waitForText("#counts", "1 schedule: 0 enabled, 1 disabled matching “matching”")
 		require.Equal(t, "?search=matching&state=DISABLED", js[string](tb, `location.search`))
 		require.Equal(t, "search", js[string](tb, `document.activeElement.id`))
-		tb.typeInto("#search", " of nothing")
-		tb.awaitText("main", "No schedule matches")
-		tb.state("no-match")
+		tb.typeInto("#search", " nothing")
+		tb.waitForText("main", "No schedule matches")
+		tb.checkState("no-match")
 		tb.follow("section.empty a")
 		require.Equal(t, 4, js[int](tb, `document.querySelectorAll("#rows tr").length`))
 	})
 }
 
-func TestSortingAndStates(t *testing.T) {
+func TestSortAndFilterByState(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	h.enable("feed-refresh", "daily-full-sync")
 	tb := h.open(t, "/")
 	order := func() string {
