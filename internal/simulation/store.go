@@ -171,11 +171,11 @@ func (s *actorStore) UpdateSchedules(ctx context.Context, updates []storage.Sche
 }
 
 // InsertRuns implements [hourbell.Store].
-func (s *actorStore) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourbell.JobRun, error) {
+func (s *actorStore) InsertRuns(ctx context.Context, runs []hourbell.JobRun, requestHash string) ([]hourbell.JobRun, error) {
 	if len(runs) == 0 {
 		return nil, nil
 	}
-	return execute(s, "insert-runs", func() ([]hourbell.JobRun, error) { return s.Session.InsertRuns(ctx, runs) })
+	return execute(s, "insert-runs", func() ([]hourbell.JobRun, error) { return s.Session.InsertRuns(ctx, runs, requestHash) })
 }
 
 // InsertEvents implements [hourbell.Store].

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -909,5 +910,341 @@ func TestPlanFailsWhereSyncRefuses(t *testing.T) {
 		beatAs(t, bindStore(t, db.DB, c.Now), "other")
 		_, err := newReplica(t, db.DB, newConfig(c, hourly("z"))).Plan(t.Context())
 		require.ErrorContains(t, err, "refusing to remove them all")
+	})
+}
+
+
+// D1: one error names every mistake. A bad namespace hides no definition, and
+// another mistake hides no duplicate id.
+func TestNewReportsEveryMistake(t *testing.T) {
+	db := dbtest.EmptyPostgres(t)
+	_, err := hourbell.New(store.New(db.DB), hourbell.Config{
+		Namespace: "bad namespace", BatchSize: -1,
+		Jobs: []hourbell.Job{{Name: "import", Args: func() {}}, {Name: "import"}},
+		Definitions: []hourbell.Definition{
+			{ID: "a", Cron: "61 * * * *", Target: hourbell.Jobs("import")},
+			{ID: "a", Cron: "* * * * *", Target: hourbell.Group("none"), Grace: time.Second},
+		},
+	})
+	for _, mistake := range []string{
+		"Config.Namespace", "Config.BatchSize", `job "import": args cannot be marshaled`, `job "import": is declared twice`,
+		`schedule "a": cron`, `schedule "a": id is declared twice`, `schedule "a": grace`, `schedule "a": target`,
+	} {
+		require.ErrorContains(t, err, mistake)
+	}
+	require.NotContains(t, err.Error(), `job "import" is not in Config.Jobs`, "an invalid job is still declared")
+}
+
+// D1: an unknown job or group is reported with the nearest name.
+func TestNewSuggestsNearestName(t *testing.T) {
+	_, err := hourbell.New(store.New(dbtest.EmptyPostgres(t).DB), hourbell.Config{
+		Jobs: testJobs,
+		Definitions: []hourbell.Definition{
+			{ID: "a", Cron: "0 * * * *", Target: hourbell.Jobs("imprt", "publis")},
+			{ID: "b", Cron: "0 * * * *", Target: hourbell.Group("fed")},
+			{ID: "c", Cron: "0 * * * *", Target: hourbell.Jobs("something else")},
+		},
+	})
+	require.ErrorIs(t, err, hourbell.ErrUnknownTarget)
+	require.ErrorContains(t, err, `job "imprt" is not in Config.Jobs; did you mean "import"?`)
+	require.ErrorContains(t, err, `job "publis" is not in Config.Jobs; did you mean "publish"?`)
+	require.ErrorContains(t, err, `in group "fed"; did you mean "feed"?`)
+	require.NotContains(t, err.Error(), `"something else" is not in Config.Jobs;`)
+}
+
+// D3: a sync writes in several transactions, and the next one continues one
+// that was interrupted.
+func TestSyncContinuesAfterInterruption(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		cfg := newConfig(c, manyHourly(2500)...)
+		begins := 0
+		cut := &hookedStore{store.New(db.DB), func(step string) error {
+			if step == "before begin" {
+				if begins++; begins == 3 {
+					return hourbell.ErrUnavailable
+				}
+			}
+			return nil
+		}}
+		require.ErrorIs(t, newReplicaWithStore(t, cut, cfg).Sync(t.Context()), hourbell.ErrUnavailable)
+		s := newReplica(t, db.DB, cfg)
+		page, err := s.Schedules(t.Context(), hourbell.ScheduleQuery{Limit: 1})
+		require.NoError(t, err)
+		require.Equal(t, 2000, page.Total, "two chunks were written")
+
+		require.NoError(t, s.Sync(t.Context()))
+		page, err = s.Schedules(t.Context(), hourbell.ScheduleQuery{Limit: 1})
+		require.NoError(t, err)
+		require.Equal(t, 2500, page.Total)
+		events, err := s.Events(t.Context(), hourbell.EventQuery{Kind: hourbell.EventDefined, Limit: 1000})
+		require.NoError(t, err)
+		require.Len(t, events, 1000)
+	})
+}
+
+// D3: a sync removes last, so that an interrupted rename never leaves nothing.
+func TestSyncRemovesLast(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("a"), hourly("b")))
+		cfg := newConfig(c, append(manyHourly(1000), hourly("a"))...)
+		begins := 0
+		cut := &hookedStore{store.New(db.DB), func(step string) error {
+			if step == "before begin" {
+				if begins++; begins == 2 {
+					return hourbell.ErrUnavailable
+				}
+			}
+			return nil
+		}}
+		s := newReplicaWithStore(t, cut, cfg)
+		require.ErrorIs(t, s.Sync(t.Context()), hourbell.ErrUnavailable)
+		require.Zero(t, readSchedule(t, s, "b").RemovedAt)
+		require.NoError(t, newReplica(t, db.DB, cfg).Sync(t.Context()))
+		require.NotZero(t, readSchedule(t, s, "b").RemovedAt)
+	})
+}
+
+// D7: each chunk of a sync checks whether a newer build has become active.
+func TestSyncStopsAtNewerBuild(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		cfg := newConfig(c, manyHourly(1500)...)
+		cfg.BuildTime = noon.Add(-time.Hour)
+		begins := 0
+		interrupted := &hookedStore{store.New(db.DB), func(step string) error {
+			if step == "before begin" {
+				if begins++; begins == 2 {
+					_, err := bindStore(t, db.DB, c.Now).Heartbeat(t.Context(), hourbell.Worker{
+						ID: "newer", WorkerType: "schedule_daemon", DefinitionsHash: "other", BuildTime: noon,
+					}, 30*time.Second)
+					return err
+				}
+			}
+			return nil
+		}}
+		s := newReplicaWithStore(t, interrupted, cfg)
+		require.NoError(t, s.Sync(t.Context()))
+		page, err := s.Schedules(t.Context(), hourbell.ScheduleQuery{Limit: 1})
+		require.NoError(t, err)
+		require.Equal(t, 1000, page.Total, "the second chunk was not written")
+	})
+}
+
+// D5: a sync that removes an enabled schedule names it in a warning.
+func TestSyncWarnsOfRemovedEnabledSchedule(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		disabled := hourly("disabled")
+		disabled.EnabledByDefault = false
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("kept"), hourly("enabled"), disabled))
+		var logs logBuffer
+		cfg := newConfig(c, hourly("kept"))
+		cfg.Logger = logs.logger()
+		newSyncedReplica(t, db.DB, cfg)
+		require.Regexp(t, `level=WARN msg="hourbell: enabled schedules removed" count=1 schedules=\[enabled\]`, logs.String())
+	})
+}
+
+// D5: code no longer declares a removed schedule, so nothing can be done with it.
+func TestRemovedScheduleRefusesChanges(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		old := newSyncedReplica(t, db.DB, newConfig(c, hourly("kept"), hourly("gone")))
+		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("kept")))
+		for name, replica := range map[string]*hourbell.Scheduler{"the process that declares it": old, "another one": s} {
+			require.ErrorIs(t, replica.Enable(t.Context(), "gone", ann), hourbell.ErrRemoved, name)
+			require.ErrorIs(t, replica.Disable(t.Context(), "gone", ann), hourbell.ErrRemoved, name)
+			_, err := replica.RunNow(t.Context(), "gone", hourbell.EnqueueOptions{})
+			require.ErrorIs(t, err, hourbell.ErrRemoved, name)
+		}
+		require.Empty(t, readRuns(t, s, "gone"))
+	})
+}
+
+// D8: a process that does not declare a stored schedule can enable and disable
+// it, and cannot run it.
+func TestScheduleOfOtherBuildCanBeSwitched(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("other")))
+		s := newReplica(t, db.DB, newConfig(c, hourly("own")))
+		require.NoError(t, s.Disable(t.Context(), "other", ann))
+		require.NoError(t, s.Enable(t.Context(), "other", ann))
+		_, err := s.RunNow(t.Context(), "other", hourbell.EnqueueOptions{})
+		require.ErrorIs(t, err, hourbell.ErrUnknownTarget)
+		require.ErrorContains(t, err, "another build")
+	})
+}
+
+// renamed returns an hourly definition with a former id.
+func renamed(id, former string) hourbell.Definition {
+	d := hourly(id)
+	d.FormerID = former
+	return d
+}
+
+// D10: a renamed schedule keeps its state, and nothing is recorded as removed.
+func TestFormerIDMovesState(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		disabledByDefault := hourly("old")
+		disabledByDefault.EnabledByDefault = false
+		s := newSyncedReplica(t, db.DB, newConfig(c, disabledByDefault, hourly("kept")))
+		require.NoError(t, s.Enable(t.Context(), "old", ann))
+		tick(t, s)
+		c.Set(noon)
+		tick(t, s)
+		before := readSchedule(t, s, "old")
+		require.Equal(t, noon, before.SettledThrough)
+
+		c.Advance(time.Minute)
+		to := renamed("new", "old")
+		to.EnabledByDefault = false
+		plan, err := newReplica(t, db.DB, newConfig(c, to, hourly("kept"))).Plan(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []hourbell.PlannedChange{{
+			ScheduleID: "new", Kind: hourbell.EventDefined, Detail: `renamed from old: 0 * * * * in UTC, jobs ["import"]`,
+			OldNextRunAt: noon.Add(time.Hour), NewNextRunAt: noon.Add(time.Hour),
+		}}, plan)
+		s = newSyncedReplica(t, db.DB, newConfig(c, to, hourly("kept")))
+		after := readSchedule(t, s, "new")
+		require.True(t, after.Enabled)
+		require.Equal(t, "because", after.EnabledNote)
+		require.Equal(t, before.NextRunAt, after.NextRunAt)
+		require.Equal(t, before.SettledThrough, after.SettledThrough)
+		require.Equal(t, "old", after.FormerID)
+		former := readSchedule(t, s, "old")
+		require.NotZero(t, former.RemovedAt)
+		require.Zero(t, former.NextRunAt)
+		require.Empty(t, readEvents(t, s, "old", hourbell.EventRemoved))
+
+		c.Set(noon.Add(time.Hour))
+		require.Equal(t, 2, tick(t, s).Fired, "new and kept")
+		require.Equal(t, []string{"2026-06-01T12:00:00Z", "2026-06-01T13:00:00Z"}, firedSlotTexts(t, s, "new"),
+			"the history includes that of the former id")
+		require.Equal(t, []string{"2026-06-01T12:00:00Z"}, firedSlotTexts(t, s, "old"))
+		require.Contains(t, eventKinds(t, s, "new"), hourbell.EventEnabled)
+		page, err := s.Schedules(t.Context(), hourbell.ScheduleQuery{IDs: []string{"new"}, Outcomes: 10})
+		require.NoError(t, err)
+		require.Len(t, page.Schedules[0].Outcomes, 2)
+		require.Equal(t, noon.Add(time.Hour), page.Schedules[0].Outcomes[0].SlotFrom)
+
+		requireNoWrites(t, db, func() { require.NoError(t, s.Sync(t.Context())) })
+	})
+}
+
+// D10, L4: a slot that is due, and an unfinished claim, move with the schedule.
+// A worker that had claimed the former schedule can no longer fire it.
+func TestFormerIDMovesDueSlot(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), hourly("kept")))
+		c.Set(noon)
+		st := bindStore(t, db.DB, c.Now)
+		claimed, err := st.Claim(t.Context(), storage.ClaimRequest{
+			Worker: "killed", Limit: 10, LockTTL: 5 * time.Minute, MaxBackoff: time.Minute,
+		})
+		require.NoError(t, err)
+		require.Len(t, claimed.Claims, 2)
+
+		c.Set(noon.Add(10 * time.Minute)) // out of grace
+		s := newSyncedReplica(t, db.DB, newConfig(c, renamed("new", "old"), hourly("kept")))
+		require.Equal(t, noon, readSchedule(t, s, "new").NextRunAt)
+		for _, claim := range claimed.Claims {
+			if claim.ID == "old" {
+				ids, err := st.Advance(t.Context(), "killed", []storage.Advance{{Claim: claim, Fired: noon, Through: noon, Next: noon.Add(time.Hour)}})
+				require.NoError(t, err)
+				require.Empty(t, ids)
+			}
+		}
+		tick(t, s)
+		require.Equal(t, []string{"2026-06-01T12:00:00Z"}, firedSlotTexts(t, s, "new"))
+		require.Empty(t, readEvents(t, s, "new", hourbell.EventSkipped))
+	})
+}
+
+// D10, D4: if the expression changes too, due slots are recorded, and the new
+// expression starts after now.
+func TestFormerIDWithChangedExpression(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), hourly("kept")))
+		c.Set(noon.Add(time.Second))
+		to := renamed("new", "old")
+		to.Cron = "30 * * * *"
+		s := newSyncedReplica(t, db.DB, newConfig(c, to, hourly("kept")))
+		require.Equal(t, noon.Add(30*time.Minute), readSchedule(t, s, "new").NextRunAt)
+		require.Equal(t, []string{"CHANGED 12:00:00-12:00:00 1"}, skipTexts(t, s, "new"))
+	})
+}
+
+// D10: after a rollback, the schedule takes back what operators have changed
+// under the new id, and fires no slot again.
+func TestFormerIDAfterRollback(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), hourly("kept")))
+		s := newSyncedReplica(t, db.DB, newConfig(c, renamed("new", "old"), hourly("kept")))
+		c.Set(noon)
+		tick(t, s)
+		require.NoError(t, s.Disable(t.Context(), "new", ann))
+		s = newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), hourly("kept")))
+		back := readSchedule(t, s, "old")
+		require.False(t, back.Enabled)
+		require.Equal(t, "because", back.EnabledNote)
+		require.Equal(t, noon, back.SettledThrough)
+		require.Zero(t, back.RemovedAt)
+		require.NoError(t, s.Enable(t.Context(), "old", ann))
+		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "old").NextRunAt)
+	})
+}
+
+// D10: the former id acts only if the new id is not stored and the former one
+// is no longer declared.
+func TestFormerIDActsOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), hourly("new")))
+		s := newSyncedReplica(t, db.DB, newConfig(c, renamed("new", "old")))
+		require.Empty(t, readSchedule(t, s, "new").FormerID)
+		require.Len(t, readEvents(t, s, "old", hourbell.EventRemoved), 1)
+		s = newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), renamed("other", "old"), hourly("new")))
+		require.Empty(t, readSchedule(t, s, "other").FormerID, "old is still declared")
+	})
+}
+
+// D10: chains, cycles and shared former ids are errors of New.
+func TestNewRejectsInvalidFormerIDs(t *testing.T) {
+	for name, c := range map[string]struct {
+		definitions []hourbell.Definition
+		mistake     string
+	}{
+		"itself":  {[]hourbell.Definition{renamed("a", "a")}, "is the ID itself"},
+		"invalid": {[]hourbell.Definition{renamed("a", "b c")}, "is not a valid ID"},
+		"chain":   {[]hourbell.Definition{renamed("a", "b"), renamed("b", "c")}, "has a former ID itself"},
+		"cycle":   {[]hourbell.Definition{renamed("a", "b"), renamed("b", "a")}, "has a former ID itself"},
+		"shared":  {[]hourbell.Definition{renamed("a", "c"), renamed("b", "c")}, "is the former ID of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := hourbell.New(store.New(dbtest.EmptyPostgres(t).DB), hourbell.Config{Jobs: testJobs, Definitions: c.definitions})
+			var invalid *hourbell.DefinitionError
+			require.ErrorAs(t, err, &invalid)
+			require.Equal(t, "former id", invalid.Field)
+			require.ErrorContains(t, err, c.mistake)
+		})
+	}
+}
+
+// D6, D10: schedules that were all renamed have their former ids in common.
+func TestFormerIDsCountAsCommon(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		old := newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), hourly("gone")))
+		startLoop(t, old)
+		await(t, "the old build is active", func() bool { return len(readWorkers(t, old)) == 1 })
+		s := newSyncedReplica(t, db.DB, newConfig(c, renamed("new", "old")))
+		require.NotZero(t, readSchedule(t, s, "gone").RemovedAt)
 	})
 }

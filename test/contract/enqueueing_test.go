@@ -2,6 +2,7 @@ package contract_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -960,4 +961,191 @@ func TestTakeRunsRejectsInvalidRequest(t *testing.T) {
 			require.ErrorIs(t, s.FinishRun(t.Context(), hourbell.JobRun{ID: 999}, nil), hourbell.ErrLeaseLost, "the run does not exist")
 		})
 	})
+}
+
+
+// E6: the same request with the same key returns the runs that are left, even
+// if a deploy has changed the jobs of the target, or some runs were purged.
+func TestIdempotencyKeyOutlastsDeployAndPurge(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s := newReplica(t, db.DB, hourbell.Config{})
+		options := hourbell.EnqueueOptions{IdempotencyKey: "k", Args: map[string]int{"n": 1}}
+		first, err := s.EnqueueAll(t.Context(), options)
+		require.NoError(t, err)
+		require.Len(t, first, 3)
+
+		cfg := hourbell.Config{Jobs: append(slices.Clone(testJobs), hourbell.Job{Name: "added", Args: "default"})}
+		s = newReplica(t, db.DB, cfg)
+		again, err := s.EnqueueAll(t.Context(), options)
+		require.NoError(t, err)
+		require.Equal(t, jobNames(first), jobNames(again))
+
+		require.NoError(t, db.Exec("DELETE FROM hourbell_job_runs WHERE id = ?", first[0].ID).Error)
+		again, err = s.EnqueueAll(t.Context(), options)
+		require.NoError(t, err)
+		require.Equal(t, jobNames(first[1:]), jobNames(again))
+		require.True(t, again[0].Duplicate)
+	})
+}
+
+// E6: the same key with another target, schedule or other arguments is refused.
+func TestIdempotencyKeyRefusesOtherRequest(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a"), hourly("b")))
+		key := hourbell.EnqueueOptions{IdempotencyKey: "k"}
+		_, err := s.EnqueueJob(t.Context(), "import", key)
+		require.NoError(t, err)
+		withArgs := hourbell.EnqueueOptions{IdempotencyKey: "k", Args: 1}
+		for name, call := range map[string]func() error{
+			"other arguments": func() error { _, err := s.EnqueueJob(t.Context(), "import", withArgs); return err },
+			"other job":       func() error { _, err := s.EnqueueJob(t.Context(), "publish", key); return err },
+			"group":           func() error { _, err := s.EnqueueGroup(t.Context(), "feed", key); return err },
+			"schedule":        func() error { _, err := s.RunNow(t.Context(), "a", key); return err },
+		} {
+			require.ErrorIs(t, call(), hourbell.ErrKeyReused, name)
+		}
+		require.Len(t, readAllRuns(t, s), 1)
+	})
+}
+
+// E6: two services in schemas of one database do not wait for each other's keys.
+func TestKeysOfOtherSchemaDoNotWait(t *testing.T) {
+	db := dbtest.EmptyPostgres(t)
+	replicas := map[string]*hourbell.Scheduler{}
+	for _, schema := range []string{"one", "two"} {
+		require.NoError(t, db.Exec("CREATE SCHEMA "+schema).Error)
+		require.NoError(t, store.Migrate(t.Context(), db.DB, store.Schema(schema)))
+		replicas[schema] = newReplicaWithStore(t, store.New(db.DB, store.Schema(schema)), hourbell.Config{})
+	}
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		options := hourbell.EnqueueOptions{IdempotencyKey: "k", Tx: tx}
+		if _, err := replicas["one"].EnqueueJob(t.Context(), "import", options); err != nil {
+			return err
+		}
+		_, err := replicas["two"].EnqueueJob(shortContext(t), "import", hourbell.EnqueueOptions{IdempotencyKey: "k"})
+		return err
+	}))
+}
+
+// E1: arguments that the database cannot store fail New and the call. An escaped
+// \u0000 in a text is stored.
+func TestArgsMustBeStorable(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		pattern := map[string]string{"pattern": `[^\u0000-\u001f]`}
+		s := newReplica(t, db.DB, hourbell.Config{Jobs: []hourbell.Job{{Name: "import", Args: pattern}}})
+		runs, err := s.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
+		require.NoError(t, err)
+		stored, err := s.Runs(t.Context(), hourbell.RunQuery{ID: runs[0].ID})
+		require.NoError(t, err)
+		require.JSONEq(t, `{"pattern":"[^\\u0000-\\u001f]"}`, string(stored[0].Args))
+
+		for _, text := range []string{`1e999999`, `"\ud800"`, `"\u0000"`, `{"a":[1e-20000]}`} {
+			args := json.RawMessage(text)
+			_, err := s.EnqueueAll(t.Context(), hourbell.EnqueueOptions{Args: args})
+			require.ErrorContains(t, err, "args cannot be stored", text)
+			_, err = hourbell.New(store.New(db.DB), hourbell.Config{Jobs: []hourbell.Job{{Name: "import", Args: args}}})
+			require.ErrorContains(t, err, `job "import": args cannot be stored`, text)
+		}
+	})
+}
+
+// E5: an Enqueuer may keep and change its runs. The loop, and later fires, use
+// their own.
+func TestEnqueuerOwnsItsRuns(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		cfg := newConfig(c, hourly("a"))
+		cfg.Jobs = []hourbell.Job{{Name: "import", Args: "declared"}}
+		var seen []string
+		cfg.Enqueuer = enqueuerFunc(func(_ context.Context, _ *gorm.DB, runs []hourbell.JobRun) error {
+			seen = append(seen, runs[0].ScheduleID+" "+string(runs[0].Args))
+			copy(runs[0].Args, "XXXXXXXXXX")
+			runs[0] = hourbell.JobRun{}
+			return nil
+		})
+		s := newSyncedReplica(t, db.DB, cfg)
+		for i := range 2 {
+			c.Set(noon.Add(time.Duration(i) * time.Hour))
+			report := tick(t, s)
+			require.Equal(t, 1, report.Fired)
+		}
+		require.Equal(t, []string{`a "declared"`, `a "declared"`}, seen)
+	})
+}
+
+// E7: a database that lost commits may issue a run's id again. A late result of
+// the lost run does not end the other one.
+func TestFinishRunIgnoresReissuedID(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		s := newReplica(t, db.DB, newConfig(c))
+		for name, change := range map[string]string{
+			"other job":  "UPDATE hourbell_job_runs SET job = 'publish' WHERE id = ?",
+			"other time": "UPDATE hourbell_job_runs SET queued_at = started_at WHERE id = ?",
+		} {
+			_, err := s.EnqueueJob(t.Context(), "import", hourbell.EnqueueOptions{})
+			require.NoError(t, err)
+			c.Advance(time.Second)
+			taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w"})
+			require.NoError(t, err)
+			require.NoError(t, s.ExtendRun(t.Context(), taken[0], time.Hour))
+			require.NoError(t, db.Exec(change, taken[0].ID).Error)
+			require.ErrorIs(t, s.FinishRun(t.Context(), taken[0], nil), hourbell.ErrLeaseLost, name)
+			require.ErrorIs(t, s.ExtendRun(t.Context(), taken[0], time.Hour), hourbell.ErrLeaseLost, name)
+		}
+	})
+}
+
+// E7: a misspelled job is an error, and not a worker without work.
+func TestTakeRunsRefusesUnknownJob(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s := newReplica(t, db.DB, hourbell.Config{})
+		_, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w", Jobs: []string{"imprt"}})
+		require.ErrorIs(t, err, hourbell.ErrUnknownTarget)
+		require.ErrorContains(t, err, `did you mean "import"?`)
+	})
+}
+
+// E3: with store.Schema, a call in the transaction of a host that has set
+// another search_path stores its runs with the others. The Enqueuer's
+// transaction keeps the host's search_path.
+func TestSchemaIsIndependentOfSearchPath(t *testing.T) {
+	db := dbtest.EmptyPostgres(t)
+	const schema = `an "odd" 'name'`
+	require.ErrorContains(t, store.Migrate(t.Context(), db.DB, store.Schema(schema)), "the schema does not exist")
+	require.NoError(t, db.Exec(`CREATE SCHEMA "an ""odd"" 'name'"`).Error)
+	require.NoError(t, db.Exec(`CREATE SCHEMA tenant`).Error)
+	require.NoError(t, store.Migrate(t.Context(), db.DB, store.Schema(schema)))
+	require.NoError(t, store.Migrate(t.Context(), db.DB, store.Schema(schema)), "a second time")
+
+	c := newClock(noon.Add(-time.Minute))
+	cfg := newConfig(c, hourlyAllJobs("a"))
+	var searchPath string
+	cfg.Enqueuer = enqueuerFunc(func(_ context.Context, tx *gorm.DB, _ []hourbell.JobRun) error {
+		return tx.Raw("SHOW search_path").Scan(&searchPath).Error
+	})
+	s := newReplicaWithStore(t, store.New(db.DB, store.Schema(schema)), cfg)
+	require.NoError(t, s.Sync(t.Context()))
+	c.Set(noon)
+	require.Equal(t, 1, tick(t, s).Fired)
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		if err := tx.Exec("SET LOCAL search_path = tenant").Error; err != nil {
+			return err
+		}
+		_, err := s.RunNow(t.Context(), "a", hourbell.EnqueueOptions{Tx: tx, IdempotencyKey: "k"})
+		return err
+	}))
+	require.Equal(t, "tenant", searchPath)
+	require.Len(t, readAllRuns(t, s), 6)
+	require.NoError(t, s.Disable(t.Context(), "a", ann))
+	_, err := s.Schedules(t.Context(), hourbell.ScheduleQuery{Outcomes: 5, Search: "a"})
+	require.NoError(t, err)
+	health, err := s.Health(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, health.Overdue)
+
+	without := newReplica(t, db.DB, newConfig(c))
+	require.ErrorIs(t, without.Sync(t.Context()), hourbell.ErrNotMigrated)
+	require.ErrorContains(t, without.Sync(t.Context()), `search_path "\"$user\", public"`)
 }

@@ -104,8 +104,8 @@ func (s *hookedStore) Advance(ctx context.Context, worker string, advances []sto
 	return runHooked(s, "advance", func() ([]string, error) { return s.Store.Advance(ctx, worker, advances) })
 }
 
-func (s *hookedStore) InsertRuns(ctx context.Context, runs []hourbell.JobRun) ([]hourbell.JobRun, error) {
-	return runHooked(s, "insert-runs", func() ([]hourbell.JobRun, error) { return s.Store.InsertRuns(ctx, runs) })
+func (s *hookedStore) InsertRuns(ctx context.Context, runs []hourbell.JobRun, requestHash string) ([]hourbell.JobRun, error) {
+	return runHooked(s, "insert-runs", func() ([]hourbell.JobRun, error) { return s.Store.InsertRuns(ctx, runs, requestHash) })
 }
 
 func (s *hookedStore) InsertEvents(ctx context.Context, events []hourbell.Event) error {

@@ -314,7 +314,7 @@ func TestSlotWithRunIsNotEnqueuedAgain(t *testing.T) {
 		s := newSyncedReplica(t, db.DB, cfg)
 		_, err := bindStore(t, db.DB, now.Now).InsertRuns(t.Context(), []hourbell.JobRun{
 			{Job: "import", Trigger: hourbell.TriggerCron, ScheduleID: "a", ScheduledFor: noon},
-		})
+		}, "")
 		require.NoError(t, err)
 		now.Set(noon)
 		report := tick(t, s)

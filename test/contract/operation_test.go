@@ -3,9 +3,12 @@ package contract_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -818,4 +821,143 @@ func TestSerializationFailureIsRetried(t *testing.T) {
 			})
 		}
 	}
+}
+
+
+// O1: Run waits for a database that is away at the start, and logs a warning.
+func TestRunWaitsForDatabaseAtStart(t *testing.T) {
+	db := dbtest.Postgres(t)
+	p := newProxy(t, db)
+	p.cut()
+	var logs logBuffer
+	s := newReplica(t, p.open(t), hourbell.Config{Definitions: []hourbell.Definition{everySecond("a")}, Logger: logs.logger()})
+	startLoop(t, s)
+	await(t, "a warning", func() bool {
+		return strings.Contains(logs.String(), `level=WARN msg="hourbell: waiting for the database"`)
+	})
+	health, err := s.Health(t.Context())
+	require.Error(t, err)
+	require.True(t, health.Running)
+	require.False(t, health.Synced)
+	require.False(t, health.Stalled, "waiting is not stalled")
+	p.restore()
+	await(t, "a fire", func() bool { return len(readRuns(t, s, "a")) > 0 })
+	health, err = s.Health(t.Context())
+	require.NoError(t, err)
+	require.True(t, health.Synced)
+	require.Equal(t, 1, strings.Count(logs.String(), "waiting for the database"), "one warning per minute")
+}
+
+// O1: Run logs and returns an error that waiting cannot fix, and health reports
+// it.
+func TestRunReportsPermanentFailure(t *testing.T) {
+	db := dbtest.EmptyPostgres(t)
+	var logs logBuffer
+	s := newReplica(t, db.DB, hourbell.Config{Logger: logs.logger()})
+	require.ErrorIs(t, s.Run(t.Context()), hourbell.ErrNotMigrated)
+	require.Contains(t, logs.String(), `level=ERROR msg="hourbell: run failed"`)
+	health, err := s.Health(t.Context())
+	require.Error(t, err)
+	require.False(t, health.Running)
+	require.Contains(t, health.RunError, "not migrated")
+
+	require.NoError(t, store.Migrate(t.Context(), db.DB))
+	stop := startLoop(t, s)
+	await(t, "the first sync", func() bool { health, _ := s.Health(t.Context()); return health.Synced })
+	health, err = s.Health(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, health.RunError, "the host has run it again")
+	require.ErrorContains(t, s.Run(t.Context()), "already running")
+	require.NoError(t, stop())
+	health, err = s.Health(t.Context())
+	require.NoError(t, err)
+	require.False(t, health.Running)
+	require.Empty(t, health.RunError)
+}
+
+// O1, D6: Run waits while the sync refuses to remove every schedule, and logs an
+// error. Its worker is registered meanwhile.
+func TestRunWaitsWhileSyncIsRefused(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		first := newReplica(t, db.DB, hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}})
+		stop := startLoop(t, first)
+		await(t, "the first service", func() bool { health, _ := first.Health(t.Context()); return health.Synced })
+		var logs logBuffer
+		second := newReplica(t, db.DB, hourbell.Config{Definitions: []hourbell.Definition{hourly("b")}, Logger: logs.logger()})
+		startLoop(t, second)
+		await(t, "an error", func() bool { return strings.Contains(logs.String(), `level=ERROR msg="hourbell: sync refused"`) })
+		require.Contains(t, logs.String(), "its own Namespace")
+		require.Len(t, readWorkers(t, second), 2)
+		require.NoError(t, stop())
+		await(t, "the second service", func() bool { health, _ := second.Health(t.Context()); return health.Synced })
+		require.NotZero(t, readSchedule(t, second, "a").RemovedAt)
+	})
+}
+
+// O2: a call that its caller ends is not reported as a failure of the database.
+func TestCanceledCallIsNotUnavailable(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s := newSyncedReplica(t, db.DB, hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := s.Schedule(ctx, "a")
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, hourbell.ErrUnavailable)
+		_, err = s.EnqueueAll(ctx, hourbell.EnqueueOptions{})
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, hourbell.ErrUnavailable)
+	})
+}
+
+// O2: health of an ended context sends no statement.
+func TestHealthOfEndedContextIsLocal(t *testing.T) {
+	db := dbtest.Postgres(t)
+	p := newProxy(t, db)
+	s := newReplica(t, p.open(t), hourbell.Config{})
+	p.cut()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	health, err := s.Health(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotEmpty(t, health.WorkerID)
+}
+
+// O1: the error of a role without privileges points to the grants.
+func TestMissingPrivilegePointsToGrants(t *testing.T) {
+	db := dbtest.Postgres(t)
+	role := "hourbell_" + strings.ToLower(rand.Text()[:10])
+	require.NoError(t, db.Exec("CREATE ROLE "+role+" LOGIN PASSWORD 'secret'").Error)
+	t.Cleanup(func() {
+		require.NoError(t, db.Exec("DROP OWNED BY "+role).Error)
+		require.NoError(t, db.Exec("DROP ROLE "+role).Error)
+	})
+	address, err := url.Parse(db.DSN)
+	require.NoError(t, err)
+	address.User = url.UserPassword(role, "secret")
+	limited := (&dbtest.DB{DSN: address.String(), Dialect: "postgres"}).Open(t, nil)
+	err = newReplica(t, limited, hourbell.Config{}).Run(t.Context())
+	require.ErrorContains(t, err, "see the grants in docs/operations.md")
+}
+
+// O4: the log line of a fire names up to ten schedules, on both paths.
+func TestFireLogNamesSchedules(t *testing.T) {
+	db := dbtest.Postgres(t)
+	c := newClock(noon.Add(-time.Minute))
+	var logs logBuffer
+	cfg := newConfig(c, append(manyHourly(12), minutely("z"))...)
+	cfg.Logger = logs.logger()
+	s := newSyncedReplica(t, db.DB, cfg)
+	tick(t, s)
+	c.Set(noon.Add(-time.Minute))
+	c.Set(noon)
+	require.Equal(t, 13, tick(t, s).Fired, "fast path")
+	line := regexp.MustCompile(`msg="hourbell: fired" count=13 schedules="?\[([^\]]*)\]`).FindStringSubmatch(logs.String())
+	require.NotNil(t, line, logs.String())
+	require.Len(t, strings.Fields(line[1]), 10)
+
+	cfg.Enqueuer = noopEnqueuer
+	s = newReplica(t, db.DB, cfg)
+	c.Set(noon.Add(time.Minute))
+	require.Equal(t, 1, tick(t, s).Fired, "claim path")
+	require.Contains(t, logs.String(), `msg="hourbell: fired" count=1 schedules=[z]`)
 }

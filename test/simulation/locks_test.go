@@ -59,7 +59,7 @@ func advances(c storage.Claim) []storage.Advance {
 // inserted.
 func insertRun(st hourbell.Store, c storage.Claim) (any, error) {
 	run := hourbell.JobRun{Job: "j", Trigger: hourbell.TriggerCron, ScheduleID: c.ID, ScheduledFor: noon, Status: hourbell.RunQueued}
-	inserted, err := st.InsertRuns(context.Background(), []hourbell.JobRun{run})
+	inserted, err := st.InsertRuns(context.Background(), []hourbell.JobRun{run}, "")
 	return len(inserted), err
 }
 

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -16,6 +17,8 @@ func (p *pair) drawOperation(standalone bool) operation {
 	}
 	if standalone {
 		draws = append(draws, p.claim, p.claim, p.claim, p.fireOnTime, p.fireOnTime, p.heartbeat, p.stopWorker)
+	} else {
+		draws = append(draws, p.runsByIdempotencyKey)
 	}
 	return pick(p, draws...)()
 }
@@ -37,6 +40,7 @@ func (p *pair) insertSchedules() operation {
 		updates = append(updates, storage.ScheduleUpdate{Until: p.minuteNearNow(), Schedule: storage.Schedule{
 			Namespace: p.namespace, ID: id, Name: id, Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: 2 * time.Minute,
 			DefinitionHash: pick(p, "h1", "h2"), Enabled: p.random.IntN(4) > 0, NextRunAt: p.minuteNearNow(),
+			EnabledNote: pick(p, "", "note"), FormerID: pick(p, "", "former"), SettledThrough: p.minuteNearNow(), UnfinishedSince: p.minuteNearNow(),
 		}})
 	}
 	return func(st hourbell.Store) (any, error) {
@@ -101,6 +105,7 @@ func (p *pair) fireOnTime() operation {
 	request := storage.FireRequest{Fires: fires, FindNext: pick(p, true, false), Exclude: p.claimRequest().Exclude}
 	return func(st hourbell.Store) (any, error) {
 		result, err := st.FireOnTime(context.Background(), request)
+		result.Names = sorted(result.Names)
 		return result, err
 	}
 }
@@ -177,15 +182,30 @@ func (p *pair) insertRuns() operation {
 	slot := p.model.Now.Truncate(time.Minute)
 	run := hourbell.JobRun{Namespace: p.namespace, Job: "j1", Trigger: hourbell.TriggerCron, ScheduleID: p.id(), ScheduledFor: slot, Status: hourbell.RunQueued}
 	if p.random.IntN(3) == 0 {
-		run.Trigger, run.ScheduledFor = hourbell.TriggerManual, time.Time{}
+		run.Trigger, run.ScheduledFor, run.IdempotencyKey = hourbell.TriggerManual, time.Time{}, pick(p, "", "k1", "k2")
 	}
+	requestHash := pick(p, "r1", "r2")
 	return func(st hourbell.Store) (any, error) {
-		inserted, err := st.InsertRuns(context.Background(), []hourbell.JobRun{run})
-		for i := range inserted {
-			inserted[i].ID = 0
-		}
-		return inserted, err
+		inserted, err := st.InsertRuns(context.Background(), []hourbell.JobRun{run}, requestHash)
+		return withoutIDs(inserted), err
 	}
+}
+
+// runsByIdempotencyKey is executed only in transactions, which it locks.
+func (p *pair) runsByIdempotencyKey() operation {
+	key := pick(p, "k1", "k2")
+	return func(st hourbell.Store) (any, error) {
+		runs, requestHash, err := st.RunsByIdempotencyKey(context.Background(), key)
+		return fmt.Sprintf("%+v of %s", withoutIDs(runs), requestHash), err
+	}
+}
+
+// withoutIDs clears the ids of runs, which differ between the stores.
+func withoutIDs(runs []hourbell.JobRun) []hourbell.JobRun {
+	for i := range runs {
+		runs[i].ID = 0
+	}
+	return runs
 }
 
 func (p *pair) insertEvents() operation {

@@ -49,7 +49,8 @@ type Database struct {
 // Run is a run with the transaction that inserted it.
 type Run struct {
 	hourbell.JobRun
-	Tx int
+	Tx          int
+	RequestHash string // of the call; empty without an idempotency key
 }
 
 // Event is an event with the transaction that inserted it.

@@ -31,7 +31,7 @@ func (s *Session) FireOnTime(_ context.Context, request storage.FireRequest) (re
 			after.Version++
 			tx.write("fire-on-time", "", s.db.Now, before, after)
 			runs := newRuns(f)
-			inserted, err := s.insertRuns(tx, runs)
+			inserted, err := s.insertRuns(tx, runs, "")
 			if err != nil {
 				return err
 			}
@@ -40,6 +40,9 @@ func (s *Session) FireOnTime(_ context.Context, request storage.FireRequest) (re
 			}
 			result.Slots++
 			result.Runs += len(runs)
+			if len(result.Names) < 10 {
+				result.Names = append(result.Names, f.ScheduleID)
+			}
 			fired = append(fired, f.ScheduleID+" "+before.DefinitionHash)
 			next = earlier(next, f.Next)
 		}

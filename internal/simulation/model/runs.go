@@ -3,61 +3,98 @@ package model
 import (
 	"context"
 	"slices"
+	"sort"
 
 	"github.com/hourbell/hourbell"
 )
 
 // InsertRuns implements [hourbell.Store].
-func (s *Session) InsertRuns(_ context.Context, runs []hourbell.JobRun) (inserted []hourbell.JobRun, err error) {
+func (s *Session) InsertRuns(_ context.Context, runs []hourbell.JobRun, requestHash string) (inserted []hourbell.JobRun, err error) {
 	return inserted, s.statement(func(tx *transaction) error {
-		inserted, err = s.insertRuns(tx, runs)
+		inserted, err = s.insertRuns(tx, runs, requestHash)
 		return err
 	})
 }
 
-// insertRuns inserts runs, except the first runs of slots that have one
-// already. It waits for open transactions that have inserted the same first
-// run.
-func (s *Session) insertRuns(tx *transaction, runs []hourbell.JobRun) (inserted []hourbell.JobRun, err error) {
+// insertRuns inserts runs, except those that a unique index already has. It
+// waits for open transactions that have inserted the same run.
+func (s *Session) insertRuns(tx *transaction, runs []hourbell.JobRun, requestHash string) (inserted []hourbell.JobRun, err error) {
 	now := s.db.Now
 	for _, run := range runs {
-		if run.Trigger == hourbell.TriggerCron && run.Ordinal == 0 && !s.db.Omit.UniqueIndex {
+		if hasUniqueKey(run) && !s.db.Omit.UniqueIndex {
 			if err := s.waitWhile(tx, func() bool { return s.uncommitted(tx, run) }); err != nil {
 				return nil, err
 			}
-			if hasFirstRun(s.db.Runs, run) || hasFirstRun(tx.runs, run) {
+			if isInserted(s.db.Runs, run) || isInserted(tx.runs, run) {
 				continue
 			}
 		}
 		s.db.nextID++
 		run.ID, run.QueuedAt = s.db.nextID, now
-		tx.runs = append(tx.runs, Run{run, tx.id})
+		added := Run{JobRun: run, Tx: tx.id}
+		if run.IdempotencyKey != "" {
+			added.RequestHash = requestHash
+		}
+		tx.runs = append(tx.runs, added)
 		inserted = append(inserted, run)
 	}
 	return inserted, nil
 }
 
-// uncommitted reports whether another open transaction has inserted the first
-// run of the same slot.
+// uncommitted reports whether another open transaction has inserted the same
+// run.
 func (s *Session) uncommitted(tx *transaction, run hourbell.JobRun) bool {
 	for _, other := range s.db.open {
-		if other != tx && hasFirstRun(other.runs, run) {
+		if other != tx && isInserted(other.runs, run) {
 			return true
 		}
 	}
 	return false
 }
 
-// hasFirstRun reports whether runs contains the first run of run's slot. It
+// isFirstOfSlot reports whether a run is the first run of a slot.
+func isFirstOfSlot(run hourbell.JobRun) bool {
+	return run.Trigger == hourbell.TriggerCron && run.Ordinal == 0
+}
+
+// hasUniqueKey reports whether a unique index covers a run: it is the first run
+// of a slot, or has an idempotency key.
+func hasUniqueKey(run hourbell.JobRun) bool { return isFirstOfSlot(run) || run.IdempotencyKey != "" }
+
+// isInserted reports whether runs contains the run with run's unique key. It
 // searches from the end, where such a run usually is.
-func hasFirstRun(runs []Run, run hourbell.JobRun) bool {
+func isInserted(runs []Run, run hourbell.JobRun) bool {
 	for i := len(runs) - 1; i >= 0; i-- {
-		r := runs[i]
-		if r.Trigger == hourbell.TriggerCron && r.Ordinal == 0 && r.ScheduleID == run.ScheduleID && r.ScheduledFor.Equal(run.ScheduledFor) {
+		r := runs[i].JobRun
+		switch {
+		case isFirstOfSlot(run) && isFirstOfSlot(r) && r.ScheduleID == run.ScheduleID && r.ScheduledFor.Equal(run.ScheduledFor):
+			return true
+		case run.IdempotencyKey != "" && r.IdempotencyKey == run.IdempotencyKey && r.Job == run.Job && r.Ordinal == run.Ordinal:
 			return true
 		}
 	}
 	return false
+}
+
+// RunsByIdempotencyKey implements [hourbell.Store]. It waits for open
+// transactions that have called it with the same key.
+func (s *Session) RunsByIdempotencyKey(_ context.Context, key string) (runs []hourbell.JobRun, requestHash string, err error) {
+	return runs, requestHash, s.statement(func(tx *transaction) error {
+		locked := func() bool {
+			return slices.ContainsFunc(s.db.open, func(other *transaction) bool { return other != tx && slices.Contains(other.keys, key) })
+		}
+		if err := s.waitWhile(tx, locked); err != nil {
+			return err
+		}
+		tx.keys = append(tx.keys, key)
+		for _, r := range slices.Concat(s.db.Runs, tx.runs) {
+			if r.IdempotencyKey == key {
+				runs, requestHash = append(runs, r.JobRun), r.RequestHash
+			}
+		}
+		sort.SliceStable(runs, func(i, j int) bool { return runs[i].Ordinal < runs[j].Ordinal })
+		return nil
+	})
 }
 
 // updateReasons are the reasons of skips that updates record.

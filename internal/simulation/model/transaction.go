@@ -44,6 +44,7 @@ type transaction struct {
 	log        []Change
 	runs       []Run
 	events     []Event
+	keys       []string // the idempotency keys that it has locked
 }
 
 // statementLimit is the limit of a statement that is its own transaction.
