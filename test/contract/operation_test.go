@@ -828,9 +828,10 @@ func TestSerializationFailureIsRetried(t *testing.T) {
 func TestRunWaitsForDatabaseAtStart(t *testing.T) {
 	db := dbtest.Postgres(t)
 	p := newProxy(t, db)
+	handle := p.open(t)
 	p.cut()
 	var logs logBuffer
-	s := newReplica(t, p.open(t), hourbell.Config{Definitions: []hourbell.Definition{everySecond("a")}, Logger: logs.logger()})
+	s := newReplica(t, handle, hourbell.Config{Definitions: []hourbell.Definition{everySecond("a")}, Logger: logs.logger()})
 	startLoop(t, s)
 	await(t, "a warning", func() bool {
 		return strings.Contains(logs.String(), `level=WARN msg="hourbell: waiting for the database"`)
