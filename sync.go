@@ -87,15 +87,15 @@ func (s *Scheduler) trySync(ctx context.Context) (done bool, err error) {
 	done = true
 	written, logged := 0, time.Now()
 	for chunk := range slices.Chunk(changes.list, syncChunk) {
-		count, newerBuild, err := s.writeChunk(ctx, chunk)
+		count, result, err := s.writeChunk(ctx, chunk)
 		if err != nil {
 			return false, err
 		}
-		if newerBuild {
+		if result == chunkOfNewerBuild {
 			return true, nil
 		}
 		written += count
-		done = done && count == len(chunk)
+		done = done && result == chunkDone
 		if time.Since(logged) >= syncLogEvery {
 			logged = time.Now()
 			s.log.InfoContext(ctx, "hourbell: syncing definitions", "written", written, "of", len(changes.list))
@@ -176,11 +176,11 @@ func (s *Scheduler) plannedChanges(ctx context.Context) ([]PlannedChange, error)
 		return nil, err
 	}
 	list := make([]PlannedChange, 0, len(changes.list))
-	for _, row := range slices.Concat(plan.inserts, plan.updates) {
-		if plan.retired[row.ID] != "" {
-			continue // the row that takes over its state stands for both
-		}
+	for _, row := range slices.Concat(plan.inserts, plan.updates, plan.retired) {
 		events := plan.events[row.ID]
+		if len(events) == 0 {
+			continue // a renamed schedule, which the row with its new id stands for
+		}
 		last := events[len(events)-1] // earlier events record skipped slots
 		list = append(list, PlannedChange{row.ID, last.Kind, last.Detail, plan.oldNextRunAt[row.ID], row.NextRunAt})
 	}
@@ -203,8 +203,12 @@ type syncChange struct {
 	declared *definition
 	// related is the row from which the state is taken (rule D10); nil for
 	// none. For an insert, it is the row of the former id. For a schedule that
-	// code declares again, it is the row whose former id is this schedule.
+	// code declares again, it is the row whose former id is this schedule, or
+	// the row of the former id.
 	related *storage.Schedule
+	// removesRelated reports that the same transaction removes related, so that
+	// no slot fires under both ids.
+	removesRelated bool
 }
 
 // compare compares the stored schedules with the definitions.
@@ -222,21 +226,35 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 	successors := map[string]*storage.Schedule{} // by former id
 	for i := range rows {
 		stored[rows[i].ID] = &rows[i]
-		if rows[i].FormerID != "" {
-			successors[rows[i].FormerID] = &rows[i]
+		if former := rows[i].FormerID; former != "" {
+			successors[former] = latestInUse(successors[former], &rows[i])
 		}
 	}
-	renamed := map[string]bool{} // rows whose state moves to another id
+	undeclared := func(id string) *storage.Schedule {
+		if s.catalog.definitions[id] != nil {
+			return nil
+		}
+		return stored[id]
+	}
+	moved := map[string]bool{} // rows whose state moves to another id
+	for id, declared := range s.catalog.definitions {
+		if former := undeclared(declared.FormerID); former != nil && stored[id] == nil {
+			moved[former.ID] = true
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.catalog.definitions)) {
 		row, declared := stored[id], s.catalog.definitions[id]
 		change := syncChange{row: row, declared: declared}
 		switch {
 		case row == nil:
-			if former := stored[declared.FormerID]; former != nil && s.catalog.definitions[former.ID] == nil {
-				change.related, renamed[former.ID] = former, true
-			}
+			change.related = undeclared(declared.FormerID)
 		case !row.RemovedAt.IsZero():
-			change.related = successors[id]
+			related := latestInUse(latestInUse(row, successors[id]), undeclared(declared.FormerID))
+			if related != row {
+				change.related = related
+				change.removesRelated = related.RemovedAt.IsZero() && undeclared(related.ID) != nil && !moved[related.ID]
+				moved[related.ID] = moved[related.ID] || change.removesRelated
+			}
 		case row.DefinitionHash == declared.hash:
 			continue
 		}
@@ -251,7 +269,7 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 		case declared != nil || s.catalog.formerIDs[row.ID] != "" || s.catalog.definitions[row.FormerID] != nil:
 			inCommon = true
 		}
-		if s.catalog.definitions[row.ID] == nil && row.RemovedAt.IsZero() && !renamed[row.ID] {
+		if s.catalog.definitions[row.ID] == nil && row.RemovedAt.IsZero() && !moved[row.ID] {
 			removals = append(removals, syncChange{row: row})
 		}
 	}
@@ -260,50 +278,100 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 	return changes, nil
 }
 
+// latestInUse returns the row that was in use last: the one that is not
+// removed, or was removed later. Rows may be nil. If neither row is later, it
+// returns a.
+func latestInUse(a, b *storage.Schedule) *storage.Schedule {
+	switch {
+	case a == nil:
+		return b
+	case b == nil || a.RemovedAt.IsZero():
+		return a
+	case b.RemovedAt.IsZero() || b.RemovedAt.After(a.RemovedAt):
+		return b
+	}
+	return a
+}
+
+// chunkResult is the result of writeChunk.
+type chunkResult int
+
+const (
+	chunkDone         chunkResult = iota
+	chunkPartial                  // some rows have changed since they were read, and were left out
+	chunkOfNewerBuild             // a newer build has become active, and nothing was written (rule D7)
+)
+
+// errHalfMoved reports that a schedule was retired whose state could not be
+// moved to another id.
+var errHalfMoved = errors.New("the state of a schedule could not be moved")
+
 // writeChunk writes some changes in one transaction, except for rows that have
-// changed since they were read. It returns how many changes it has written. It
-// writes nothing if a newer build has become active (rule D7).
-func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written int, newerBuild bool, err error) {
+// changed since they were read. It returns how many schedules it has written.
+func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written int, result chunkResult, err error) {
 	now, err := s.store.Now(ctx)
 	if err != nil {
-		return 0, false, err
+		return 0, 0, err
 	}
 	plan, err := s.plan(now, chunk)
 	if err != nil {
-		return 0, false, err
+		return 0, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	var ids []string
 	err = s.store.Transaction(ctx, syncTimeout, func(st Store, _ *gorm.DB) error {
+		result = chunkDone // discard that of an earlier attempt
 		workers, err := st.Workers(ctx, deadAfter)
 		if err != nil {
 			return err
 		}
-		if newerBuild = s.skipForNewerBuild(ctx, workers); newerBuild {
+		if s.skipForNewerBuild(ctx, workers) {
+			result = chunkOfNewerBuild
 			return nil
 		}
-		updated, err := st.UpdateSchedules(ctx, plan.updates)
+		retired, err := st.UpdateSchedules(ctx, plan.retired)
 		if err != nil {
 			return err
 		}
-		inserted, err := st.InsertSchedules(ctx, plan.insertsAfter(updated))
+		waiting := plan.waitingFor(retired)
+		updated, err := st.UpdateSchedules(ctx, without(plan.updates, waiting))
 		if err != nil {
 			return err
 		}
-		ids = slices.DeleteFunc(append(inserted, updated...), func(id string) bool { return plan.retired[id] != "" })
+		inserted, err := st.InsertSchedules(ctx, without(plan.inserts, waiting))
+		if err != nil {
+			return err
+		}
+		ids = slices.Concat(retired, updated, inserted)
 		sort.Strings(ids)
+		for _, former := range retired {
+			if _, moved := slices.BinarySearch(ids, plan.movesTo[former]); !moved {
+				return errHalfMoved
+			}
+		}
+		if len(ids) < len(plan.retired)+len(plan.updates)+len(plan.inserts) {
+			result = chunkPartial
+		}
 		events := make([]Event, 0, len(ids))
 		for _, id := range ids {
 			events = append(events, plan.events[id]...)
 		}
 		return st.InsertEvents(ctx, events)
 	})
-	if err != nil || newerBuild {
-		return 0, newerBuild, err
+	switch {
+	case errors.Is(err, errHalfMoved):
+		return 0, chunkPartial, nil
+	case err != nil || result == chunkOfNewerBuild:
+		return 0, result, err
 	}
 	s.warnOfRemovals(ctx, chunk, ids)
-	return len(ids), false, nil
+	for _, id := range ids {
+		if len(plan.events[id]) > 0 { // a renamed schedule has none
+			written++
+		}
+	}
+	return written, result, nil
 }
 
 // warnOfRemovals names the enabled schedules that a chunk has removed.
@@ -327,33 +395,42 @@ func firstNames(names []string) []string { return names[:min(len(names), 10)] }
 // syncPlan is what a sync writes.
 type syncPlan struct {
 	namespace    string
-	now          time.Time // the database time
-	inserts      []storage.ScheduleUpdate
+	now          time.Time                // the database time
+	retired      []storage.ScheduleUpdate // rows whose state moves to another id; written first
 	updates      []storage.ScheduleUpdate
+	inserts      []storage.ScheduleUpdate
+	movesTo      map[string]string    // the id that takes the state of each retired row
 	events       map[string][]Event   // by schedule, oldest first
 	oldNextRunAt map[string]time.Time // by updated schedule
-	retired      map[string]string    // former id to the id that takes over its state
 	calendars    calendarCache
 }
 
-// insertsAfter returns the schedules to insert after the updates that were
-// applied: those whose former schedule was retired, and those without one.
-func (p *syncPlan) insertsAfter(updated []string) []storage.ScheduleUpdate {
-	if len(p.retired) == 0 {
-		return p.inserts
+// waitingFor returns the ids that cannot be written because the row whose state
+// they take is not among those that were retired.
+func (p *syncPlan) waitingFor(retired []string) map[string]bool {
+	waiting := make(map[string]bool, len(p.movesTo))
+	for _, id := range p.movesTo {
+		waiting[id] = true
 	}
-	kept := make(map[string]bool, len(p.retired))
-	for former, id := range p.retired {
-		kept[id] = !slices.Contains(updated, former)
+	for _, former := range retired {
+		delete(waiting, p.movesTo[former])
 	}
-	return slices.DeleteFunc(slices.Clone(p.inserts), func(row storage.ScheduleUpdate) bool { return kept[row.ID] })
+	return waiting
+}
+
+// without returns the rows whose ids are not in a set.
+func without(rows []storage.ScheduleUpdate, ids map[string]bool) []storage.ScheduleUpdate {
+	if len(ids) == 0 {
+		return rows
+	}
+	return slices.DeleteFunc(slices.Clone(rows), func(row storage.ScheduleUpdate) bool { return ids[row.ID] })
 }
 
 // plan computes what to write for some changes.
 func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error) {
 	plan := &syncPlan{
 		namespace: s.cfg.Namespace, now: now,
-		events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, retired: map[string]string{}, calendars: calendarCache{},
+		movesTo: map[string]string{}, events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, calendars: calendarCache{},
 	}
 	for _, change := range changes {
 		var err error
@@ -365,7 +442,7 @@ func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error)
 		case change.declared == nil:
 			err = plan.remove(change.row)
 		default:
-			err = plan.updateDefinition(change.row, change.declared, change.related)
+			err = plan.updateDefinition(change)
 		}
 		if err != nil {
 			return nil, err
@@ -414,8 +491,7 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 	if retired.RemovedAt.IsZero() {
 		retired.RemovedAt = p.now
 	}
-	p.retired[former.ID] = d.ID
-	p.updates = append(p.updates, retired)
+	p.retired, p.movesTo[former.ID] = append(p.retired, retired), d.ID
 	p.oldNextRunAt[d.ID] = former.NextRunAt
 	p.inserts = append(p.inserts, row)
 	p.events[d.ID] = append(events, Event{ScheduleID: d.ID, Kind: EventDefined, Detail: "renamed from " + former.ID + ": " + d.summary()})
@@ -426,10 +502,11 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 // changed, or that code declares again. It settles the schedule only if the
 // expression or the time zone has changed, or if it was removed (rule D4).
 //
-// If code declares the schedule again, it takes the state of its successor, the
-// schedule that was renamed from it. After a rollback, that is the state that
-// operators have changed last (rule D10). The successor may be nil.
-func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition, successor *storage.Schedule) error {
+// If code declares the schedule again, it takes the state of the related row.
+// After the rollback of a rename, that is the state that operators have changed
+// last (rule D10).
+func (p *syncPlan) updateDefinition(change syncChange) error {
+	row, d := change.row, change.declared
 	wasRemoved := !row.RemovedAt.IsZero()
 	event := Event{ScheduleID: row.ID, Kind: EventChanged, Detail: describeChange(row, d)}
 	if row.Cron == d.Cron && row.TimeZone == d.TimeZone && !wasRemoved {
@@ -445,9 +522,19 @@ func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition, succes
 	}
 	update.Schedule = d.applyTo(update.Schedule)
 	update.RemovedAt = time.Time{}
-	if wasRemoved && successor != nil {
-		update.Enabled, update.EnabledNote = successor.Enabled, successor.EnabledNote
-		update.SettledThrough = later(update.SettledThrough, successor.SettledThrough)
+	if related := change.related; related != nil {
+		update.Enabled, update.EnabledNote = related.Enabled, related.EnabledNote
+		settled := related.SettledThrough
+		if change.removesRelated {
+			removal, removalEvents, err := p.removal(related)
+			if err != nil {
+				return err
+			}
+			p.retired, p.movesTo[related.ID] = append(p.retired, removal), row.ID
+			p.events[related.ID], p.oldNextRunAt[related.ID] = removalEvents, related.NextRunAt
+			settled = removal.SettledThrough
+		}
+		update.SettledThrough = later(update.SettledThrough, settled)
 	}
 	if update.Enabled {
 		if err := scheduleNext(&update, p.now, p.calendars); err != nil {
@@ -460,13 +547,19 @@ func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition, succes
 
 // remove plans to settle a stored schedule and to mark it as removed.
 func (p *syncPlan) remove(row *storage.Schedule) error {
-	update, skipped, err := settleRow(row, p.now, SkipRemoved, ChangeOptions{}, p.calendars)
+	update, events, err := p.removal(row)
 	if err != nil {
 		return err
 	}
-	update.RemovedAt = p.now
-	p.update(row, update, append(skipped, Event{ScheduleID: row.ID, Kind: EventRemoved})...)
+	p.update(row, update, events...)
 	return nil
+}
+
+// removal returns the update that removes a stored schedule, and its events.
+func (p *syncPlan) removal(row *storage.Schedule) (storage.ScheduleUpdate, []Event, error) {
+	update, skipped, err := settleRow(row, p.now, SkipRemoved, ChangeOptions{}, p.calendars)
+	update.RemovedAt = p.now
+	return update, append(skipped, Event{ScheduleID: row.ID, Kind: EventRemoved}), err
 }
 
 // update plans an update of a stored row, with its events, oldest first.

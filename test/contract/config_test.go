@@ -170,6 +170,9 @@ func TestCallsReportUnavailableDatabase(t *testing.T) {
 		t.Run(dialect, func(t *testing.T) {
 			s := newReplica(t, open(t), hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}})
 			for name, call := range schedulerCalls {
+				if name == "Run" {
+					continue // it waits for the database
+				}
 				ctx := shortContext(t)
 				require.ErrorIs(t, call(ctx, s), hourbell.ErrUnavailable, name)
 				require.NoError(t, ctx.Err(), "%s must not wait for the deadline", name)

@@ -503,25 +503,26 @@ func TestRemovedScheduleReturnsWithState(t *testing.T) {
 	})
 }
 
-// D5: a schedule that was disabled at its removal returns disabled. One that is
-// enabled while it is removed returns enabled.
+// D5: a schedule that was disabled at its removal returns disabled, and one that
+// was enabled returns enabled. Operators cannot enable it while it is removed.
 func TestRemovedScheduleKeepsOperatorState(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
-		all := newConfig(c, hourly("a"), hourly("b"), hourly("kept"))
+		all := newConfig(c, hourly("a"), hourly("b"), hourly("c"), hourly("kept"))
 		s := newSyncedReplica(t, db.DB, all)
 		require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{}))
 		require.NoError(t, s.Disable(t.Context(), "b", hourbell.ChangeOptions{}))
 		remover := newSyncedReplica(t, db.DB, newConfig(c, hourly("kept")))
-		require.NoError(t, remover.Enable(t.Context(), "b", hourbell.ChangeOptions{}))
+		require.ErrorIs(t, remover.Enable(t.Context(), "b", hourbell.ChangeOptions{}), hourbell.ErrRemoved)
 		require.Zero(t, readSchedule(t, remover, "b").NextRunAt)
 		require.NotZero(t, readSchedule(t, remover, "b").RemovedAt)
 
 		s = newSyncedReplica(t, db.DB, all)
 		require.False(t, readSchedule(t, s, "a").Enabled)
 		require.Zero(t, readSchedule(t, s, "a").NextRunAt)
-		require.True(t, readSchedule(t, s, "b").Enabled)
-		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "b").NextRunAt)
+		require.False(t, readSchedule(t, s, "b").Enabled)
+		require.True(t, readSchedule(t, s, "c").Enabled)
+		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "c").NextRunAt)
 	})
 }
 
@@ -593,13 +594,11 @@ func TestSyncRefusesToRemoveAllBesideActiveWorker(t *testing.T) {
 		go func() { ended <- first.Run(ctx) }()
 		<-ticked
 
-		for _, call := range []func(context.Context) error{second.Sync, second.Run} {
-			err := call(t.Context())
-			require.ErrorContains(t, err, `Namespace "default"`)
-			require.ErrorContains(t, err, "refusing to remove them all")
-		}
+		err := second.Sync(t.Context())
+		require.ErrorContains(t, err, `Namespace "default"`)
+		require.ErrorContains(t, err, "refusing to remove every schedule")
 		require.Zero(t, readSchedule(t, second, "a").RemovedAt)
-		_, err := second.Schedule(t.Context(), "x")
+		_, err = second.Schedule(t.Context(), "x")
 		require.ErrorIs(t, err, hourbell.ErrUnknownSchedule, "new schedules are not written either")
 		require.NoError(t, newReplica(t, db.DB, newConfig(c, hourly("b"), hourly("x"))).Sync(t.Context()), "one common id is enough")
 		require.NotZero(t, readSchedule(t, second, "a").RemovedAt)
@@ -909,10 +908,9 @@ func TestPlanFailsWhereSyncRefuses(t *testing.T) {
 		newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
 		beatAs(t, bindStore(t, db.DB, c.Now), "other")
 		_, err := newReplica(t, db.DB, newConfig(c, hourly("z"))).Plan(t.Context())
-		require.ErrorContains(t, err, "refusing to remove them all")
+		require.ErrorContains(t, err, "refusing to remove every schedule")
 	})
 }
-
 
 // D1: one error names every mistake. A bad namespace hides no definition, and
 // another mistake hides no duplicate id.
@@ -1180,6 +1178,27 @@ func TestFormerIDWithChangedExpression(t *testing.T) {
 	})
 }
 
+// D10, D4: if the new row cannot be written because one of its slots has come
+// due meanwhile, the former row is not retired either. The next attempt records
+// the former row's due slots.
+func TestFormerIDIsRetiredOnlyWithInsert(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("old"), hourly("kept")))
+		c.Set(noon.Add(time.Second))
+		to := renamed("new", "old")
+		to.Cron = "30 * * * *"
+		late := &hookedStore{store.New(db.DB), hookOnce("before insert-schedules", func() error {
+			c.Set(noon.Add(31 * time.Minute))
+			return nil
+		})}
+		s := newReplicaWithStore(t, late, newConfig(c, to, hourly("kept")))
+		require.NoError(t, s.Sync(t.Context()))
+		require.Equal(t, noon.Add(90*time.Minute), readSchedule(t, s, "new").NextRunAt)
+		require.Equal(t, []string{"CHANGED 12:00:00-12:00:00 1"}, skipTexts(t, s, "new"))
+	})
+}
+
 // D10: after a rollback, the schedule takes back what operators have changed
 // under the new id, and fires no slot again.
 func TestFormerIDAfterRollback(t *testing.T) {
@@ -1198,6 +1217,65 @@ func TestFormerIDAfterRollback(t *testing.T) {
 		require.Zero(t, back.RemovedAt)
 		require.NoError(t, s.Enable(t.Context(), "old", ann))
 		require.Equal(t, noon.Add(time.Hour), readSchedule(t, s, "old").NextRunAt)
+	})
+}
+
+// D10: a schedule that returns under its new id, after a rollback, takes what
+// operators have changed under the former id. A later return of the former id
+// takes nothing from a row that was removed before.
+func TestFormerIDAfterRollbackAndSecondRename(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		before := newConfig(c, hourly("old"), hourly("kept"))
+		after := newConfig(c, renamed("new", "old"), hourly("kept"))
+		newSyncedReplica(t, db.DB, before)
+		newSyncedReplica(t, db.DB, after)
+		c.Advance(time.Second)
+		s := newSyncedReplica(t, db.DB, before)
+		c.Set(noon)
+		tick(t, s)
+		require.NoError(t, s.Disable(t.Context(), "old", ann))
+		c.Advance(time.Second)
+		s = newSyncedReplica(t, db.DB, after)
+		back := readSchedule(t, s, "new")
+		require.False(t, back.Enabled)
+		require.Equal(t, "because", back.EnabledNote)
+		require.Equal(t, noon, back.SettledThrough)
+		require.NotZero(t, readSchedule(t, s, "old").RemovedAt)
+
+		c.Advance(time.Second)
+		s = newSyncedReplica(t, db.DB, before)
+		require.NoError(t, s.Enable(t.Context(), "old", ann))
+		c.Advance(time.Second)
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("kept")))
+		c.Advance(time.Second)
+		s = newSyncedReplica(t, db.DB, before)
+		require.True(t, readSchedule(t, s, "old").Enabled, "its own state is newer")
+	})
+}
+
+// D10: in a large sync, a schedule that returns and the row whose state it takes
+// change in one transaction, so that no slot fires under both ids.
+func TestFormerIDReturnsInOneTransaction(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon.Add(-time.Minute))
+		newSyncedReplica(t, db.DB, newConfig(c, hourly("old")))
+		newSyncedReplica(t, db.DB, newConfig(c, renamed("new", "old")))
+		begins := 0
+		cut := &hookedStore{store.New(db.DB), func(step string) error {
+			if step == "before begin" {
+				if begins++; begins == 2 {
+					return hourbell.ErrUnavailable
+				}
+			}
+			return nil
+		}}
+		s := newReplicaWithStore(t, cut, newConfig(c, append(manyHourly(1500), hourly("old"))...))
+		require.ErrorIs(t, s.Sync(t.Context()), hourbell.ErrUnavailable)
+		require.Equal(t, readSchedule(t, s, "old").RemovedAt.IsZero(), !readSchedule(t, s, "new").RemovedAt.IsZero())
+		require.NoError(t, newReplica(t, db.DB, newConfig(c, append(manyHourly(1500), hourly("old"))...)).Sync(t.Context()))
+		require.Zero(t, readSchedule(t, s, "old").RemovedAt)
+		require.NotZero(t, readSchedule(t, s, "new").RemovedAt)
 	})
 }
 

@@ -876,7 +876,8 @@ func TestLateFinishCountsBeforeSecondTake(t *testing.T) {
 func TestTakeRunsTakesOnlyNamedJobs(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := newReplicaWithQueuedRuns(t, db, newClock(noon))
-		require.Empty(t, takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10, Jobs: []string{"nap", ""}}))
+		_, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w", Limit: 10, Jobs: []string{"nap", ""}})
+		require.ErrorIs(t, err, hourbell.ErrUnknownTarget)
 		require.Equal(t, []string{"import", "report"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10, Jobs: []string{"report", "import"}})))
 		require.Equal(t, []string{"publish"}, jobNames(takeRuns(t, s, hourbell.TakeRequest{LeasedBy: "w", Limit: 10})))
 	})
@@ -962,7 +963,6 @@ func TestTakeRunsRejectsInvalidRequest(t *testing.T) {
 		})
 	})
 }
-
 
 // E6: the same request with the same key returns the runs that are left, even
 // if a deploy has changed the jobs of the target, or some runs were purged.

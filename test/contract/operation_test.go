@@ -823,7 +823,6 @@ func TestSerializationFailureIsRetried(t *testing.T) {
 	}
 }
 
-
 // O1: Run waits for a database that is away at the start, and logs a warning.
 func TestRunWaitsForDatabaseAtStart(t *testing.T) {
 	db := dbtest.Postgres(t)
@@ -847,6 +846,23 @@ func TestRunWaitsForDatabaseAtStart(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, health.Synced)
 	require.Equal(t, 1, strings.Count(logs.String(), "waiting for the database"), "one warning per minute")
+}
+
+// O1: while Run waits at the start, the end of its context ends it, without an
+// error.
+func TestRunStopsWhileWaitingAtStart(t *testing.T) {
+	for dialect, open := range map[string]func(*testing.T) *gorm.DB{"sqlite": openDeletedSQLite, "postgres": openClosedPostgres} {
+		t.Run(dialect, func(t *testing.T) {
+			s := newReplica(t, open(t), hourbell.Config{})
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			require.NoError(t, s.Run(ctx))
+			require.Error(t, ctx.Err(), "it must wait")
+			health, err := s.Health(t.Context())
+			require.ErrorIs(t, err, hourbell.ErrUnavailable)
+			require.Empty(t, health.RunError)
+		})
+	}
 }
 
 // O1: Run logs and returns an error that waiting cannot fix, and health reports
