@@ -70,7 +70,8 @@ type database interface {
 	// The query is valid, and its Sort and Limit are set.
 	ListSchedules(ctx context.Context, query ScheduleQuery) (storage.SchedulePage, error)
 	// InsertSchedules inserts schedules and returns the ids of those that were
-	// not stored yet. If some were, it sends a second statement.
+	// not stored yet. If some were, it sends a second statement. UpdatedAt is
+	// the database time unless it is set.
 	InsertSchedules(ctx context.Context, rows []storage.ScheduleUpdate) ([]string, error)
 	// UpdateSchedules updates the schedules that are unchanged since they were
 	// read, and returns their ids.

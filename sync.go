@@ -206,6 +206,9 @@ type syncChange struct {
 	// code declares again, it is the row whose former id is this schedule, or
 	// the row of the former id.
 	related *storage.Schedule
+	// settledThrough is the latest slot that is settled under another id of a
+	// schedule that code declares again.
+	settledThrough time.Time
 	// removesRelated reports that the same transaction removes related, so that
 	// no slot fires under both ids.
 	removesRelated bool
@@ -224,10 +227,12 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 	changes := &syncChanges{workers: workers}
 	stored := make(map[string]*storage.Schedule, len(rows))
 	successors := map[string]*storage.Schedule{} // by former id
+	settledThrough := map[string]time.Time{}     // of all successors, by former id
 	for i := range rows {
 		stored[rows[i].ID] = &rows[i]
 		if former := rows[i].FormerID; former != "" {
 			successors[former] = latestInUse(successors[former], &rows[i])
+			settledThrough[former] = later(settledThrough[former], rows[i].SettledThrough)
 		}
 	}
 	undeclared := func(id string) *storage.Schedule {
@@ -249,7 +254,12 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 		case row == nil:
 			change.related = undeclared(declared.FormerID)
 		case !row.RemovedAt.IsZero():
-			related := latestInUse(latestInUse(row, successors[id]), undeclared(declared.FormerID))
+			change.settledThrough = settledThrough[id]
+			former := undeclared(declared.FormerID)
+			if former != nil {
+				change.settledThrough = later(change.settledThrough, former.SettledThrough)
+			}
+			related := latestInUse(latestInUse(row, successors[id]), former)
 			if related != row {
 				change.related = related
 				change.removesRelated = related.RemovedAt.IsZero() && undeclared(related.ID) != nil && !moved[related.ID]
@@ -481,7 +491,10 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 	case !former.NextRunAt.IsZero() && former.Cron == d.Cron && former.TimeZone == d.TimeZone:
 		events = nil
 		row.SettledThrough, retired.SettledThrough = former.SettledThrough, former.SettledThrough
-		row.NextRunAt, row.UnfinishedSince = former.NextRunAt, former.UnfinishedSince
+		row.NextRunAt = former.NextRunAt
+		if !former.UnfinishedSince.IsZero() { // UpdatedAt tells whether the claim is abandoned
+			row.UnfinishedSince, row.UpdatedAt = former.UnfinishedSince, former.UpdatedAt
+		}
 		retired.Until = time.Time{} // the new row keeps the next slot, so no slot can be lost
 	case former.Enabled:
 		if err := scheduleNext(&row, p.now, p.calendars); err != nil {
@@ -522,9 +535,9 @@ func (p *syncPlan) updateDefinition(change syncChange) error {
 	}
 	update.Schedule = d.applyTo(update.Schedule)
 	update.RemovedAt = time.Time{}
+	update.SettledThrough = later(update.SettledThrough, change.settledThrough)
 	if related := change.related; related != nil {
 		update.Enabled, update.EnabledNote = related.Enabled, related.EnabledNote
-		settled := related.SettledThrough
 		if change.removesRelated {
 			removal, removalEvents, err := p.removal(related)
 			if err != nil {
@@ -532,9 +545,8 @@ func (p *syncPlan) updateDefinition(change syncChange) error {
 			}
 			p.retired, p.movesTo[related.ID] = append(p.retired, removal), row.ID
 			p.events[related.ID], p.oldNextRunAt[related.ID] = removalEvents, related.NextRunAt
-			settled = removal.SettledThrough
+			update.SettledThrough = later(update.SettledThrough, removal.SettledThrough)
 		}
-		update.SettledThrough = later(update.SettledThrough, settled)
 	}
 	if update.Enabled {
 		if err := scheduleNext(&update, p.now, p.calendars); err != nil {

@@ -65,11 +65,11 @@ var (
 )
 
 const insertSchedulesTemplate = `
-{batch ` + definitionColumns + ` unfinished:timestamptz former_id:text}
+{batch ` + definitionColumns + ` unfinished:timestamptz updated:timestamptz former_id:text}
 INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
 	enabled, next_run_at, enabled_note, settled_through, unfinished_since, former_id, created_at, updated_at)
 SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.target_kind, c.target, {interval c.grace}, c.hash,
-	c.enabled, c.next, c.note, c.settled, c.unfinished, NULLIF(c.former_id, ''), clock.now, clock.now
+	c.enabled, c.next, c.note, c.settled, c.unfinished, NULLIF(c.former_id, ''), clock.now, COALESCE(c.updated, clock.now)
 FROM c CROSS JOIN clock WHERE c.until IS NULL OR c.until > clock.now ORDER BY c.id`
 
 // InsertSchedules implements [hourbell.Store].
@@ -79,6 +79,7 @@ func (s *database) InsertSchedules(ctx context.Context, rows []storage.ScheduleU
 	}
 	v := values{"batch": append(definitionBatch(rows),
 		timeCol("unfinished", rows, func(r *storage.ScheduleUpdate) time.Time { return r.UnfinishedSince }),
+		timeCol("updated", rows, func(r *storage.ScheduleUpdate) time.Time { return r.UpdatedAt }),
 		col("former_id", rows, func(r *storage.ScheduleUpdate) string { return r.FormerID }),
 	)}
 	return ids, s.insertOptimistic(ctx, func(s *database, onConflict bool) error {

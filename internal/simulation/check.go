@@ -3,6 +3,7 @@ package simulation
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -57,18 +58,22 @@ func (sim *simulator) check() *Violation {
 	for _, e := range sim.db.Events {
 		group(events, e.ScheduleID, e.Tx, e)
 	}
-	ledgers, expressions := map[string]*ledger{}, map[[2]string]cron.Schedule{}
+	ledgers, expressions, records := map[string]*ledger{}, map[[2]string]cron.Schedule{}, map[string]*slotRecord{}
 	for i, c := range sim.db.Log {
 		id := c.After.ID
 		l := ledgers[id]
 		if l == nil {
-			l = &ledger{
-				simulator: sim, id: id, runs: runs[id], events: events[id],
-				outcomes: map[time.Time]string{}, expressions: expressions,
+			original := strings.TrimPrefix(id, renamedPrefix)
+			if records[original] == nil {
+				records[original] = &slotRecord{outcomes: map[time.Time]string{}}
 			}
+			l = &ledger{simulator: sim, id: id, runs: runs[id], events: events[id], slotRecord: records[original], expressions: expressions}
 			ledgers[id] = l
 		}
 		l.row = c.Before
+		if former := ledgers[c.After.FormerID]; c.Operation == "insert-schedules" && former != nil {
+			l.takeOver(former)
+		}
 		l.apply(c)
 		if l.violation != nil {
 			l.violation.change = i + 1

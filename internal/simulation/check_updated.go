@@ -16,6 +16,12 @@ func (l *ledger) applyUpdate(c model.Change) {
 	removed := before.RemovedAt.IsZero() && !after.RemovedAt.IsZero()
 	switched := before.Enabled != after.Enabled
 
+	if renamed, ok := l.renamedRow(c); ok {
+		if l.active && (renamed.Cron != before.Cron || renamed.TimeZone != before.TimeZone) {
+			l.deactivate(c, map[hourbell.SkipReason]bool{hourbell.SkipChanged: true})
+		}
+		return
+	}
 	switch {
 	case c.Operation == "insert-schedules", returned:
 		l.requireEvent(c, hourbell.EventDefined)
@@ -28,12 +34,32 @@ func (l *ledger) applyUpdate(c model.Change) {
 	default:
 		l.requireEvent(c, hourbell.EventChanged)
 	}
-	if l.active && (changed || removed || switched) {
+	if l.active && c.Operation == "update-schedules" && (changed || removed || switched) {
 		l.deactivate(c, map[hourbell.SkipReason]bool{hourbell.SkipChanged: changed, hourbell.SkipRemoved: removed, hourbell.SkipDisabled: switched})
 	}
 	if !l.active && after.Enabled && after.RemovedAt.IsZero() {
 		l.active, l.activeSince = true, latestOf(c.At, c.ReadAt, l.latestSlot)
 	}
+}
+
+// renamedRow returns the row to which the change's transaction moved the state
+// of this row. It returns false if the change is not a rename.
+func (l *ledger) renamedRow(c model.Change) (storage.Schedule, bool) {
+	for _, other := range l.db.Log {
+		if other.Tx == c.Tx && other.Operation == "insert-schedules" && other.After.FormerID == l.id {
+			return other.After, true
+		}
+	}
+	return storage.Schedule{}, false
+}
+
+// takeOver moves the state of the former id's row to this one, which the change
+// has inserted.
+func (l *ledger) takeOver(former *ledger) {
+	u := former.unfinished
+	l.active, l.activeSince = former.active, former.activeSince
+	l.unfinished = unfinishedClaim{since: u.since, firstInGrace: u.firstInGrace, lastUsed: u.lastUsed}
+	former.active, former.unfinished = false, unfinishedClaim{}
 }
 
 // deactivate ends a period in which the schedule was active with one

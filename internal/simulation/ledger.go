@@ -21,13 +21,18 @@ type ledger struct {
 	runs   map[int][]model.Run
 	events map[int][]model.Event // like runs, by transaction
 
-	outcomes    map[time.Time]string // recorded slots
-	latestSlot  time.Time            // the latest recorded slot
+	*slotRecord
 	expressions map[[2]string]cron.Schedule
 	active      bool      // the schedule is enabled and not removed
 	activeSince time.Time // while active, the slots after this time must be recorded
 	unfinished  unfinishedClaim
 	violation   *Violation
+}
+
+// slotRecord has the recorded slots of a schedule under all its ids.
+type slotRecord struct {
+	outcomes   map[time.Time]string
+	latestSlot time.Time // the latest recorded slot
 }
 
 // Outcomes of a slot.

@@ -75,11 +75,14 @@ func drawDefinition(c *choices, id string) hourbell.Definition {
 	}
 }
 
+// renamedPrefix begins the ids of renamed schedules. Their former ids follow it.
+const renamedPrefix = "renamed-"
+
 // drawChange returns the base definitions with one change.
 func drawChange(c *choices, base []hourbell.Definition) []hourbell.Definition {
 	changed := slices.Clone(base)
 	d := &changed[c.draw(slices.Repeat([]int{1}, len(changed))...)]
-	switch c.draw(3, 2, 1, 2, 2) {
+	switch c.draw(3, 2, 1, 2, 2, 3) {
 	case 0:
 		d.Cron = oneOf(c, "1-59/2 * * * *", "*/3 * * * *", "30 * * * *")
 	case 1:
@@ -92,6 +95,9 @@ func drawChange(c *choices, base []hourbell.Definition) []hourbell.Definition {
 		if len(changed) > 1 { // sync refuses to remove all schedules
 			changed = changed[1:]
 		}
+	case 5:
+		d.ID, d.FormerID = renamedPrefix+d.ID, d.ID
+		d.Cron = oneOf(c, d.Cron, d.Cron, "*/3 * * * *")
 	}
 	return changed
 }

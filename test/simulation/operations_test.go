@@ -40,7 +40,7 @@ func (p *pair) insertSchedules() operation {
 		updates = append(updates, storage.ScheduleUpdate{Until: p.minuteNearNow(), Schedule: storage.Schedule{
 			Namespace: p.namespace, ID: id, Name: id, Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: 2 * time.Minute,
 			DefinitionHash: pick(p, "h1", "h2"), Enabled: p.random.IntN(4) > 0, NextRunAt: p.minuteNearNow(),
-			EnabledNote: pick(p, "", "note"), FormerID: pick(p, "", "former"), SettledThrough: p.minuteNearNow(), UnfinishedSince: p.minuteNearNow(),
+			EnabledNote: pick(p, "", "note"), FormerID: pick(p, "", "former"), SettledThrough: p.minuteNearNow(), UnfinishedSince: p.minuteNearNow(), UpdatedAt: p.minuteNearNow(),
 		}})
 	}
 	return func(st hourbell.Store) (any, error) {

@@ -80,6 +80,9 @@ func (s *Session) InsertSchedules(_ context.Context, updates []storage.ScheduleU
 			added := withDefinition(storage.Schedule{Namespace: u.Namespace, ID: u.ID, CreatedAt: now, UpdatedAt: now}, u.Schedule)
 			added.Enabled, added.EnabledNote, added.NextRunAt, added.SettledThrough = u.Enabled, u.EnabledNote, u.NextRunAt, u.SettledThrough
 			added.FormerID, added.UnfinishedSince = u.FormerID, u.UnfinishedSince
+			if !u.UpdatedAt.IsZero() {
+				added.UpdatedAt = u.UpdatedAt
+			}
 			s.db.schedules[u.ID] = &row{owner: tx}
 			tx.write("insert-schedules", "", now, storage.Schedule{}, added)
 			ids = append(ids, u.ID)
