@@ -75,6 +75,7 @@ func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
 	// replicas would see an active worker that nobody marks stopped.
 	workCtx, done := timing.DelayCancel(ctx, stopTimeout)
 	defer done()
+	s.noteStart()
 	for range 2 { // the first heartbeat measures the skew that the second writes
 		if err := s.heartbeat(workCtx); err != nil {
 			return nil, fmt.Errorf("hourbell: register worker: %w", err)
@@ -144,6 +145,13 @@ func (s *Scheduler) ownWorker() Worker {
 	worker := s.worker
 	worker.StartedAt, worker.LastTickAt, worker.ClockSkew = s.process.startedAt, s.process.lastTick, s.process.skew
 	return worker
+}
+
+// noteStart has the next heartbeat write a new start time, and no stop time.
+func (s *Scheduler) noteStart() {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.startedAt = time.Time{}
 }
 
 // noteRun records that Run was called or has returned, and why it has failed.

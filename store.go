@@ -135,6 +135,7 @@ type database interface {
 	Events(ctx context.Context, query EventQuery) ([]Event, error)
 
 	// Heartbeat writes a worker's row, and inserts it if it is missing. A
+	// worker without StartedAt starts now, even if it had stopped before. A
 	// worker is dead if its heartbeat differs from the database time by more
 	// than deadAfter.
 	Heartbeat(ctx context.Context, worker Worker, deadAfter time.Duration) (storage.HeartbeatResult, error)

@@ -209,6 +209,9 @@ type syncChange struct {
 	// settledThrough is the latest slot that is settled under another id of a
 	// schedule that code declares again.
 	settledThrough time.Time
+	// formerID is the former id of an insert that is not stored. An older build
+	// may still store it.
+	formerID string
 	// removesRelated reports that the same transaction removes related, so that
 	// no slot fires under both ids.
 	removesRelated bool
@@ -253,6 +256,9 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 		switch {
 		case row == nil:
 			change.related = undeclared(declared.FormerID)
+			if stored[declared.FormerID] == nil {
+				change.formerID = declared.FormerID
+			}
 		case !row.RemovedAt.IsZero():
 			change.settledThrough = settledThrough[id]
 			former := undeclared(declared.FormerID)
@@ -448,7 +454,7 @@ func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error)
 		case change.row == nil && change.related != nil:
 			err = plan.rename(change.related, change.declared)
 		case change.row == nil:
-			err = plan.insert(change.declared)
+			err = plan.insert(change.declared, change.formerID)
 		case change.declared == nil:
 			err = plan.remove(change.row)
 		default:
@@ -462,8 +468,10 @@ func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error)
 }
 
 // insert plans to store a definition that is not stored yet.
-func (p *syncPlan) insert(d *definition) error {
-	row := storage.ScheduleUpdate{Schedule: d.applyTo(storage.Schedule{Namespace: p.namespace, ID: d.ID, Enabled: d.EnabledByDefault})}
+func (p *syncPlan) insert(d *definition, formerID string) error {
+	row := storage.ScheduleUpdate{Schedule: d.applyTo(storage.Schedule{
+		Namespace: p.namespace, ID: d.ID, FormerID: formerID, Enabled: d.EnabledByDefault,
+	})}
 	if row.Enabled {
 		if err := scheduleNext(&row, p.now, p.calendars); err != nil {
 			return err

@@ -108,10 +108,13 @@ func (s *database) transaction(ctx context.Context, limit time.Duration, fn func
 // transaction: what it writes later would be acknowledged and never stored. So
 // the connection is kept until the transaction has ended, and rolled back if
 // the COMMIT fails.
+//
+// A pool of the host's own, such as one that traces statements, does not lend
+// connections.
 func (s *database) sqliteTransaction(ctx context.Context, fn func(*database) error) (err error) {
-	pool, err := s.db.DB()
-	if err != nil {
-		return err
+	pool, ok := s.pool().(*sql.DB)
+	if !ok {
+		return s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error { return fn(s.withTx(db)) })
 	}
 	conn, err := pool.Conn(ctx)
 	if err != nil {

@@ -15,16 +15,18 @@ import (
 // back (rule T5).
 const activeWorker = `w.stopped_at IS NULL AND w.heartbeat_at BETWEEN {clock} - {interval @dead_after} AND {clock} + {interval @dead_after}`
 
-// heartbeat inserts or updates a worker's row. On an update, only the columns
-// that change are written.
+// heartbeat inserts or updates a worker's row. Without a start time, the worker
+// starts now, even if it had stopped before.
 var heartbeat = prepare(`
 WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now)
-INSERT INTO hourbell_workers (id, namespace, worker_type, hostname, pid, version, build_time, definitions_hash, started_at, heartbeat_at, last_tick_at, clock_skew)
+INSERT INTO hourbell_workers AS own (id, namespace, worker_type, hostname, pid, version, build_time, definitions_hash, started_at, heartbeat_at, last_tick_at, clock_skew)
 VALUES (@id, @namespace, @worker_type, @hostname, @pid, @version, {timestamp @build_time}, @definitions_hash,
 	COALESCE({timestamp @started_at}, {clock}), {clock}, {timestamp @last_tick_at}, {interval @clock_skew})
-ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, last_tick_at = excluded.last_tick_at, clock_skew = excluded.clock_skew
+ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, last_tick_at = excluded.last_tick_at, clock_skew = excluded.clock_skew,
+	started_at = CASE WHEN {timestamp @started_at} IS NULL THEN excluded.started_at ELSE own.started_at END,
+	stopped_at = CASE WHEN {timestamp @started_at} IS NULL THEN NULL ELSE own.stopped_at END
 RETURNING heartbeat_at, EXISTS (SELECT 1 FROM hourbell_workers w
 	WHERE w.namespace = @namespace AND w.id <> @id AND w.definitions_hash <> @definitions_hash AND ` + activeWorker + `)`)
 

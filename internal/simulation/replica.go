@@ -70,7 +70,7 @@ func (sim *simulator) newScheduler(a *actor, skew time.Duration) (*actorStore, *
 // own goroutine, so this is no operation at which the actor yields.
 func (sim *simulator) heartbeat(a *actor) {
 	a.lastHeartbeat = sim.db.Elapsed
-	_, _ = sim.db.Session(nil).Heartbeat(context.Background(), hourbell.Worker{ID: a.name}, 30*time.Second)
+	_, _ = sim.db.Session(nil).Heartbeat(context.Background(), hourbell.Worker{ID: a.name, StartedAt: sim.start}, 30*time.Second)
 }
 
 // engine is the host's Enqueuer. A process can be paused or killed in it.

@@ -111,11 +111,7 @@ func (s *scenario) config(b *build) hourbell.Config {
 // storeRows syncs a build to an empty database and keeps the rows.
 func (s *scenario) storeRows(b *build) error {
 	db := model.New(s.start, model.Omissions{})
-	scheduler, err := hourbell.New(db.Session(nil), s.config(b))
-	if err != nil {
-		return err
-	}
-	if err := scheduler.Sync(context.Background()); err != nil {
+	if err := s.sync(db, b); err != nil {
 		return err
 	}
 	b.rows = map[string]storage.Schedule{}
@@ -123,6 +119,29 @@ func (s *scenario) storeRows(b *build) error {
 		b.rows[d.ID], _ = db.Schedule(d.ID)
 	}
 	return nil
+}
+
+// sync stores the definitions of a build in an empty database.
+func (s *scenario) sync(db *model.Database, b *build) error {
+	scheduler, err := hourbell.New(db.Session(nil), s.config(b))
+	if err != nil {
+		return err
+	}
+	return scheduler.Sync(context.Background())
+}
+
+// renames reports whether a build renames a schedule. The history then starts
+// with stored schedules: two builds that store a schedule under both ids at the
+// first start of all know nothing of each other.
+func (s *scenario) renames() bool {
+	for _, b := range s.builds {
+		for _, d := range b.definitions {
+			if d.FormerID != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // overwriteHash gives a claim the definition hash of this build, as if the row

@@ -54,6 +54,11 @@ func simulate(c *choices, omit model.Omissions, record bool) (*simulator, error)
 		faultsOn: true, failing: map[string]bool{}, recording: record,
 	}
 	defer sim.killAll()
+	if s.renames() {
+		if err := s.sync(sim.db, s.builds[0]); err != nil {
+			return nil, err
+		}
+	}
 	for i := range s.replicas {
 		sim.startReplica(i, time.Duration(i)*time.Second)
 	}

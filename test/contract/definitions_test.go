@@ -1147,7 +1147,7 @@ func TestFormerIDMovesDueSlot(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, claimed.Claims, 2)
 
-		c.Set(noon.Add(10 * time.Minute)) // out of grace
+		c.Set(noon.Add(6 * time.Minute)) // out of grace, and the claim is not abandoned yet
 		s := newSyncedReplica(t, db.DB, newConfig(c, renamed("new", "old"), hourly("kept")))
 		require.Equal(t, noon, readSchedule(t, s, "new").NextRunAt)
 		for _, claim := range claimed.Claims {

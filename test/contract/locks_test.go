@@ -205,16 +205,24 @@ func TestWorkerReclaimsItsOwnSchedules(t *testing.T) {
 	})
 }
 
-// L2: each start of a process is a new worker. A Scheduler that has stopped
-// does not run again, because its worker id is marked stopped.
+// L2: each start of a process is a new worker. A Scheduler that runs again after
+// it has stopped is the same worker, which is active again.
 func TestEveryStartIsNewWorker(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		cfg := hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}}
 		s := newReplica(t, db.DB, cfg)
 		stop := startLoop(t, s)
 		await(t, "a worker", func() bool { return len(readWorkers(t, s)) == 1 })
+		first := readWorkers(t, s)[0]
+		require.ErrorContains(t, s.Run(t.Context()), "already running")
 		require.NoError(t, stop())
-		require.Error(t, s.Run(t.Context()))
+		require.False(t, readWorkers(t, s)[0].Active)
+		startLoop(t, s)
+		await(t, "the worker is active again", func() bool { return readWorkers(t, s)[0].Active })
+		again := readWorkers(t, s)[0]
+		require.Equal(t, first.ID, again.ID)
+		require.Zero(t, again.StoppedAt)
+		require.True(t, again.StartedAt.After(first.StartedAt))
 
 		startLoop(t, newReplica(t, db.DB, cfg))
 		await(t, "a second worker", func() bool { return len(readWorkers(t, s)) == 2 })

@@ -166,7 +166,7 @@ func (p *pair) unlock() operation {
 }
 
 func (p *pair) heartbeat() operation {
-	w := hourbell.Worker{ID: p.worker(), WorkerType: "schedule_daemon", Hostname: "h", DefinitionsHash: pick(p, "d1", "d2")}
+	w := hourbell.Worker{ID: p.worker(), WorkerType: "schedule_daemon", Hostname: "h", DefinitionsHash: pick(p, "d1", "d2"), StartedAt: pick(p, time.Time{}, noon)}
 	return func(st hourbell.Store) (any, error) {
 		result, err := st.Heartbeat(context.Background(), w, 30*time.Second)
 		return result, err

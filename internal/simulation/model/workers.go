@@ -13,9 +13,10 @@ import (
 func (s *Session) Heartbeat(_ context.Context, w hourbell.Worker, deadAfter time.Duration) (storage.HeartbeatResult, error) {
 	stored, found := s.db.workers[w.ID]
 	if !found {
-		if stored = w; w.StartedAt.IsZero() {
-			stored.StartedAt = s.db.Now
-		}
+		stored = w
+	}
+	if w.StartedAt.IsZero() {
+		stored.StartedAt, stored.StoppedAt = s.db.Now, time.Time{}
 	}
 	stored.HeartbeatAt, stored.LastTickAt, stored.ClockSkew = s.db.Now, w.LastTickAt, w.ClockSkew
 	s.db.workers[w.ID] = stored
