@@ -90,8 +90,10 @@ func openExportData(t *testing.T) func(path string) (io.ReadCloser, error) {
 	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{if .Export}}{{.ImportPath}} {{.Export}}{{end}}",
 		"github.com/hourbell/hourbell/admin", "github.com/hourbell/hourbell/store", "net/http")
 	list.Dir = filepath.Join(root, "test")
+	var stderr strings.Builder
+	list.Stderr = &stderr
 	out, err := list.Output()
-	require.NoError(t, err)
+	require.NoError(t, err, stderr.String())
 	exports := map[string]string{}
 	for line := range strings.Lines(string(out)) {
 		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")

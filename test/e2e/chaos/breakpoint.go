@@ -15,7 +15,7 @@ type breakpoint struct {
 var (
 	// inFire blocks a transaction that has advanced schedules, or is about to,
 	// and inserts their runs. It excludes runs that an operator enqueues.
-	inFire = breakpoint{"hourbell_job_runs", `(query LIKE '%free AS MATERIALIZED%' OR query LIKE '%INSERT INTO hourbell_job_runs%' AND query NOT LIKE '%request_key, job)%')`}
+	inFire = breakpoint{"hourbell_job_runs", `(query LIKE '%free AS MATERIALIZED%' OR query LIKE '%INSERT INTO hourbell_job_runs%' AND query NOT LIKE '%idempotency_key, job)%')`}
 	// inClaim blocks a claim. When the breakpoint is cleared while the host is
 	// paused, the claim commits and the host does not know it yet.
 	inClaim = breakpoint{"hourbell_schedules", `query LIKE '%due AS MATERIALIZED%'`}

@@ -26,11 +26,11 @@ type result struct {
 	slots, fired, runs int
 	repeated           int // runs executed more than once
 	takeovers          int
-	skipped            map[string]int // slots, by reason
-	actions            map[string]int // operator actions, by outcome
-	skewed             int            // workers that showed a wrong clock
-	skew               time.Duration  // the largest
-	p50, p99           time.Duration  // lateness of fires
+	skipped            map[hourbell.SkipReason]int // slots
+	actions            map[string]int              // operator actions, by outcome
+	skewed             int                         // workers that showed a wrong clock
+	skew               time.Duration               // the largest
+	p50, p99           time.Duration               // lateness of fires
 	enableChanges      map[scheduleName][]enableChange
 	fires              map[scheduleName]map[time.Time]fire
 	events             []event
@@ -55,7 +55,7 @@ type queryer interface {
 // check reads the tables and checks them. It returns an error only if it cannot
 // read them.
 func check(ctx context.Context, db queryer, want expected) (result, error) {
-	r := result{skipped: map[string]int{}, actions: map[string]int{}}
+	r := result{skipped: map[hourbell.SkipReason]int{}, actions: map[string]int{}}
 	for _, read := range []func(context.Context, queryer) error{
 		r.readEnableChanges, r.readFires, r.readEvents, r.readManualRuns, r.readFigures, r.checkRows,
 	} {

@@ -27,18 +27,21 @@ func (r *result) readManualRuns(ctx context.Context, db queryer) error {
 		err := rows.Scan(&run.id, &run.schedule.Namespace, &run.schedule.ID, &run.job, &run.actor, &key)
 		r.manualRuns[key] = append(r.manualRuns[key], run)
 		return err
-	}, `SELECT id, namespace, COALESCE(schedule_id, ''), job, COALESCE(actor, ''), COALESCE(request_key, '') FROM hourbell_job_runs
-		WHERE trigger = 'MANUAL' ORDER BY request_key, ordinal`)
+	}, `SELECT id, namespace, COALESCE(schedule_id, ''), job, COALESCE(actor, ''), COALESCE(idempotency_key, '') FROM hourbell_job_runs
+		WHERE trigger = 'MANUAL' ORDER BY idempotency_key, ordinal`)
 }
 
 // eventKinds maps the verb of an operator action to the kind of its event.
-var eventKinds = map[string]string{"enable": "ENABLED", "disable": "DISABLED", "unlock": "UNLOCKED", "run": "RUN_NOW"}
+var eventKinds = map[string]hourbell.EventKind{
+	"enable": hourbell.EventEnabled, "disable": hourbell.EventDisabled, "unlock": hourbell.EventUnlocked, "run": hourbell.EventRunNow,
+}
 
 // checkActions compares the operators' actions with the events and runs.
 func (r *result) checkActions(list []operatorAction, definitions map[scheduleName]hourbell.Definition) {
 	events := map[string][]event{} // of operators, by note
 	for _, e := range r.events {
-		if slices.Contains([]string{"ENABLED", "DISABLED", "UNLOCKED", "RUN_NOW"}, e.kind) {
+		switch e.kind {
+		case hourbell.EventEnabled, hourbell.EventDisabled, hourbell.EventUnlocked, hourbell.EventRunNow:
 			events[e.note] = append(events[e.note], e)
 		}
 	}

@@ -10,11 +10,13 @@ import (
 
 // event is a row of hourbell_events.
 type event struct {
-	id                        int64
-	schedule                  scheduleName
-	kind, reason, actor, note string
-	at, from, to              time.Time
-	count                     int
+	id           int64
+	schedule     scheduleName
+	kind         hourbell.EventKind
+	reason       hourbell.SkipReason
+	actor, note  string
+	at, from, to time.Time
+	count        int
 }
 
 func (r *result) readEvents(ctx context.Context, db queryer) error {
@@ -33,7 +35,7 @@ func (r *result) readEvents(ctx context.Context, db queryer) error {
 func (r *result) checkReasons(definitions map[scheduleName]hourbell.Definition) {
 	disabled := map[scheduleName]map[string]bool{} // actors and notes
 	for _, e := range r.events {
-		if e.kind == "DISABLED" {
+		if e.kind == hourbell.EventDisabled {
 			if disabled[e.schedule] == nil {
 				disabled[e.schedule] = map[string]bool{}
 			}
@@ -41,20 +43,20 @@ func (r *result) checkReasons(definitions map[scheduleName]hourbell.Definition) 
 		}
 	}
 	for _, e := range r.events {
-		if e.kind != "SKIPPED" {
+		if e.kind != hourbell.EventSkipped {
 			continue
 		}
 		valid, problem := false, ""
 		switch e.reason {
-		case "LATE":
+		case hourbell.SkipLate:
 			valid, problem = e.at.Sub(e.to) > grace, "its last slot was within grace"
-		case "LAPSED":
+		case hourbell.SkipAbandoned:
 			valid, problem = e.at.Sub(e.to) > grace && e.at.Sub(e.from) > lockTTL+grace, "it is too early to abandon a claim"
-		case "SUPERSEDED":
+		case hourbell.SkipSuperseded:
 			next, err := definitions[e.schedule].Next(e.to)
 			_, fired := r.fires[e.schedule][next]
 			valid, problem = err == nil && fired, "the slot after it did not fire"
-		case "DISABLED":
+		case hourbell.SkipDisabled:
 			valid, problem = disabled[e.schedule][e.actor+" "+e.note], "no DISABLED event has its actor and note"
 		default:
 			problem = "no schedule was changed or removed"
@@ -71,7 +73,7 @@ func (r *result) checkReasons(definitions map[scheduleName]hourbell.Definition) 
 func (r *result) checkEnableEvents() {
 	eventsOf := map[scheduleName][]event{}
 	for _, e := range r.events {
-		if e.kind == "ENABLED" || e.kind == "DISABLED" {
+		if e.kind == hourbell.EventEnabled || e.kind == hourbell.EventDisabled {
 			eventsOf[e.schedule] = append(eventsOf[e.schedule], e)
 		}
 	}
@@ -83,7 +85,7 @@ func (r *result) checkEnableEvents() {
 				r.violation("%v: the change at %s has no event", name, timestamp(changes[i].at))
 			case i >= len(changes):
 				r.violation("%v: event %d (%s at %s) has no change", name, events[i].id, events[i].kind, timestamp(events[i].at))
-			case (events[i].kind == "ENABLED") != changes[i].enabled || events[i].at.Before(changes[i].at):
+			case (events[i].kind == hourbell.EventEnabled) != changes[i].enabled || events[i].at.Before(changes[i].at):
 				r.violation("%v: event %d is %s at %s, but the change is enabled=%t at %s",
 					name, events[i].id, events[i].kind, timestamp(events[i].at), changes[i].enabled, timestamp(changes[i].at))
 			default:

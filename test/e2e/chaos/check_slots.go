@@ -100,7 +100,7 @@ func (r *result) checkFire(name scheduleName, slot time.Time, f fire, d hourbell
 // addSkips adds the slots of each skipped range to the ledger.
 func (r *result) addSkips(name scheduleName, d hourbell.Definition, outcomes ledger) error {
 	for _, e := range r.events {
-		if e.kind != "SKIPPED" || e.schedule != name {
+		if e.kind != hourbell.EventSkipped || e.schedule != name {
 			continue
 		}
 		slots, err := d.Between(e.from, e.to.Add(time.Second))

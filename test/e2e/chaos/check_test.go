@@ -75,17 +75,17 @@ func (h *history) act(scheduler *hourbell.Scheduler, k hostKind, verb, id string
 		Namespace: string(k), Schedule: id, Verb: verb, Actor: "ann", Note: string(k) + " " + verb + " " + id,
 		Sent: h.clock.Now(), Done: h.clock.Now(), Status: 200,
 	}
-	by := hourbell.By{Actor: a.Actor, Note: a.Note}
+	change := hourbell.ChangeOptions{Actor: a.Actor, Note: a.Note}
 	var err error
 	switch verb {
 	case "enable":
-		err = scheduler.Enable(h.Context(), id, by)
+		err = scheduler.Enable(h.Context(), id, change)
 	case "disable":
-		err = scheduler.Disable(h.Context(), id, by)
+		err = scheduler.Disable(h.Context(), id, change)
 	case "run":
 		a.Key = "key of " + a.Note
 		var runs []hourbell.JobRun
-		runs, err = scheduler.RunNow(h.Context(), id, hourbell.EnqueueOptions{By: by, Key: a.Key})
+		runs, err = scheduler.RunNow(h.Context(), id, hourbell.EnqueueOptions{Actor: a.Actor, Note: a.Note, IdempotencyKey: a.Key})
 		for _, run := range runs {
 			a.Runs = append(a.Runs, run.ID)
 		}
@@ -100,7 +100,7 @@ func TestCheckerAcceptsValidHistory(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, r.violations)
 	require.Positive(t, r.fired)
-	for _, reason := range []string{"LATE", "SUPERSEDED", "DISABLED"} {
+	for _, reason := range []hourbell.SkipReason{hourbell.SkipLate, hourbell.SkipSuperseded, hourbell.SkipDisabled} {
 		require.Positive(t, r.skipped[reason], reason)
 	}
 	total := r.fired
@@ -115,8 +115,8 @@ func TestCheckerReportsEachViolation(t *testing.T) {
 	h := newHistory(t)
 	const firstRun = `(SELECT min(id) FROM hourbell_job_runs WHERE namespace = 'table' AND schedule_id = 's000' AND trigger = 'CRON')`
 	const copyRun = `INSERT INTO hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, queued_at, finished_at,
-		worker_id, attempt, actor, request_key) SELECT namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, queued_at, finished_at,
-		worker_id, attempt, actor, request_key FROM hourbell_job_runs WHERE `
+		leased_by, attempt, actor, idempotency_key) SELECT namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, queued_at, finished_at,
+		leased_by, attempt, actor, idempotency_key FROM hourbell_job_runs WHERE `
 	for name, c := range map[string]struct{ change, want string }{
 		"run missing":                 {`DELETE FROM hourbell_job_runs WHERE id = ` + firstRun, `table/s000: the slot .* is lost`},
 		"one of several runs missing": {`DELETE FROM hourbell_job_runs WHERE id = (SELECT max(id) FROM hourbell_job_runs WHERE schedule_id = 's004' AND trigger = 'CRON')`, `has runs of import with ordinals 0; its target is import publish`},
@@ -125,12 +125,12 @@ func TestCheckerReportsEachViolation(t *testing.T) {
 		"skip missing":                {`DELETE FROM hourbell_events WHERE id = (SELECT min(id) FROM hourbell_events WHERE kind = 'SKIPPED')`, `is lost`},
 		"wrong count of a skip":       {`UPDATE hourbell_events SET slot_count = slot_count + 1 WHERE id = (SELECT min(id) FROM hourbell_events WHERE kind = 'SKIPPED')`, `skipped slots from .* there are`},
 		"wrong reason of a skip":      {`UPDATE hourbell_events SET reason = 'LATE' WHERE reason = 'SUPERSEDED'`, `reason LATE .* its last slot was within grace`},
-		"claim abandoned too early":   {`UPDATE hourbell_events SET reason = 'LAPSED' WHERE reason = 'SUPERSEDED'`, `reason LAPSED .* too early to abandon a claim`},
+		"claim abandoned too early":   {`UPDATE hourbell_events SET reason = 'ABANDONED' WHERE reason = 'SUPERSEDED'`, `reason ABANDONED .* too early to abandon a claim`},
 		"schedule not changed":        {`UPDATE hourbell_events SET reason = 'CHANGED' WHERE reason = 'SUPERSEDED'`, `no schedule was changed or removed`},
 		"early fire":                  {`UPDATE hourbell_job_runs SET queued_at = scheduled_for - interval '1 millisecond' WHERE id = ` + firstRun, `fired early`},
 		"fire without a slot":         {`UPDATE hourbell_job_runs SET scheduled_for = scheduled_for - interval '1 hour' WHERE id = ` + firstRun, `was disabled or has no such slot`},
 		"lock left":                   {`UPDATE hourbell_schedules SET locked_by = 'worker-x', locked_at = now() WHERE namespace = 'table' AND id = 's002'`, `a lock, .* is left: table/s002: locked_by worker-x`},
-		"unfinished claim left":       {`UPDATE hourbell_schedules SET owed_since = now() WHERE namespace = 'engine' AND id = 's002'`, `engine/s002: .* owed_since 2`},
+		"unfinished claim left":       {`UPDATE hourbell_schedules SET unfinished_since = now() WHERE namespace = 'engine' AND id = 's002'`, `engine/s002: .* unfinished_since 2`},
 		"run not executed":            {`DELETE FROM chaos_executed WHERE run_id = ` + firstRun, `not executed to its end`},
 		"run still running":           {`UPDATE hourbell_job_runs SET status = 'RUNNING' WHERE id = ` + firstRun, `not executed to its end: run \d+ is RUNNING`},
 		"attempt of two workers":      {`INSERT INTO chaos_executed SELECT run_id, attempt, 'another' FROM chaos_executed LIMIT 1`, `two workers had the same attempt`},

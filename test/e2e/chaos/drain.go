@@ -139,7 +139,7 @@ func (d *driver) awaitExecuted(ctx context.Context) error {
 
 // notMarkedStopped is logged by a host that could not mark its worker as
 // stopped in the second that it has for this.
-const notMarkedStopped = "could not be marked stopped"
+const notMarkedStopped = "marking the worker stopped failed"
 
 // stopAll stops every host cleanly and checks that each worker is marked as
 // stopped.

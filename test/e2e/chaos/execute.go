@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
 )
 
@@ -49,7 +51,7 @@ func jobFails(runID int64) bool { return runID%97 == 0 }
 func (e executor) executeRuns(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, lease)
 	defer cancel()
-	runs, err := e.scheduler.TakeRuns(ctx, hourbell.TakeRequest{Worker: e.name, Limit: 40, Lease: lease})
+	runs, err := e.scheduler.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: e.name, Limit: 40, Lease: lease})
 	if err != nil || len(runs) == 0 {
 		return 0, err
 	}
@@ -106,7 +108,7 @@ WHERE seq IN (SELECT seq FROM chaos_engine WHERE done_at IS NULL ORDER BY seq LI
 type engine struct{}
 
 // Enqueue implements [hourbell.Enqueuer].
-func (engine) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
+func (engine) Enqueue(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
 	rows := make([]engineRun, len(runs))
 	for i, run := range runs {
 		rows[i] = engineRun{RunID: run.ID, Key: run.Key()}

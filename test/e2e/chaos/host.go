@@ -22,6 +22,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
+	"github.com/hourbell/hourbell/internal/timing"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -43,6 +44,11 @@ const poolSize = 8
 
 // hostMain runs a small backend: the loop, the admin handler and an executor.
 func hostMain(role string) int {
+	offset, err := time.ParseDuration(os.Getenv(clockEnv))
+	if err != nil {
+		panic(err)
+	}
+	timing.Now = func() time.Time { return time.Now().Add(offset) }
 	go func() { // the driver alone holds the other end, so the host exits with it
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(4)

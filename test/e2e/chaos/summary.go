@@ -49,7 +49,7 @@ func (d *driver) summary(out io.Writer, o options, r result) {
 	line("slots of enabled schedules", "%d", r.slots)
 	line("slots fired", "%d (%d runs; lateness p50 %v, p99 %v)", r.fired, r.runs, r.p50.Round(time.Millisecond), r.p99.Round(time.Millisecond))
 	for _, reason := range slices.Sorted(maps.Keys(r.skipped)) {
-		line("slots skipped, "+reason, "%d", r.skipped[reason])
+		line("slots skipped, "+string(reason), "%d", r.skipped[reason])
 	}
 	line("runs executed more than once", "%d", r.repeated)
 	line("locks taken over", "%d", r.takeovers)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
@@ -120,7 +121,7 @@ func (r *replicaSet) stop(t *testing.T) {
 // selectEnqueuer is an Enqueuer that sends a query in its transaction.
 type selectEnqueuer struct{}
 
-func (selectEnqueuer) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
+func (selectEnqueuer) Enqueue(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
 	var count int
 	return tx.WithContext(ctx).Raw("SELECT count(*) FROM hourbell_job_runs WHERE id = ?", runs[0].ID).Scan(&count).Error
 }
@@ -143,7 +144,7 @@ func sendRequests(t *testing.T, s *hourbell.Scheduler) {
 	require.Equal(t, http.StatusCreated, response.Code, response.Body)
 	_, err = s.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
 	require.NoError(t, err)
-	taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "w", Limit: 2})
+	taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w", Limit: 2})
 	require.NoError(t, err)
 	for _, run := range taken {
 		require.NoError(t, s.FinishRun(t.Context(), run, nil))
@@ -158,10 +159,10 @@ func checkLedger(t *testing.T, db *dbtest.DB, rounds int) {
 	require.NoError(t, db.Raw(`
 SELECT (SELECT count(*) FROM hourbell_job_runs WHERE trigger = 'CRON' AND ordinal = 0),
 	(SELECT COALESCE(sum(slot_count), 0) FROM hourbell_events WHERE kind = 'SKIPPED'),
-	(SELECT count(*) FROM hourbell_schedules, generate_series(date_trunc('second', created_at) + interval '1 second', settled_until, interval '1 second')),
+	(SELECT count(*) FROM hourbell_schedules, generate_series(date_trunc('second', created_at) + interval '1 second', settled_through, interval '1 second')),
 	(SELECT count(*) FROM (SELECT 1 FROM hourbell_job_runs WHERE trigger = 'CRON' GROUP BY scheduled_for HAVING count(*) <> 2) incomplete),
 	(SELECT count(*) FROM hourbell_job_runs WHERE trigger <> 'CRON'),
-	(SELECT count(*) FROM hourbell_schedules WHERE locked_by IS NOT NULL OR owed_since IS NOT NULL)`).
+	(SELECT count(*) FROM hourbell_schedules WHERE locked_by IS NOT NULL OR unfinished_since IS NOT NULL)`).
 		Row().Scan(&fired, &skipped, &slots, &incomplete, &requested, &locked))
 	require.Equal(t, slots, fired+skipped)
 	require.Zero(t, incomplete)
