@@ -45,6 +45,38 @@ func TestDocumentedPathsExist(t *testing.T) {
 	}
 }
 
+// The source has every log message, problem code and skip reason that
+// operations.md lists.
+func TestDocumentedMessagesExist(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs/operations.md"))
+	require.NoError(t, err)
+	source := sourceText(t)
+	names := regexp.MustCompile("`(hourbell: [^`]+)`").FindAllStringSubmatch(string(text), -1)
+	for _, cell := range regexp.MustCompile("(?m)^\\| (`[A-Z_`, ]+) \\|").FindAllString(string(text), -1) {
+		names = append(names, regexp.MustCompile("`([A-Z_]+)`").FindAllStringSubmatch(cell, -1)...)
+	}
+	require.Greater(t, len(names), 15)
+	for _, name := range names {
+		require.True(t, strings.Contains(source, `"`+name[1]+`"`), name[1])
+	}
+}
+
+// sourceText returns the Go source of the root package and of package admin.
+func sourceText(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	for _, pattern := range []string{"*.go", "admin/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		require.NoError(t, err)
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			all.Write(text)
+		}
+	}
+	return all.String()
+}
+
 // Every link to a file or a heading has a target.
 func TestLinkTargetsExist(t *testing.T) {
 	links := regexp.MustCompile(`\]\(([^)\s]+)\)`)
