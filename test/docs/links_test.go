@@ -19,7 +19,7 @@ import (
 )
 
 // Every API path in a document exists.
-func TestDocumentedPathsExist(t *testing.T) {
+func TestAPIPathsInDocumentsExist(t *testing.T) {
 	scheduler, err := hourbell.New(store.New(dbtest.SQLite(t).DB), hourbell.Config{})
 	require.NoError(t, err)
 	handler, err := admin.New(scheduler, admin.Config{Authorize: admin.AllowAll, Logger: slog.New(slog.DiscardHandler)})
