@@ -7,8 +7,8 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// Locks, grace and poll are as short as they may be, so that what a fault leaves behind is followed while the next
-// fault is already there.
+// Lock TTL, poll interval, grace and lease are as short as possible, so that
+// the hosts recover from one fault while the next ones happen.
 const (
 	lockTTL = 4 * time.Second
 	poll    = 2 * time.Second
@@ -16,17 +16,20 @@ const (
 	lease   = 5 * time.Second
 )
 
-// kind is a kind of host. Each has a namespace of its own, since a run must be executed by one of them.
-type kind string
+// hostKind is a kind of host, and its namespace. A run must be executed by a
+// host of its own kind.
+type hostKind string
 
 const (
-	// tableHost has no Enqueuer. It takes its runs from hourbell's table, so that slots on time fire without a claim.
-	tableHost kind = "table"
-	// engineHost has an Enqueuer, which writes to the table of an engine in the same transaction.
-	engineHost kind = "engine"
+	// tableHost has no Enqueuer, so that slots on time use the fast path. It
+	// takes runs from hourbell's table.
+	tableHost hostKind = "table"
+	// engineHost has an Enqueuer, which writes to the table of an engine in the
+	// same transaction.
+	engineHost hostKind = "engine"
 )
 
-var kinds = []kind{tableHost, engineHost}
+var hostKinds = []hostKind{tableHost, engineHost}
 
 var declaredJobs = []hourbell.Job{
 	{Name: "import", Group: "feed", Args: map[string]int{"shop": 7}},
@@ -34,7 +37,8 @@ var declaredJobs = []hourbell.Job{
 	{Name: "report"},
 }
 
-// jobsOf are the jobs that a target means, in the order of their ordinals, found without the library's help.
+// jobsOf returns the jobs of a target in the order of their ordinals. It does
+// not ask the library, because the checker uses it.
 func jobsOf(t hourbell.Target) []string {
 	switch t.String() {
 	case hourbell.AllJobs().String():
@@ -45,9 +49,9 @@ func jobsOf(t hourbell.Target) []string {
 	return []string{"report"}
 }
 
-// declaredSchedules are n schedules: six of ten fire each second, three each two or three, one each minute. Every
-// fourth waits for somebody to enable it.
-func declaredSchedules(n int) []hourbell.Definition {
+// newDefinitions returns n schedules. Of ten, six are due every second, three
+// every two or three seconds, one every minute. Every fourth starts disabled.
+func newDefinitions(n int) []hourbell.Definition {
 	expressions := []string{
 		"* * * * * *", "*/2 * * * * *", "* * * * * *", "1/3 * * * * *", "* * * * * *",
 		"* * * * *", "* * * * * *", "* * * * * *", "1/2 * * * * *", "* * * * * *",
@@ -64,10 +68,11 @@ func declaredSchedules(n int) []hourbell.Definition {
 	return list
 }
 
-// schedulesOf are the schedules of a kind of host. Two of three go to the hosts without an Enqueuer.
-func schedulesOf(k kind, total int) []hourbell.Definition {
+// definitionsOf returns the schedules of one kind of host, of a total for both
+// kinds: two thirds are for tableHost.
+func definitionsOf(k hostKind, total int) []hourbell.Definition {
 	if k == engineHost {
-		return declaredSchedules(total / 3)
+		return newDefinitions(total / 3)
 	}
-	return declaredSchedules(total - total/3)
+	return newDefinitions(total - total/3)
 }
