@@ -1,0 +1,282 @@
+package store_test
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+func TestClaimLocksDueSchedulesEarliestFirst(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, scheduleDueAt("b", noon.Add(-time.Minute)), scheduleDueAt("c", noon.Add(-time.Minute)), scheduleDueAt("a", noon), scheduleDueAt("d", noon.Add(-time.Hour)))
+		r := claimRequest("w1")
+		r.Limit = 3
+		claims, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"d", "b", "c"}, claimedIDs(claims))
+		require.Equal(t, noon, claims.At)
+		for _, c := range claims.Rows {
+			now := readSchedule(t, s, c.ID)
+			require.Equal(t, "w1", now.LockedBy)
+			require.Equal(t, noon, now.LockedAt)
+			require.Equal(t, noon, now.OwedSince)
+			require.Equal(t, noon, now.UpdatedAt)
+			require.EqualValues(t, 1, now.LockToken)
+			require.Equal(t, hourbell.Claim{
+				ID: now.ID, DefinitionHash: now.DefinitionHash, At: noon, NextRunAt: now.NextRunAt, LockToken: 1, OwedSince: noon,
+			}, c, "the claim is of the row as it is now")
+		}
+		require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
+	})
+}
+
+func TestClaimChangesOnlyLockColumns(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		want := dueSchedule("a")
+		insertSchedules(t, s, want)
+		c.Advance(1500 * time.Millisecond)
+		claimOne(t, s, "w1")
+		want.LockedAt, want.LockedBy, want.LockToken, want.OwedSince = c.Now(), "w1", 1, c.Now()
+		want.CreatedAt, want.UpdatedAt = noon, c.Now()
+		require.Equal(t, want, readSchedule(t, s, "a"))
+	})
+}
+
+func TestClaimLeavesOutUnclaimableSchedules(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		disabled := dueSchedule("disabled")
+		disabled.Enabled = false
+		never := dueSchedule("no next slot")
+		never.NextRunAt = time.Time{}
+		insertSchedules(t, s, scheduleDueAt("not due", noon.Add(time.Microsecond)), disabled, never, dueSchedule("removed"), dueSchedule("held"), dueSchedule("locked"), dueSchedule("due"))
+		setColumn(t, db, "removed", "removed_at", noon)
+		setColumn(t, db, "held", "held_until", noon.Add(time.Microsecond))
+		setColumn(t, db, "locked", "locked_by", "w1")
+		setColumn(t, db, "locked", "locked_at", noon)
+		sendHeartbeat(t, s, "w1")
+		insertSchedules(t, bindStore(t, db.DB, "other", nil), dueSchedule("of another namespace"))
+		require.Equal(t, []string{"due"}, claimedIDs(claimAll(t, s, "w2")))
+	})
+}
+
+// D6: two services share one database by namespace.
+func TestStoreNamespacesAreIsolated(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		other := bindStore(t, db.DB, "other", c.Now)
+		insertSchedules(t, s, dueSchedule("a"))
+		insertSchedules(t, other, dueSchedule("a"))
+		mine := claimOne(t, s, "w")
+		require.Zero(t, readSchedule(t, other, "a").LockToken)
+		claimOne(t, other, "w")
+		theirs := readSchedule(t, other, "a")
+
+		require.NoError(t, s.GiveBack(t.Context(), "w", []hourbell.Claim{mine}))
+		require.Equal(t, theirs, readSchedule(t, other, "a"))
+		require.True(t, advanceOne(t, s, "w", claimOne(t, s, "w")))
+		require.Equal(t, theirs, readSchedule(t, other, "a"))
+		require.True(t, updateOne(t, s, hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
+		_, err := s.Unlock(t.Context(), "a")
+		require.NoError(t, err)
+		require.Equal(t, theirs, readSchedule(t, other, "a"))
+
+		insertRuns(t, s, cronRun("a", noon, 0))
+		insertRuns(t, other, cronRun("a", noon, 0))
+		sendHeartbeat(t, s, "mine")
+		require.NoError(t, other.StopWorker(t.Context(), "mine"))
+		require.NoError(t, other.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}}))
+		c.Advance(time.Hour)
+		_, err = other.Purge(t.Context(), hourbell.Keep{Unfinished: true}, 100)
+		require.NoError(t, err)
+
+		workers, err := s.Workers(t.Context())
+		require.NoError(t, err)
+		require.Len(t, workers, 1)
+		require.Zero(t, workers[0].StoppedAt)
+		runs, err := s.Runs(t.Context(), hourbell.RunQuery{Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, runs, 1)
+		events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 10})
+		require.NoError(t, err)
+		require.Empty(t, events)
+	})
+}
+
+// D8: what this process cannot fire it leaves out of its claims, for as long as the definition is that one.
+func TestClaimLeavesOutExcludedDefinitions(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("it's \"c\" \\ {x,y}"))
+		r := claimRequest("w1")
+		r.Except = []string{"a h1", "b h2", "it's \"c\" \\ {x,y} h1"}
+		claims, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"b"}, claimedIDs(claims))
+
+		setColumn(t, db, "a", "definition_hash", "h2")
+		r.Worker = "w2"
+		claims, err = s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a"}, claimedIDs(claims))
+	})
+}
+
+func TestClaimWithoutExclusionsTakesAll(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		r := claimRequest("w1")
+		r.Except = nil
+		claims, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a"}, claimedIDs(claims))
+	})
+}
+
+// L1: at most one claim of a schedule is valid at a time.
+func TestConcurrentClaimsNeverShareRow(t *testing.T) {
+	const schedules = 300
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s := bindStore(t, db.DB, "test", nil)
+		rows := make([]hourbell.Schedule, schedules)
+		for i := range rows {
+			rows[i] = scheduleDueAt(numberedID(i), time.Now().Add(-time.Hour))
+		}
+		insertSchedules(t, s, rows...)
+		claimed := make([][]workerClaim, 8)
+		for _, err := range runConcurrently(8, func(i int) (err error) {
+			s := bindStore(t, db.Open(t, nil), "test", nil)
+			claimed[i], err = claimUntilEmpty(t, s, 7, string(rune('a'+i)))
+			return err
+		}) {
+			require.NoError(t, err)
+		}
+		requireClaimedOnce(t, claimed, schedules)
+	})
+}
+
+func numberedID(i int) string { return time.Unix(int64(i), 0).UTC().Format("id-04-05") }
+
+// claimedBy is a claim and whose it is.
+type workerClaim struct {
+	hourbell.Claim
+	worker string
+}
+
+// drain claims a few at a time until nothing is left. Each claim is a worker's of its own, since a worker may claim what
+// it holds itself.
+func claimUntilEmpty(t testing.TB, s hourbell.Store, limit int, worker string) (all []workerClaim, err error) {
+	for i := 0; ; i++ {
+		r := claimRequest(worker + strconv.Itoa(i))
+		r.Limit, r.LockTTL = limit, time.Hour
+		claims, err := s.Claim(t.Context(), r)
+		if err != nil {
+			return all, err
+		}
+		for _, c := range claims.Rows {
+			all = append(all, workerClaim{c, r.Worker})
+		}
+		if len(claims.Rows) == 0 && !claims.Wake.Equal(claims.At) { // else there is more, but somebody is at it
+			return all, nil
+		}
+	}
+}
+
+func requireClaimedOnce(t testing.TB, claimed [][]workerClaim, want int) {
+	t.Helper()
+	holder := map[string]string{}
+	for _, claims := range claimed {
+		for _, c := range claims {
+			require.Empty(t, holder[c.ID], "%s was claimed by %s and %s", c.ID, holder[c.ID], c.worker)
+			holder[c.ID] = c.worker
+		}
+	}
+	require.Len(t, holder, want)
+}
+
+// L1: on Postgres, replicas do not wait for each other.
+func TestClaimDoesNotWaitForLockedRows(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := newStore(t, db.DB)
+	insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules WHERE id = 'a' FOR UPDATE").Error)
+		claims, err := s.Claim(testContext(t), claimRequest("w1"))
+		require.NoError(t, err)
+		require.Equal(t, []string{"b"}, claimedIDs(claims))
+
+		claims, err = s.Claim(testContext(t), claimRequest("w2"))
+		require.NoError(t, err)
+		require.Empty(t, claims.Rows)
+		require.Equal(t, claims.At, claims.Wake, "there is something due, as soon as it is let go")
+		return nil
+	}))
+	require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
+}
+
+// L1, L2: a worker may claim what it holds itself, and then its earlier claim is void.
+func TestOnlyNewestClaimOfRowIsValid(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		first := claimOne(t, s, "w1")
+		second := claimOne(t, s, "w1")
+		require.Equal(t, "w1", second.HeldBy)
+		require.Equal(t, first.LockToken+1, second.LockToken)
+		require.False(t, advanceOne(t, s, "w1", first))
+		require.True(t, advanceOne(t, s, "w1", second))
+	})
+}
+
+// L1: what a worker is at in another lane it does not claim again, until that has taken too long; what it has left behind it does.
+func TestClaimExcludesOwnRecentClaims(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		insertSchedules(t, s, scheduleDueAt("a", noon.Add(-3*time.Second)), scheduleDueAt("b", noon.Add(-2*time.Second)), scheduleDueAt("c", noon.Add(-time.Second)))
+		r := claimRequest("w1")
+		r.Limit = 1
+		first, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		c.Advance(time.Second)
+		r.Limit, r.Underway = 1, c.Now()
+		left, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a"}, claimedIDs(left), "it is from before")
+		require.Equal(t, "w1", left.Rows[0].HeldBy)
+
+		r.Limit, r.Underway = 2, first.At
+		second, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"b", "c"}, claimedIDs(second))
+		none, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, hourbell.Claims{At: c.Now(), Wake: c.Now().Add(lockTTL), Busy: true}, none)
+		c.Advance(lockTTL)
+		again, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Len(t, again.Rows, 2)
+	})
+}
+
+// E4: who is behind takes those that fired longest ago, whatever their slots, and before them those that never did. The answer has
+// the earliest slot first all the same.
+func TestClaimTakesLeastRecentFirst(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		for i, id := range []string{"a", "b", "c", "d"} {
+			insertSchedules(t, s, scheduleDueAt(id, noon.Add(time.Duration(i-10)*time.Second)))
+			if id != "d" {
+				setColumn(t, db, id, "last_run_at", noon.Add(-time.Duration(i+1)*time.Hour))
+			}
+		}
+		r := claimRequest("w1")
+		r.Limit, r.Fairly = 2, true
+		claims, err := s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"c", "d"}, claimedIDs(claims))
+		r.Worker = "w2"
+		claims, err = s.Claim(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, claimedIDs(claims))
+	})
+}

@@ -1,0 +1,103 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+func readHealth(t testing.TB, s hourbell.Store) hourbell.Health {
+	t.Helper()
+	h, err := s.Health(t.Context(), deadAfter)
+	require.NoError(t, err)
+	return h
+}
+
+func TestHealthOfEmptyDatabase(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		require.Equal(t, hourbell.Health{At: noon}, readHealth(t, s))
+	})
+}
+
+func TestHealthListsOverdueSchedules(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		disabled := scheduleDueAt("disabled", noon.Add(-time.Hour))
+		disabled.Enabled = false
+		patient := scheduleDueAt("patient", noon.Add(-time.Hour))
+		patient.Grace = 2 * time.Hour
+		insertSchedules(t, s, scheduleDueAt("late", noon.Add(-time.Minute)), scheduleDueAt("later", noon.Add(-30*time.Second)), scheduleDueAt("due", noon), disabled, patient,
+			scheduleDueAt("removed", noon.Add(-time.Hour)), scheduleDueAt("next", noon.Add(time.Hour)))
+		setColumn(t, db, "removed", "removed_at", noon)
+		c.Set(noon.Add(time.Minute)) // the grace of "late" ends
+		require.Zero(t, readHealth(t, s).Overdue)
+
+		c.Set(noon.Add(2 * time.Minute))
+		h := readHealth(t, s)
+		require.Equal(t, 2, h.Overdue)
+		require.Equal(t, noon.Add(-time.Minute), h.OldestDue)
+		require.Equal(t, []hourbell.Schedule{readSchedule(t, s, "late"), readSchedule(t, s, "later")}, h.Late)
+	})
+}
+
+func TestHealthListsAtMostHundredSchedules(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		for i := range 120 {
+			insertSchedules(t, s, scheduleDueAt(numberedID(i), noon.Add(-time.Duration(i)*time.Second)))
+		}
+		c.Advance(time.Hour)
+		h := readHealth(t, s)
+		require.Equal(t, 120, h.Overdue)
+		require.Len(t, h.Late, 100)
+		require.Equal(t, numberedID(119), h.Late[0].ID)
+	})
+}
+
+// T1: the skew of each replica's clock is shown.
+func TestHealthReportsMaxSkewOfActiveWorkers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		skewed := func(id string, skew time.Duration) {
+			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew}, 30*time.Second)))
+		}
+		skewed("dead", time.Hour)
+		c.Advance(deadAfter + time.Microsecond)
+		skewed("stopped", time.Hour)
+		require.NoError(t, s.StopWorker(t.Context(), "stopped"))
+		require.Zero(t, readHealth(t, s).Workers)
+		require.Zero(t, readHealth(t, s).MaxSkew)
+		skewed("ahead", time.Second)
+		skewed("behind", -2500*time.Millisecond)
+		c.Advance(deadAfter) // the last instant of their lives
+		h := readHealth(t, s)
+		require.Equal(t, 2, h.Workers)
+		require.Equal(t, 2500*time.Millisecond, h.MaxSkew)
+		require.Zero(t, h.NewestTick) // they have not claimed yet
+	})
+}
+
+func TestHealthReportsNewestTickOfActiveWorkers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		ticked := func(id string, at time.Time) {
+			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", LastTickAt: at}, 30*time.Second)))
+		}
+		ticked("dead", noon.Add(time.Hour))
+		c.Advance(deadAfter + time.Microsecond)
+		ticked("a", noon.Add(time.Second))
+		ticked("b", noon)
+		require.Equal(t, noon.Add(time.Second), readHealth(t, s).NewestTick)
+	})
+}
+
+// T5: health says why nothing fires after the clock was stepped back.
+func TestHealthReportsClockBehind(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		require.True(t, advanceOne(t, s, "w1", claimOne(t, s, "w1")))
+		require.Zero(t, readHealth(t, s).ClockBehind)
+		c.Advance(-40 * time.Minute)
+		require.Equal(t, 40*time.Minute, readHealth(t, s).ClockBehind)
+	})
+}

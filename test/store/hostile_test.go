@@ -1,0 +1,173 @@
+package store_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// hostile are texts, and what is kept of each.
+var hostileTexts = map[string]string{
+	"quotes":        `'; DROP TABLE hourbell_schedules; --"` + "`$$",
+	"placeholders":  `@now :now $1 ? ?? {now} {list @ids} %s %00 \`,
+	"array":         `{"a",NULL,b}`,
+	"json":          `{"a": [1, "\u0000"]}` + "\n\t\r",
+	"null":          "NULL",
+	"number":        "007",
+	"control":       "\x01\x1f\x7f",
+	"unicode":       "ü€😀\u202e\u0301",
+	"long":          strings.Repeat("x", 1<<16),
+	"NUL":           "a\x00b",
+	"invalid UTF-8": "a\xff\xfeb",
+	"cut off":       "a\xf0\x9f\x98",
+}
+
+// kept is what is stored of a text: what Postgres cannot keep is replaced, on both databases.
+func sanitized(text string) string {
+	switch text {
+	case hostileTexts["NUL"]:
+		return "a\uFFFDb"
+	case hostileTexts["invalid UTF-8"]:
+		return "a\uFFFDb"
+	case hostileTexts["cut off"]:
+		return "a\uFFFD"
+	}
+	return text
+}
+
+// Texts of people, of errors and of hosts are stored, whatever is in them.
+func TestHostileTextIsStored(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for name, text := range hostileTexts {
+			t.Run(name, func(t *testing.T) {
+				for _, table := range []string{"schedules", "job_runs", "events", "workers"} {
+					require.NoError(t, db.Exec("DELETE FROM hourbell_"+table).Error)
+				}
+				s, c := newStore(t, db.DB)
+				want := sanitized(text)
+
+				r := dueSchedule("a")
+				r.Name, r.Description, r.Target, r.TargetKind = text, text, text, "GROUP"
+				insertSchedules(t, s, r)
+				held := claimOne(t, s, "w1")
+				require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: held, Error: text, For: time.Second}})))
+				got := readSchedule(t, s, "a")
+				require.Equal(t, []string{want, want, want, want}, []string{got.Name, got.Description, got.Target, got.LastError})
+				got.EnabledNote = text
+				require.True(t, updateOne(t, s, hourbell.Revision{Schedule: got, ReadHash: "h1", Settles: true}))
+				require.Equal(t, want, readSchedule(t, s, "a").EnabledNote)
+
+				run := apiRun("job", 0)
+				run.Actor, run.Group = text, text
+				insertRuns(t, s, run)
+				_, err := s.FinishRun(t.Context(), takeRun(t, s, "h"), "FAILED", text)
+				require.NoError(t, err)
+				runs := listRuns(t, s, hourbell.RunQuery{Group: text})
+				require.Len(t, runs, 1)
+				require.Equal(t, []string{want, want, want}, []string{runs[0].Actor, runs[0].Group, runs[0].Error})
+
+				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED", Actor: text, Note: text, Detail: text}}))
+				events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 1})
+				require.NoError(t, err)
+				require.Len(t, events, 1)
+				require.Equal(t, []string{want, want, want}, []string{events[0].Actor, events[0].Note, events[0].Detail})
+
+				require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: "w", WorkerType: "schedule_daemon", Hostname: text, Version: text}, 30*time.Second)))
+				require.Equal(t, []string{want, want}, []string{listWorkers(t, s)[0].Hostname, listWorkers(t, s)[0].Version})
+				c.Advance(time.Hour)
+				require.NoError(t, callAll(t.Context(), s))
+			})
+		}
+	})
+}
+
+// What names a thing must come back as it went in, or be refused: a NUL or a broken character in a name is an error on
+// Postgres, or is replaced on both.
+func TestHostileNamesMatchOnlyThemselves(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for name, text := range hostileTexts {
+			if name == "long" {
+				continue // an index has a limit; names have one of 200 characters
+			}
+			t.Run(name, func(t *testing.T) {
+				for _, table := range []string{"schedules", "job_runs", "workers"} {
+					require.NoError(t, db.Exec("DELETE FROM hourbell_"+table).Error)
+				}
+				s, _ := newStore(t, db.DB)
+				insertSchedules(t, s, dueSchedule("victim"), dueSchedule(text))
+				r := claimRequest("w1")
+				r.Except = []string{"victim h1", text + " h2"}
+				claims, err := s.Claim(t.Context(), r)
+				if err != nil {
+					requireEncodingError(t, text, err)
+				} else {
+					require.Equal(t, []string{sanitized(text)}, claimedIDs(claims))
+					ids, err := s.Advance(t.Context(), "w1", []hourbell.Settlement{firedAdvance(claims.Rows[0])})
+					require.NoError(t, err)
+					require.Equal(t, []string{sanitized(text)}, ids)
+				}
+				for _, call := range []func() error{
+					func() error { return errOf(s.Unlock(t.Context(), text)) },
+					func() error { return s.StopWorker(t.Context(), text) },
+					func() error { return errOf(s.RunsByKey(t.Context(), text)) },
+					func() error {
+						return errOf(s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: text, Limit: 1, Lease: time.Minute, Jobs: []string{text}}))
+					},
+				} {
+					if err := call(); err != nil {
+						requireEncodingError(t, text, err)
+					}
+				}
+				require.Zero(t, readSchedule(t, s, "victim").LockToken)
+
+				run := cronRun(text, noon, 0)
+				run.Job, run.RequestKey = text, text
+				got := insertRuns(t, s, run, cronRun("victim", noon, 0))
+				require.ElementsMatch(t, []string{text, "job-0"}, jobNames(got), "each run comes back as itself")
+				require.Len(t, listRuns(t, s, hourbell.RunQuery{ScheduleID: text, Job: text}), 1)
+			})
+		}
+	})
+}
+
+// requireRefusesBroken checks that an error is about a text that cannot be stored.
+func requireEncodingError(t testing.TB, text string, err error) {
+	t.Helper()
+	require.NotEqual(t, text, sanitized(text), "refused: %v", err)
+	require.ErrorContains(t, err, "invalid byte sequence")
+}
+
+func TestInvalidJSONArgsAreRefused(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		run := apiRun("a", 0)
+		run.Args = json.RawMessage(`{"a": `)
+		_, err := s.InsertRuns(t.Context(), []hourbell.JobRun{run})
+		require.Error(t, err)
+		require.Contains(t, strings.ToLower(err.Error()), "json")
+		require.Empty(t, listRuns(t, s, hourbell.RunQuery{}))
+	})
+}
+
+func TestHostileArgsRoundTrip(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		i := 0
+		for name, text := range hostileTexts {
+			if name == "NUL" {
+				continue // the core refuses it
+			}
+			args, err := json.Marshal(map[string]string{text: text})
+			require.NoError(t, err)
+			run := apiRun("a", i)
+			run.Args = args
+			insertRuns(t, s, run)
+			require.JSONEq(t, string(args), string(listRuns(t, s, hourbell.RunQuery{Limit: 1})[0].Args), name)
+			i++
+		}
+	})
+}

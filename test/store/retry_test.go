@@ -1,0 +1,213 @@
+package store_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// O6: 40P01 is retried and counts as no failure.
+func TestDeadlockIsRetried(t *testing.T) {
+	db := dbtest.Postgres(t)
+	var name string
+	require.NoError(t, db.Raw("SELECT current_database()").Scan(&name).Error)
+	require.NoError(t, db.Exec("ALTER DATABASE "+name+" SET deadlock_timeout = '20ms'").Error)
+	s, _ := newStore(t, db.Open(t, nil))
+	insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
+	claimAll(t, s, "w1")
+
+	var met sync.WaitGroup // both hold their first row
+	met.Add(2)
+	var tries atomic.Int32
+	for _, err := range runConcurrently(2, func(i int) error {
+		order := []string{"a", "b"}
+		if i == 1 {
+			order = []string{"b", "a"}
+		}
+		first := true
+		return s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
+			tries.Add(1)
+			for n, id := range order {
+				if _, err := s.Unlock(testContext(t), id); err != nil {
+					return err
+				}
+				if n == 0 && first {
+					first = false
+					met.Done()
+					met.Wait()
+				}
+			}
+			return nil
+		})
+	}) {
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 3, tries.Load(), "the server ended one of them")
+	require.Empty(t, readSchedule(t, s, "a").LockedBy)
+	require.Empty(t, readSchedule(t, s, "b").LockedBy)
+}
+
+// fail makes the Postgres server refuse a statement with a code.
+func raiseSQLState(tx *gorm.DB, code string) error {
+	return tx.Exec("DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '" + code + "'; END $$").Error
+}
+
+// O6: so is 40001; anything else is not tried again.
+func TestOnlyConcurrencyErrorsAreRetried(t *testing.T) {
+	db := dbtest.Postgres(t)
+	for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true, TranslateError: true}} {
+		s, _ := newStore(t, db.Open(t, cfg))
+		for code, want := range map[string]int{"40001": 3, "40P01": 3, "23505": 1, "57014": 1, "55P03": 1} {
+			tries := 0
+			err := s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, tx hourbell.Tx) error {
+				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: code}}))
+				if tries++; tries < 3 {
+					return raiseSQLState(tx, code)
+				}
+				return nil
+			})
+			require.Equal(t, want, tries, code)
+			require.Equal(t, want == 3, err == nil, code)
+			events, err := s.Events(t.Context(), hourbell.EventQuery{Kind: code, Limit: 100})
+			require.NoError(t, err)
+			require.Len(t, events, want/3, "a try that failed leaves nothing")
+			require.NoError(t, db.Exec("DELETE FROM hourbell_events").Error)
+		}
+	}
+}
+
+func TestRetriesAreLimited(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := newStore(t, db.DB)
+	tries := 0
+	err := s.Transaction(testContext(t), 10*time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+		tries++
+		return raiseSQLState(tx, "40001")
+	})
+	require.ErrorIs(t, err, hourbell.ErrBusy)
+	require.Greater(t, tries, 5)
+	require.Less(t, tries, 50)
+}
+
+// E3: within the host's transaction a retry is the host's to make.
+func TestHostTransactionIsNotRetried(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s, _ := newStore(t, db.DB)
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		tries := 0
+		err := s.Within(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+			tries++
+			return raiseSQLState(tx, "40001")
+		})
+		require.ErrorIs(t, err, hourbell.ErrBusy)
+		require.ErrorContains(t, err, "40001")
+		require.Equal(t, 1, tries)
+		return nil
+	}))
+}
+
+// impatient opens a SQLite database without a time to wait for others.
+func openWithoutBusyTimeout(t testing.TB, db *dbtest.DB) (*gorm.DB, *recorder) {
+	t.Helper()
+	dsn := strings.Replace(db.DSN, "busy_timeout(30000)", "busy_timeout(0)", 1)
+	require.NotEqual(t, db.DSN, dsn)
+	return openRecorded(t, &dbtest.DB{DSN: dsn, Dialect: "sqlite"}, gorm.Config{})
+}
+
+// busyVerbs are verbs that write, as a transaction and as a statement.
+var busyOperations = map[string]func(t testing.TB, s hourbell.Store) error{
+	"a statement": func(t testing.TB, s hourbell.Store) error {
+		return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
+	},
+	"a transaction": func(t testing.TB, s hourbell.Store) error {
+		return s.Transaction(t.Context(), time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
+			return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
+		})
+	},
+}
+
+func TestBusySQLiteIsRetriedThenErrBusy(t *testing.T) {
+	for name, call := range busyOperations {
+		t.Run(name, func(t *testing.T) {
+			db := dbtest.SQLite(t)
+			handle, pool := openWithoutBusyTimeout(t, db)
+			s, _ := newStore(t, handle)
+			other := db.Begin()
+			require.NoError(t, other.Exec("UPDATE hourbell_migrations SET version = version").Error)
+			require.ErrorIs(t, call(t, s), hourbell.ErrBusy)
+
+			tries := 0
+			pool.onStatement = func(string) error {
+				if tries++; tries == 3 {
+					return other.Rollback().Error
+				}
+				return nil
+			}
+			require.NoError(t, call(t, s))
+			require.GreaterOrEqual(t, tries, 3)
+			events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 10})
+			require.NoError(t, err)
+			require.Len(t, events, 1)
+		})
+	}
+}
+
+func TestConcurrentSQLiteWritersSucceed(t *testing.T) {
+	db := dbtest.SQLite(t)
+	handle, _ := openWithoutBusyTimeout(t, db)
+	s, _ := newStore(t, handle)
+	for _, err := range runConcurrently(4, func(i int) error {
+		for n := range 10 {
+			if _, err := s.Insert(testContext(t), newUpdates(dueSchedule(fmt.Sprint(i, " ", n)))); err != nil {
+				return err
+			}
+		}
+		return nil
+	}) {
+		require.NoError(t, err)
+	}
+}
+
+// In the journal mode that SQLite begins with, a reader stands in the way of a commit, after the rows were answered.
+func TestBlockedSQLiteCommitReturnsRowsOnce(t *testing.T) {
+	db := dbtest.SQLite(t)
+	require.NoError(t, db.Exec("PRAGMA journal_mode = DELETE").Error)
+	require.NoError(t, poolOf(t, db.DB).Close())
+	dsn := strings.Replace(db.DSN, "journal_mode(WAL)", "journal_mode(DELETE)", 1)
+	dsn = strings.Replace(dsn, "busy_timeout(30000)", "busy_timeout(0)", 1)
+	db = &dbtest.DB{DSN: dsn, Dialect: "sqlite"}
+	reader := poolOf(t, db.Open(t, nil))
+	handle, pool := openRecorded(t, db, gorm.Config{})
+	s, _ := newStore(t, handle)
+	insertSchedules(t, s, dueSchedule("a"))
+
+	rows, err := reader.QueryContext(t.Context(), "SELECT id FROM hourbell_schedules")
+	require.NoError(t, err)
+	require.True(t, rows.Next())
+	updates := 0
+	pool.onStatement = func(statement string) error {
+		if strings.Contains(statement, "UPDATE") {
+			if updates++; updates == 3 {
+				return rows.Close()
+			}
+		}
+		return nil
+	}
+	claims, err := s.Claim(testContext(t), claimRequest("w1"))
+	require.NoError(t, rows.Close())
+	if err != nil {
+		require.ErrorIs(t, err, hourbell.ErrBusy)
+		claims = claimAll(t, s, "w1")
+	}
+	require.Len(t, claims.Rows, 1)
+	require.EqualValues(t, 1, readSchedule(t, s, "a").LockToken)
+}

@@ -1,0 +1,172 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// busyRow is a schedule whose columns all have something: claimed, held back once, settled once.
+func insertUsedSchedule(t testing.TB, db *dbtest.DB, s hourbell.Store, c *testClock, id string) hourbell.Schedule {
+	t.Helper()
+	insertSchedules(t, s, scheduleDueAt(id, noon.Add(-time.Hour)))
+	require.True(t, advanceOne(t, s, "w1", claimOne(t, s, "w1")))
+	claimed := claimOne(t, s, "w1")
+	require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: claimed, Error: "no", For: time.Second, Owed: noon}})))
+	c.Advance(time.Second)
+	claimOne(t, s, "w1")
+	setColumn(t, db, id, "held_until", c.Now())
+	setColumn(t, db, id, "enabled_note", "by hand")
+	return readSchedule(t, s, id)
+}
+
+// changed is a row with everything written over that a definition says.
+func redefined(r hourbell.Schedule) hourbell.Schedule {
+	r.Name, r.Description, r.Cron, r.TimeZone, r.TargetKind, r.Target = "n2", "d2", "@daily", "UTC", "GROUP", "feed"
+	r.Grace, r.DefinitionHash = time.Hour, "h2"
+	return r
+}
+
+// D3: sync writes what code owns, and neither what people own nor what the loop owns.
+func TestUpdateWithoutSettlingKeepsLoopState(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		before := insertUsedSchedule(t, db, s, c, "a")
+		c.Advance(time.Minute)
+		r := hourbell.Revision{Schedule: redefined(before), ReadHash: "h1"}
+		r.Enabled, r.EnabledNote, r.NextRunAt, r.SettledUntil, r.RemovedAt = false, "", noon, noon, noon
+		require.True(t, updateOne(t, s, r))
+		require.Equal(t, redefined(before), readSchedule(t, s, "a"), "token, lock, debt, back-off and updated_at as they were")
+	})
+}
+
+// M5: settling clears lock, debt and back-off, and the token grows.
+func TestSettlingUpdateClearsLoopState(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		before := insertUsedSchedule(t, db, s, c, "a")
+		c.Advance(time.Minute)
+		r := hourbell.Revision{Schedule: redefined(before), ReadHash: "h1", Settles: true}
+		r.Enabled, r.EnabledNote, r.NextRunAt, r.SettledUntil, r.RemovedAt = false, "off", noon.Add(time.Hour), noon, c.Now()
+		require.True(t, updateOne(t, s, r))
+
+		want := r.Schedule
+		want.LockedAt, want.LockedBy, want.LockToken, want.OwedSince = time.Time{}, "", before.LockToken+1, time.Time{}
+		want.HeldUntil, want.Failures, want.LastError, want.UpdatedAt = time.Time{}, 0, "", c.Now()
+		require.Equal(t, want, readSchedule(t, s, "a"))
+	})
+}
+
+// M5: a fire under way is refused.
+func TestSettlingUpdateInvalidatesClaim(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		c := claimOne(t, s, "w1")
+		require.True(t, updateOne(t, s, hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
+		requireCannotWrite(t, s, "w1", c)
+	})
+}
+
+// L6: a write applies only where the row is as it was read.
+func TestUpdateRefusesChangedRow(t *testing.T) {
+	changes := map[string]func(t *testing.T, db *dbtest.DB, s hourbell.Store){
+		"claimed":   func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { claimOne(t, s, "w1") },
+		"redefined": func(t *testing.T, db *dbtest.DB, _ hourbell.Store) { setColumn(t, db, "a", "definition_hash", "h3") },
+		"gone": func(t *testing.T, db *dbtest.DB, _ hourbell.Store) {
+			require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
+		},
+		"settled": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			require.True(t, updateOne(t, s, hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
+		},
+		"given back": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			require.NoError(t, s.GiveBack(t.Context(), "w1", claimAll(t, s, "w1").Rows))
+		},
+	}
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for name, change := range changes {
+			for _, settles := range []bool{true, false} {
+				t.Run(name, func(t *testing.T) {
+					require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
+					s, _ := newStore(t, db.DB)
+					insertSchedules(t, s, dueSchedule("a"))
+					read := readSchedule(t, s, "a")
+					change(t, db, s)
+					list, err := s.Schedules(t.Context())
+					require.NoError(t, err)
+					require.False(t, updateOne(t, s, hourbell.Revision{Schedule: read, ReadHash: read.DefinitionHash, Settles: settles}))
+					after, err := s.Schedules(t.Context())
+					require.NoError(t, err)
+					require.Equal(t, list, after)
+				})
+			}
+		}
+	})
+}
+
+// L6: only where the next_run_at it writes still lies after the clock's now.
+func TestUpdateIsRefusedAfterUntil(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		r := hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true, Until: noon.Add(time.Second)}
+		c.Set(noon.Add(time.Second))
+		require.False(t, updateOne(t, s, r))
+		c.Set(noon.Add(time.Second - time.Microsecond))
+		require.True(t, updateOne(t, s, r))
+	})
+}
+
+// L6, T1: the clock is read after the wait for the row, not before it.
+func TestUpdateReadsClockAfterLockWait(t *testing.T) {
+	db := dbtest.Postgres(t)
+	s := bindStore(t, db.DB, "test", nil)
+	insertSchedules(t, s, dueSchedule("a"))
+	until := time.Now().Add(300 * time.Millisecond)
+	r := hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true, Until: until}
+	written := make(chan []string, 1)
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules FOR UPDATE").Error)
+		go func() {
+			ids, err := s.Revise(testContext(t), []hourbell.Revision{r})
+			written <- append(ids, errorTexts(err)...)
+		}()
+		waitForLockWait(t, db)
+		require.Eventually(t, func() bool {
+			now, err := s.Now(t.Context())
+			return err == nil && now.After(until)
+		}, 5*time.Second, 5*time.Millisecond)
+		return nil
+	}))
+	require.Empty(t, <-written)
+}
+
+func errorTexts(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return []string{err.Error()}
+}
+
+func TestUpdateBatchWritesOnlyUnchangedRows(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
+		var list []hourbell.Revision
+		for _, id := range []string{"c", "a", "b"} {
+			r := hourbell.Revision{Schedule: readSchedule(t, s, id), ReadHash: "h1", Settles: id != "a"}
+			r.Name = "new " + id
+			if id == "b" {
+				r.LockToken = 7
+			}
+			list = append(list, r)
+		}
+		ids, err := s.Revise(t.Context(), list)
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"a", "c"}, ids)
+		require.Equal(t, "new a", readSchedule(t, s, "a").Name)
+		require.Equal(t, "name of b", readSchedule(t, s, "b").Name)
+		require.EqualValues(t, 0, readSchedule(t, s, "a").LockToken)
+		require.EqualValues(t, 1, readSchedule(t, s, "c").LockToken)
+	})
+}

@@ -1,0 +1,129 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// L2, T5: when a lock may be taken over. The holder "w1" locked the row at noon and beat then.
+func TestLockTakeoverConditions(t *testing.T) {
+	long := func(r *hourbell.ClaimRequest) { r.LockTTL = 24 * time.Hour }
+	cases := []struct {
+		name    string
+		prepare func(t *testing.T, s hourbell.Store, c *testClock)
+		request func(r *hourbell.ClaimRequest)
+		free    bool
+	}{
+		{"nobody before its time", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter) }, nil, false},
+		{"whoever held it for LockTTL", func(t *testing.T, s hourbell.Store, c *testClock) {
+			c.Advance(lockTTL)
+			sendHeartbeat(t, s, "w1")
+		}, nil, true},
+		{"nobody an instant before LockTTL", func(t *testing.T, s hourbell.Store, c *testClock) {
+			c.Advance(lockTTL - time.Microsecond)
+			sendHeartbeat(t, s, "w1")
+		}, nil, false},
+		{"a stopped worker", func(t *testing.T, s hourbell.Store, _ *testClock) { require.NoError(t, s.StopWorker(t.Context(), "w1")) }, long, true},
+		{"a worker that has missed three heartbeats", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter + time.Microsecond) }, long, true},
+		{
+			"no silent worker by a process that was itself away", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(time.Hour) },
+			func(r *hourbell.ClaimRequest) { long(r); r.Dead = 0 }, false,
+		},
+		{"no living worker", func(t *testing.T, s hourbell.Store, c *testClock) {
+			c.Advance(time.Hour)
+			sendHeartbeat(t, s, "w1")
+		}, long, false},
+		{"itself", nil, func(r *hourbell.ClaimRequest) { r.Worker = "w1" }, true},
+		{"a worker that beat in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter - time.Microsecond) }, long, true},
+		{"no worker that beat just now on a clock slightly ahead", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter) }, long, false},
+		{"a lock in the future by more than its length", func(t *testing.T, s hourbell.Store, c *testClock) {
+			c.Advance(-lockTTL - time.Microsecond)
+			sendHeartbeat(t, s, "w1")
+		}, nil, true},
+		{"no lock in the future by its length", func(t *testing.T, s hourbell.Store, c *testClock) {
+			c.Advance(-lockTTL)
+			sendHeartbeat(t, s, "w1")
+		}, nil, false},
+	}
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for i, tc := range cases {
+			t.Run(tc.name, func(t *testing.T) {
+				c := newClock(noon)
+				s := bindStore(t, db.DB, numberedID(i), c.Now)
+				insertSchedules(t, s, scheduleDueAt("a", noon.Add(-time.Hour)))
+				// Worker ids are random, and so unlike across namespaces.
+				require.NoError(t, db.Exec("DELETE FROM hourbell_workers").Error)
+				sendHeartbeat(t, s, "w1")
+				held := claimOne(t, s, "w1")
+				if tc.prepare != nil {
+					tc.prepare(t, s, c)
+				}
+				r := claimRequest("w2")
+				if tc.request != nil {
+					tc.request(&r)
+				}
+				claims, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				if !tc.free {
+					require.Empty(t, claims.Rows)
+					require.True(t, claims.Wake.After(claims.At), "%v is not after %v", claims.Wake, claims.At)
+					return
+				}
+				require.Len(t, claims.Rows, 1)
+				require.Equal(t, "w1", claims.Rows[0].HeldBy)
+				require.Equal(t, r.Worker, readSchedule(t, s, claims.Rows[0].ID).LockedBy)
+				require.Equal(t, held.LockToken+1, claims.Rows[0].LockToken)
+				// L3: whoever lost it can no longer write.
+				require.False(t, advanceOne(t, s, "w1", held))
+			})
+		}
+	})
+}
+
+func TestLockOfUnknownWorkerLastsLockTTL(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		claimOne(t, s, "never seen")
+		c.Advance(lockTTL - time.Microsecond)
+		require.Empty(t, claimAll(t, s, "w2").Rows)
+		c.Advance(time.Microsecond)
+		require.Equal(t, "never seen", claimOne(t, s, "w2").HeldBy)
+	})
+}
+
+// L2, on the database's own clock.
+func TestStalledLockIsTakenOverByDatabaseClock(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		s := bindStore(t, db.DB, "test", nil)
+		insertSchedules(t, s, scheduleDueAt("a", time.Now().Add(-time.Minute)))
+		claimOne(t, s, "w1")
+		require.Empty(t, claimAll(t, s, "w2").Rows)
+		r := claimRequest("w2")
+		r.LockTTL = 50 * time.Millisecond
+		require.Eventually(t, func() bool {
+			claims, err := s.Claim(t.Context(), r)
+			return err == nil && len(claims.Rows) == 1 && claims.Rows[0].HeldBy == "w1"
+		}, 5*time.Second, 5*time.Millisecond)
+	})
+}
+
+// E4, T5: a row is kept back until its back-off ends, or lies further ahead than a back-off can.
+func TestScheduleIsClaimedWhenBackoffEnds(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		until := noon.Add(maxBackoff)
+		for at, free := range map[time.Duration]bool{0: false, maxBackoff - time.Microsecond: false, maxBackoff: true, -time.Microsecond: true} {
+			setColumn(t, db, "a", "held_until", until)
+			setColumn(t, db, "a", "next_run_at", noon.Add(-time.Hour))
+			c.Set(noon.Add(at))
+			require.Len(t, claimAll(t, s, "w1").Rows, map[bool]int{true: 1}[free], "%v", at)
+			_, err := s.Unlock(t.Context(), "a")
+			require.NoError(t, err)
+		}
+	})
+}

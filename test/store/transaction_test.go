@@ -1,0 +1,214 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+var errHost = errors.New("the host changed its mind")
+
+// E3: rolled back means never enqueued.
+func TestRollbackWritesNothing(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		held := claimOne(t, s, "w1")
+		locked := readSchedule(t, s, "a")
+		err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+			require.True(t, advanceOne(t, s, "w1", held))
+			insertRuns(t, s, cronRun("a", noon, 0))
+			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "SKIPPED"}}))
+			insertSchedules(t, s, dueSchedule("b"))
+			return errHost
+		})
+		require.ErrorIs(t, err, errHost)
+		require.Equal(t, locked, readSchedule(t, s, "a"))
+		require.Equal(t, "0 runs, 0 events, 1 schedules, 0 workers", countRows(t, s))
+	})
+}
+
+func TestPanicRollsBackAndPropagates(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		require.PanicsWithError(t, errHost.Error(), func() {
+			_ = s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+				insertSchedules(t, s, dueSchedule("a"))
+				panic(errHost)
+			})
+		})
+		insertSchedules(t, s, dueSchedule("a"))
+	})
+}
+
+// E4: one transaction holds advance, runs and what the Enqueuer writes through tx.
+func TestHostWritesJoinTransaction(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		require.NoError(t, db.Exec("CREATE TABLE host_jobs (n int)").Error)
+		count := func() (n int) {
+			require.NoError(t, db.Raw("SELECT count(*) FROM host_jobs").Scan(&n).Error)
+			return n
+		}
+		for i, end := range []error{errHost, nil} {
+			err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, tx hourbell.Tx) error {
+				insertSchedules(t, s, dueSchedule(numberedID(i)))
+				require.NoError(t, tx.Exec("INSERT INTO host_jobs VALUES (1)").Error)
+				return end
+			})
+			require.ErrorIs(t, err, end)
+			require.Equal(t, i, count())
+		}
+	})
+}
+
+// E3: host calls join the host's own transaction.
+func TestWithTxFollowsHostTransaction(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		for i, end := range []error{errHost, nil} {
+			err := db.Transaction(func(tx *gorm.DB) error {
+				within := s.Within(tx)
+				require.NoError(t, within.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+					insertRuns(t, s, cronRun("a", noon, 0))
+					return nil
+				}))
+				require.Len(t, listRuns(t, within, hourbell.RunQuery{}), 1)
+				return end
+			})
+			require.ErrorIs(t, err, end)
+			require.Len(t, listRuns(t, s, hourbell.RunQuery{}), i)
+		}
+	})
+}
+
+// E3: what fails inside leaves the host's transaction usable, and its own writes in it.
+func TestFailureWithTxRollsBackOnlyItsWrites(t *testing.T) {
+	failures := map[string]func(ctx context.Context, cancel func(), s hourbell.Store) error{
+		"of the caller": func(context.Context, func(), hourbell.Store) error { return errHost },
+		"of a statement": func(ctx context.Context, _ func(), s hourbell.Store) error {
+			return errOf(s.InsertRuns(ctx, []hourbell.JobRun{{Trigger: "NO SUCH"}}))
+		},
+		"by its deadline": func(ctx context.Context, cancel func(), _ hourbell.Store) error { cancel(); return ctx.Err() },
+		"twice, and outside": func(ctx context.Context, _ func(), s hourbell.Store) error {
+			return s.Transaction(ctx, deadAfter, func(hourbell.Store, hourbell.Tx) error { return errHost })
+		},
+	}
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		require.NoError(t, db.Exec("CREATE TABLE host_rows (n int)").Error)
+		for name, fail := range failures {
+			for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
+				t.Run(name, func(t *testing.T) {
+					require.NoError(t, db.Exec("DELETE FROM host_rows").Error)
+					require.NoError(t, db.Exec("DELETE FROM hourbell_job_runs").Error)
+					handle := db.Open(t, cfg)
+					s, _ := newStore(t, handle)
+					require.NoError(t, handle.Transaction(func(tx *gorm.DB) error {
+						require.NoError(t, tx.Exec("INSERT INTO host_rows VALUES (1)").Error)
+						ctx, cancel := context.WithCancel(t.Context())
+						defer cancel()
+						err := s.Within(tx).Transaction(ctx, deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+							insertRuns(t, s, cronRun("a", noon, 0))
+							return fail(ctx, cancel, s)
+						})
+						require.Error(t, err)
+						require.NoError(t, tx.Exec("INSERT INTO host_rows VALUES (2)").Error)
+						return nil
+					}))
+					var n int
+					require.NoError(t, db.Raw("SELECT count(*) FROM host_rows").Scan(&n).Error)
+					require.Equal(t, 2, n)
+					require.Empty(t, listRuns(t, s, hourbell.RunQuery{}))
+				})
+			}
+		}
+	})
+}
+
+// O2: the server ends what the client can no longer, and only for that transaction.
+func TestServerLimitsTransaction(t *testing.T) {
+	db := dbtest.Postgres(t)
+	db.SQL().SetMaxOpenConns(1) // so that the same session is seen after it
+	s, _ := newStore(t, db.DB)
+	show := func(tx *gorm.DB, name string) (value string) {
+		require.NoError(t, tx.Raw("SHOW "+name).Scan(&value).Error)
+		return value
+	}
+	limits := []string{"idle_in_transaction_session_timeout", "statement_timeout", "lock_timeout"}
+	before := map[string]string{}
+	for _, name := range limits {
+		before[name] = show(db.DB, name)
+	}
+	require.NoError(t, s.Transaction(t.Context(), 1500*time.Millisecond, func(_ hourbell.Store, tx hourbell.Tx) error {
+		require.Equal(t, "1500ms", show(tx, limits[0]))
+		require.Equal(t, "1500ms", show(tx, limits[1]))
+		require.Equal(t, "750ms", show(tx, limits[2]), "else a held row would look like a slow database, or a client would have given up")
+		return nil
+	}))
+	for _, name := range limits {
+		require.Equal(t, before[name], show(db.DB, name), name)
+	}
+
+	// The host's transaction has the host's limits.
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		return s.Within(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+			for _, name := range limits {
+				require.Equal(t, before[name], show(tx, name), name)
+			}
+			return nil
+		})
+	}))
+}
+
+// O2: a process stopped between a claim and its commit cannot keep the row: the server ends it.
+func TestServerEndsUncommittedClaim(t *testing.T) {
+	db := dbtest.Postgres(t)
+	handle, pool := openRecorded(t, db, gorm.Config{})
+	insertSchedules(t, bindStore(t, db.DB, "test", nil), scheduleDueAt("a", time.Now().Add(-time.Minute)))
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	pool.onStatement = func(statement string) error {
+		if statement == "COMMIT" {
+			close(stopped)
+			<-ended
+		}
+		return nil
+	}
+	failed := make(chan error, 1)
+	go func() {
+		// As in a process that is stopped, the deadline passes without anybody's noticing.
+		ctx := silentDeadline{t.Context(), time.Now().Add(300 * time.Millisecond)}
+		failed <- errOf(bindStore(t, handle, "test", nil).Claim(ctx, claimRequest("w1")))
+	}()
+	<-stopped
+	require.Eventually(t, func() bool {
+		claims, err := bindStore(t, db.DB, "test", nil).Claim(t.Context(), claimRequest("w2"))
+		return err == nil && len(claims.Rows) == 1
+	}, 10*time.Second, 10*time.Millisecond)
+	close(ended)
+	require.ErrorIs(t, <-failed, hourbell.ErrUnavailable)
+}
+
+// unnoticed is a context whose deadline is known and passes unnoticed.
+type silentDeadline struct {
+	context.Context
+	deadline time.Time
+}
+
+func (u silentDeadline) Deadline() (time.Time, bool) { return u.deadline, true }
+
+// O6: the library's own transactions ask for READ COMMITTED.
+func TestTransactionsAreReadCommitted(t *testing.T) {
+	db := dbtest.Postgres(t)
+	require.NoError(t, db.Exec("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").Error)
+	db.SQL().SetMaxOpenConns(1)
+	s, _ := newStore(t, db.DB)
+	require.NoError(t, s.Transaction(t.Context(), deadAfter, func(_ hourbell.Store, tx hourbell.Tx) error {
+		var level string
+		require.NoError(t, tx.Raw("SHOW transaction_isolation").Scan(&level).Error)
+		require.Equal(t, "read committed", level)
+		return nil
+	}))
+}

@@ -1,0 +1,117 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// T3: a claim that finds nothing says when another can find something: not earlier, not later.
+func TestEmptyClaimReportsWakeAt(t *testing.T) {
+	cases := []struct {
+		name    string
+		prepare func(t *testing.T, db *dbtest.DB, s hourbell.Store)
+		dead    time.Duration
+		after   time.Duration // zero: never
+	}{
+		{"nothing at all", func(*testing.T, *dbtest.DB, hourbell.Store) {}, deadAfter, 0},
+		{"the next slot", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, scheduleDueAt("a", noon.Add(time.Hour)), scheduleDueAt("b", noon.Add(time.Minute)))
+		}, deadAfter, time.Minute},
+		{"no slot of a disabled, a removed or an excepted schedule", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			disabled := scheduleDueAt("disabled", noon.Add(time.Minute))
+			disabled.Enabled = false
+			insertSchedules(t, s, disabled, scheduleDueAt("removed", noon.Add(time.Minute)), scheduleDueAt("excepted", noon.Add(time.Minute)), scheduleDueAt("excepted too", noon))
+			setColumn(t, db, "removed", "removed_at", noon)
+		}, deadAfter, 0},
+		{"the end of a back-off", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
+			setColumn(t, db, "a", "held_until", noon.Add(30*time.Second))
+		}, deadAfter, 30 * time.Second},
+		{"the end of a lease", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
+			claimOne(t, s, "w1")
+		}, deadAfter, lockTTL},
+		{"the holder's death", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
+			sendHeartbeat(t, s, "w1")
+			claimOne(t, s, "w1")
+		}, deadAfter, deadAfter + time.Microsecond}, // at dead itself it still lives
+		{"the end of a lease where nobody is judged dead", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("a"))
+			sendHeartbeat(t, s, "w1")
+			claimOne(t, s, "w1")
+		}, 0, lockTTL},
+		{"the earliest of all", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("a"))
+			claimOne(t, s, "w1")
+			insertSchedules(t, s, dueSchedule("b"), scheduleDueAt("c", noon.Add(20*time.Second)))
+			setColumn(t, db, "b", "held_until", noon.Add(15*time.Second))
+		}, deadAfter, 15 * time.Second},
+	}
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		for _, tc := range cases {
+			t.Run(tc.name, func(t *testing.T) {
+				for _, table := range []string{"hourbell_schedules", "hourbell_workers"} {
+					require.NoError(t, db.Exec("DELETE FROM "+table).Error)
+				}
+				s, c := newStore(t, db.DB)
+				tc.prepare(t, db, s)
+				r := claimRequest("w2")
+				r.Dead = tc.dead
+				r.Except = []string{"excepted h1", "excepted too h1"}
+				claims, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				require.Empty(t, claims.Rows)
+				require.Equal(t, noon, claims.At)
+				if tc.after == 0 {
+					require.Zero(t, claims.Wake)
+					return
+				}
+				require.Equal(t, noon.Add(tc.after), claims.Wake)
+
+				c.Set(claims.Wake.Add(-time.Microsecond))
+				early, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				require.Empty(t, early.Rows)
+				c.Set(claims.Wake)
+				due, err := s.Claim(t.Context(), r)
+				require.NoError(t, err)
+				require.NotEmpty(t, due.Rows)
+				require.Zero(t, due.Wake)
+			})
+		}
+	})
+}
+
+// T3: a claim that finds nothing says whether others hold what is due, for they may give it back any moment.
+func TestEmptyClaimReportsHeldByOthers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		busy := func() bool {
+			t.Helper()
+			claims, err := s.Claim(t.Context(), claimRequest("w2"))
+			require.NoError(t, err)
+			require.Empty(t, claims.Rows)
+			return claims.Busy
+		}
+		insertSchedules(t, s, scheduleDueAt("later", noon.Add(time.Hour)), dueSchedule("a"))
+		held := claimOne(t, s, "w1")
+		require.True(t, busy())
+		setColumn(t, db, "a", "enabled", false)
+		require.False(t, busy())
+		setColumn(t, db, "a", "enabled", true)
+		setColumn(t, db, "a", "next_run_at", noon.Add(time.Minute))
+		require.False(t, busy())
+		setColumn(t, db, "a", "next_run_at", noon)
+		require.True(t, busy())
+		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{held}))
+		claims, err := s.Claim(t.Context(), claimRequest("w2"))
+		require.NoError(t, err)
+		require.Len(t, claims.Rows, 1)
+		require.False(t, claims.Busy)
+	})
+}

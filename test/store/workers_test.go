@@ -1,0 +1,123 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+var testWorker = hourbell.Worker{
+	ID: "w1", Namespace: "test", WorkerType: "schedule_daemon", Hostname: "host-1", PID: 4711, Version: "v1.2.3",
+	BuildTime: noon.Add(-24 * time.Hour), DefinitionsHash: "h", LastTickAt: noon.Add(-time.Second), ClockSkew: -1500 * time.Microsecond,
+}
+
+// O4: heartbeats say that the process lives.
+func TestHeartbeatWritesWorker(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
+		require.NoError(t, err)
+		require.Equal(t, hourbell.Beat{At: noon}, beat)
+		want := testWorker
+		want.StartedAt, want.HeartbeatAt = noon, noon
+		require.Equal(t, []hourbell.Worker{want}, listWorkers(t, s))
+
+		c.Advance(10 * time.Second)
+		next := testWorker
+		next.StartedAt, next.LastTickAt, next.ClockSkew, next.Hostname = noon, noon, time.Hour, "of no account"
+		beat, err = s.Heartbeat(t.Context(), next, deadAfter)
+		require.NoError(t, err)
+		require.Equal(t, hourbell.Beat{At: c.Now()}, beat)
+		want.HeartbeatAt, want.LastTickAt, want.ClockSkew = c.Now(), noon, time.Hour
+		require.Equal(t, []hourbell.Worker{want}, listWorkers(t, s))
+	})
+}
+
+// D7: a heartbeat says whether another worker lives whose definitions are not this one's.
+func TestHeartbeatReportsOtherActiveBuild(t *testing.T) {
+	other := func(change func(*hourbell.Worker)) hourbell.Worker {
+		w := testWorker
+		w.ID, w.DefinitionsHash = "w2", "another"
+		change(&w)
+		return w
+	}
+	for name, c := range map[string]struct {
+		other  hourbell.Worker
+		after  time.Duration
+		stop   bool
+		rivals bool
+	}{
+		"lives":                {other(func(*hourbell.Worker) {}), deadAfter, false, true},
+		"is silent":            {other(func(*hourbell.Worker) {}), deadAfter + time.Microsecond, false, false},
+		"lives in the future":  {other(func(*hourbell.Worker) {}), -deadAfter, false, true},
+		"is silent, in future": {other(func(*hourbell.Worker) {}), -deadAfter - time.Microsecond, false, false},
+		"has stopped":          {other(func(*hourbell.Worker) {}), 0, true, false},
+		"declares the same":    {other(func(w *hourbell.Worker) { w.DefinitionsHash = "h" }), 0, false, false},
+		"is itself":            {other(func(w *hourbell.Worker) { w.ID = "w1" }), 0, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, clock *testClock) {
+				require.NoError(t, errOf(s.Heartbeat(t.Context(), c.other, deadAfter)))
+				if c.stop {
+					require.NoError(t, s.StopWorker(t.Context(), c.other.ID))
+				}
+				clock.Advance(c.after)
+				beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
+				require.NoError(t, err)
+				require.Equal(t, c.rivals, beat.Rivals)
+			})
+		})
+	}
+}
+
+func listWorkers(t testing.TB, s hourbell.Store) []hourbell.Worker {
+	t.Helper()
+	list, err := s.Workers(t.Context())
+	require.NoError(t, err)
+	return list
+}
+
+// O4: a heartbeat that finds no row inserts it again, with the start it began with.
+func TestHeartbeatReinsertsWorker(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		first, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
+		require.NoError(t, err)
+		require.NoError(t, db.Exec("DELETE FROM hourbell_workers").Error)
+		c.Advance(time.Hour)
+		again := testWorker
+		again.StartedAt = first.At
+		beat, err := s.Heartbeat(t.Context(), again, deadAfter)
+		require.NoError(t, err)
+		again.HeartbeatAt = beat.At
+		require.Equal(t, []hourbell.Worker{again}, listWorkers(t, s))
+	})
+}
+
+// L5: what a stopped worker holds is free at once.
+func TestStopWorkerMarksWorkerStopped(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		require.NoError(t, errOf(s.Heartbeat(t.Context(), testWorker, deadAfter)))
+		c.Advance(time.Second)
+		require.NoError(t, s.StopWorker(t.Context(), "nobody"))
+		require.Zero(t, listWorkers(t, s)[0].StoppedAt)
+		require.NoError(t, s.StopWorker(t.Context(), "w1"))
+		require.Equal(t, c.Now(), listWorkers(t, s)[0].StoppedAt)
+	})
+}
+
+func TestWorkersSortByLatestStart(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		for _, id := range []string{"c", "a", "b"} {
+			sendHeartbeat(t, s, id)
+			c.Advance(time.Second)
+		}
+		var ids []string
+		for _, w := range listWorkers(t, s) {
+			ids = append(ids, w.ID)
+		}
+		require.Equal(t, []string{"b", "a", "c"}, ids)
+	})
+}
