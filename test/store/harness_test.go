@@ -16,17 +16,15 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// What the tests of the store share. The databases are real; time alone is the tests' own, and only where it says so.
-
 // noon is where the tests' clock begins.
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // The lengths that the tests' claims use.
 const (
-	grace   = 2 * time.Minute
-	lockTTL = 5 * time.Minute
+	grace      = 2 * time.Minute
+	lockTTL    = 5 * time.Minute
 	maxBackoff = time.Minute
-	deadAfter    = 30 * time.Second
+	deadAfter  = 30 * time.Second
 )
 
 // clock is a clock that tests set.
@@ -57,6 +55,21 @@ func eachDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbel
 	})
 }
 
+// eachEmpty runs a test on a database of each kind that has no tables.
+func eachEmptyDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, dbtest.EmptySQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, dbtest.EmptyPostgres(t)) })
+}
+
+// onPostgres runs a test on the database that has the second road.
+func onPostgres(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock)) {
+	t.Helper()
+	db := dbtest.Postgres(t)
+	s, c := newStore(t, db.DB)
+	test(t, db, s, c)
+}
+
 // soon is the test's context with an end, so that a wait that never ends fails the test.
 func testContext(t testing.TB) context.Context {
 	t.Helper()
@@ -74,6 +87,8 @@ func scheduleDueAt(id string, next time.Time) hourbell.Schedule {
 		TargetKind: "JOBS", Target: `["import"]`, Grace: grace, DefinitionHash: "h1", Enabled: true, NextRunAt: next,
 	}
 }
+
+func numberedID(i int) string { return time.Unix(int64(i), 0).UTC().Format("id-04-05") }
 
 // insert adds schedules that were not there yet.
 func insertSchedules(t testing.TB, s hourbell.Store, rows ...hourbell.Schedule) {

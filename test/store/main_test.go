@@ -3,9 +3,8 @@ package store_test
 import (
 	"testing"
 
-	_ "github.com/hourbell/hourbell/test/sqlite"
-
 	"github.com/hourbell/hourbell/internal/leaktest"
+	_ "github.com/hourbell/hourbell/test/sqlite"
 )
 
 // Nothing runs on behind the tests.

@@ -13,13 +13,6 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// eachEmpty runs a test on a database of each kind that has no tables.
-func eachEmptyDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB)) {
-	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, dbtest.EmptySQLite(t)) })
-	t.Run("postgres", func(t *testing.T) { test(t, dbtest.EmptyPostgres(t)) })
-}
-
 func TestConcurrentMigrationsSucceed(t *testing.T) {
 	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
 		pools := make([]*gorm.DB, 8)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -108,36 +107,5 @@ func TestConcurrentInsertsAddScheduleOnce(t *testing.T) {
 		slices.Sort(all)
 		require.Len(t, slices.Compact(slices.Clone(all)), 100)
 		require.Len(t, all, 100)
-	})
-}
-
-// O6: multi-row writes lock rows in id order, so that two of them cannot deadlock.
-func TestBatchesInOppositeOrderDoNotDeadlock(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		var revisions, reversed []hourbell.Revision
-		for i := range 200 {
-			insertSchedules(t, s, dueSchedule(numberedID(i)))
-			revisions = append(revisions, hourbell.Revision{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
-		}
-		reversed = slices.Clone(revisions)
-		slices.Reverse(reversed)
-		// In the host's transactions, where nothing is tried again.
-		for _, err := range runConcurrently(4, func(i int) error {
-			mine := revisions
-			if i%2 == 1 {
-				mine = reversed
-			}
-			for range 5 {
-				err := db.DB.WithContext(testContext(t)).Transaction(func(tx *gorm.DB) error {
-					return errOf(s.Within(tx).Revise(testContext(t), mine))
-				})
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		}) {
-			require.NoError(t, err)
-		}
 	})
 }

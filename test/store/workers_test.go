@@ -15,6 +15,13 @@ var testWorker = hourbell.Worker{
 	BuildTime: noon.Add(-24 * time.Hour), DefinitionsHash: "h", LastTickAt: noon.Add(-time.Second), ClockSkew: -1500 * time.Microsecond,
 }
 
+func listWorkers(t testing.TB, s hourbell.Store) []hourbell.Worker {
+	t.Helper()
+	list, err := s.Workers(t.Context())
+	require.NoError(t, err)
+	return list
+}
+
 // O4: heartbeats say that the process lives.
 func TestHeartbeatWritesWorker(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
@@ -71,13 +78,6 @@ func TestHeartbeatReportsOtherActiveBuild(t *testing.T) {
 			})
 		})
 	}
-}
-
-func listWorkers(t testing.TB, s hourbell.Store) []hourbell.Worker {
-	t.Helper()
-	list, err := s.Workers(t.Context())
-	require.NoError(t, err)
-	return list
 }
 
 // O4: a heartbeat that finds no row inserts it again, with the start it began with.

@@ -28,7 +28,9 @@ func TestLockTakeoverConditions(t *testing.T) {
 			c.Advance(lockTTL - time.Microsecond)
 			sendHeartbeat(t, s, "w1")
 		}, nil, false},
-		{"a stopped worker", func(t *testing.T, s hourbell.Store, _ *testClock) { require.NoError(t, s.StopWorker(t.Context(), "w1")) }, long, true},
+		{"a stopped worker", func(t *testing.T, s hourbell.Store, _ *testClock) {
+			require.NoError(t, s.StopWorker(t.Context(), "w1"))
+		}, long, true},
 		{"a worker that has missed three heartbeats", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter + time.Microsecond) }, long, true},
 		{
 			"no silent worker by a process that was itself away", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(time.Hour) },

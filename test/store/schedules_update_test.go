@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -142,13 +143,6 @@ func TestUpdateReadsClockAfterLockWait(t *testing.T) {
 	require.Empty(t, <-written)
 }
 
-func errorTexts(err error) []string {
-	if err == nil {
-		return nil
-	}
-	return []string{err.Error()}
-}
-
 func TestUpdateBatchWritesOnlyUnchangedRows(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
@@ -168,5 +162,36 @@ func TestUpdateBatchWritesOnlyUnchangedRows(t *testing.T) {
 		require.Equal(t, "name of b", readSchedule(t, s, "b").Name)
 		require.EqualValues(t, 0, readSchedule(t, s, "a").LockToken)
 		require.EqualValues(t, 1, readSchedule(t, s, "c").LockToken)
+	})
+}
+
+// O6: multi-row writes lock rows in id order, so that two of them cannot deadlock.
+func TestBatchesInOppositeOrderDoNotDeadlock(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		var revisions, reversed []hourbell.Revision
+		for i := range 200 {
+			insertSchedules(t, s, dueSchedule(numberedID(i)))
+			revisions = append(revisions, hourbell.Revision{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
+		}
+		reversed = slices.Clone(revisions)
+		slices.Reverse(reversed)
+		// In the host's transactions, where nothing is tried again.
+		for _, err := range runConcurrently(4, func(i int) error {
+			mine := revisions
+			if i%2 == 1 {
+				mine = reversed
+			}
+			for range 5 {
+				err := db.DB.WithContext(testContext(t)).Transaction(func(tx *gorm.DB) error {
+					return errOf(s.Within(tx).Revise(testContext(t), mine))
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}) {
+			require.NoError(t, err)
+		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -193,4 +194,45 @@ func TestSearchPathSelectsSchema(t *testing.T) {
 	rows, err := stores["two"].Schedules(t.Context(), "only in one")
 	require.NoError(t, err)
 	require.Empty(t, rows)
+}
+
+// E3: a pool of one connection is enough, also for many callers at once.
+func TestSingleConnectionPoolDoesNotDeadlock(t *testing.T) {
+	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
+		for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
+			dropTables(t, db)
+			handle := db.Open(t, cfg)
+			poolOf(t, handle).SetMaxOpenConns(1)
+			poolOf(t, handle).SetMaxIdleConns(2)
+			exerciseStore(t, handle)
+			s := bindStore(t, handle, "many", nil)
+			for _, err := range runConcurrently(8, func(i int) error {
+				if i%2 == 0 {
+					return s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error { return callUntilError(t, s) })
+				}
+				return callUntilError(t, s)
+			}) {
+				require.NoError(t, err)
+			}
+		}
+	})
+}
+
+// PrepareStmt: gorm prepares a statement once for all, and whoever needs it meanwhile waits. In a pool that is all in use, the one that
+// prepares waits for the one that waits.
+func TestPrepareStmtDoesNotDeadlockSmallPool(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		handle := db.Open(t, &gorm.Config{PrepareStmt: true})
+		pool := poolOf(t, handle)
+		pool.SetMaxOpenConns(1)
+		s, _ := newStore(t, handle)
+		var outside sync.WaitGroup
+		require.NoError(t, s.Transaction(testContext(t), 15*time.Second, func(in hourbell.Store, _ hourbell.Tx) error {
+			waiting := pool.Stats().WaitCount
+			outside.Go(func() { _, _ = s.Workers(testContext(t)) })
+			require.Eventually(t, func() bool { return pool.Stats().WaitCount > waiting }, 5*time.Second, time.Millisecond)
+			return errOf(in.Workers(testContext(t)))
+		}))
+		outside.Wait()
+	})
 }

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"errors"
+	"testing"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -79,6 +80,13 @@ var operations = []operation{
 // second is the error of a call that answers something too.
 func errOf[V any](_ V, err error) error { return err }
 
+func errorTexts(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return []string{err.Error()}
+}
+
 // every calls all verbs and joins their errors, each with the verb's name.
 func callAll(ctx context.Context, s hourbell.Store) error {
 	var errs []error
@@ -88,4 +96,14 @@ func callAll(ctx context.Context, s hourbell.Store) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// everyAgain is every without what only one of many can do.
+func callUntilError(t testing.TB, s hourbell.Store) error {
+	for _, v := range operations {
+		if err := v.call(testContext(t), s); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,14 +22,6 @@ func slotFire(id string, jobs int) hourbell.Fire {
 		f.Jobs = append(f.Jobs, hourbell.FireJob{Name: run.Job, Group: run.Group})
 	}
 	return f
-}
-
-// onPostgres runs a test on the database that has the second road.
-func onPostgres(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock)) {
-	t.Helper()
-	db := dbtest.Postgres(t)
-	s, c := newStore(t, db.DB)
-	test(t, db, s, c)
 }
 
 func fireOnTime(t testing.TB, s hourbell.Store, fires ...hourbell.Fire) hourbell.Fired {
@@ -220,31 +211,62 @@ func TestFastPathReportsAlreadySettled(t *testing.T) {
 	})
 }
 
-// L1: one at a time fires in a lane, until its end, and nobody waits for it.
-func TestOneAtATimeFiresInALane(t *testing.T) {
-	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
-		fireIn := func(s hourbell.Store, lane int, id string) hourbell.Fired {
-			fired, err := s.FireOnTime(testContext(t), hourbell.FireRequest{Fires: []hourbell.Fire{slotFire(id, 1)}, Lane: lane})
-			require.NoError(t, err)
-			return fired
+// O4: a fire on time that is asked for it says whether anything is left that is due, and if not when to come back: what the
+// claim after it says.
+func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
+	type rows func(t *testing.T, db *dbtest.DB, s hourbell.Store)
+	idle := map[string]rows{
+		"nothing else": func(*testing.T, *dbtest.DB, hourbell.Store) {},
+		"a slot to come": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, scheduleDueAt("x", noon.Add(time.Minute)))
+		},
+		"a slot far off": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, scheduleDueAt("x", noon.Add(time.Hour*24)))
+		},
+		"an excepted row": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("excepted")) },
+		"a disabled row": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("x"))
+			setColumn(t, db, "x", "enabled", false)
+		},
+	}
+	left := map[string]rows{
+		"another that is due": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("x")) },
+		"one that another holds": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("x"))
+			claimOne(t, s, "w1")
+		},
+		"a back-off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+			insertSchedules(t, s, dueSchedule("x"))
+			setColumn(t, db, "x", "held_until", noon.Add(30*time.Second))
+		},
+	}
+	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		try := func(want bool) func(string, rows) {
+			return func(name string, prepare rows) {
+				t.Run(name, func(t *testing.T) {
+					for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
+						require.NoError(t, db.Exec("DELETE FROM "+table).Error)
+					}
+					prepare(t, db, s)
+					insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
+					fired, err := s.FireOnTime(t.Context(), hourbell.FireRequest{
+						Fires: []hourbell.Fire{slotFire("a", 1), slotFire("b", 2)}, Ask: true, Except: []string{"excepted h1"},
+					})
+					require.NoError(t, err)
+					require.Positive(t, fired.Slots)
+					require.Equal(t, want, fired.Idle)
+					if claims := claimAll(t, s, "w2"); want && name != "an excepted row" {
+						require.Equal(t, hourbell.Claims{At: fired.At, Wake: fired.Wake}, claims)
+					}
+				})
+			}
 		}
-		taken, fires := hourbell.Fired{At: noon, Refused: true}, hourbell.Fired{At: noon, Slots: 1, Runs: 1}
-		for i := range 9 {
-			insertSchedules(t, s, dueSchedule(numberedID(i)))
+		for name, prepare := range idle {
+			try(true)(name, prepare)
 		}
-		for i, end := range []error{errHost, nil} {
-			require.ErrorIs(t, s.Transaction(t.Context(), deadAfter, func(inside hourbell.Store, _ hourbell.Tx) error {
-				require.Equal(t, fires, fireIn(inside, 1, numberedID(0)))
-				require.Equal(t, taken, fireIn(s, 1, numberedID(1)))
-				require.Equal(t, noon, readSchedule(t, s, numberedID(1)).NextRunAt)
-				require.Equal(t, fires, fireIn(s, 2, numberedID(2+3*i)), "another lane")
-				require.Equal(t, fires, fireIn(s, 0, numberedID(3+3*i)), "the lane with room for all")
-				require.Equal(t, fires, fireIn(inside, 1, numberedID(4+3*i)), "who is in it fires on")
-				require.Equal(t, hourbell.Fired{At: noon}, fireIn(bindStore(t, db.DB, "other", c.Now), 1, numberedID(1)), "another namespace's")
-				return end
-			}), end)
+		for name, prepare := range left {
+			try(false)(name, prepare)
 		}
-		require.Equal(t, fires, fireIn(s, 1, numberedID(1)))
 	})
 }
 
@@ -306,105 +328,4 @@ func TestFastPathDoesNotWaitForLockedRows(t *testing.T) {
 		return err
 	}))
 	require.Equal(t, noon, readSchedule(t, s, "a").NextRunAt)
-}
-
-// O4: where the host's transactions are READ COMMITTED by default, what is a transaction by itself is one statement.
-// O6: where they are not, it asks for that.
-func TestSingleStatementsSetIsolationIfNeeded(t *testing.T) {
-	for level, alone := range map[string]bool{"read committed": true, "serializable": false} {
-		db := *dbtest.Postgres(t)
-		db.DSN += "&default_transaction_isolation=" + strings.ReplaceAll(level, " ", "%20")
-		handle, pool := openRecorded(t, &db, gorm.Config{})
-		s := bindStore(t, handle, "test", nil)
-		for name, do := range map[string]func(){
-			"claim":     func() { claimAll(t, s, "w1") },
-			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
-			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
-		} {
-			require.Greater(t, len(pool.during(do)), 1, "%s: not known yet", name)
-		}
-		require.NoError(t, s.Ready(t.Context()))
-		for name, do := range map[string]func(){
-			"claim":     func() { claimAll(t, s, "w1") },
-			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
-			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
-		} {
-			require.Equal(t, alone, len(pool.during(do)) == 1, "%s under %s", name, level)
-		}
-	}
-}
-
-// O6: one connection among others may have a default of its own: what it refuses is asked for again, properly.
-func TestIsolationErrorEndsAutocommit(t *testing.T) {
-	db := dbtest.Postgres(t)
-	handle, pool := openRecorded(t, db, gorm.Config{})
-	s := bindStore(t, handle, "test", nil)
-	insertSchedules(t, s, scheduleDueAt("a", time.Now().Add(-time.Hour)))
-	require.NoError(t, s.Ready(t.Context()))
-	refused := false
-	pool.onStatement = func(string) error {
-		if !refused {
-			refused = true
-			return raiseSQLState(db.DB, "40001")
-		}
-		return nil
-	}
-	require.Len(t, claimAll(t, s, "w1").Rows, 1)
-	require.True(t, refused)
-	require.Greater(t, len(pool.during(func() { claimAll(t, s, "w1") })), 1, "from then on it asks")
-}
-
-// O4: a fire on time that is asked for it says whether anything is left that is due, and if not when to come back: what the
-// claim after it says.
-func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
-	type rows func(t *testing.T, db *dbtest.DB, s hourbell.Store)
-	idle := map[string]rows{
-		"nothing else":    func(*testing.T, *dbtest.DB, hourbell.Store) {},
-		"a slot to come":  func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, scheduleDueAt("x", noon.Add(time.Minute))) },
-		"a slot far off":  func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, scheduleDueAt("x", noon.Add(time.Hour*24))) },
-		"an excepted row": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("excepted")) },
-		"a disabled row": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
-			insertSchedules(t, s, dueSchedule("x"))
-			setColumn(t, db, "x", "enabled", false)
-		},
-	}
-	left := map[string]rows{
-		"another that is due": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("x")) },
-		"one that another holds": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
-			insertSchedules(t, s, dueSchedule("x"))
-			claimOne(t, s, "w1")
-		},
-		"a back-off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
-			insertSchedules(t, s, dueSchedule("x"))
-			setColumn(t, db, "x", "held_until", noon.Add(30*time.Second))
-		},
-	}
-	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		try := func(want bool) func(string, rows) {
-			return func(name string, prepare rows) {
-				t.Run(name, func(t *testing.T) {
-					for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
-						require.NoError(t, db.Exec("DELETE FROM "+table).Error)
-					}
-					prepare(t, db, s)
-					insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
-					fired, err := s.FireOnTime(t.Context(), hourbell.FireRequest{
-						Fires: []hourbell.Fire{slotFire("a", 1), slotFire("b", 2)}, Ask: true, Except: []string{"excepted h1"},
-					})
-					require.NoError(t, err)
-					require.Positive(t, fired.Slots)
-					require.Equal(t, want, fired.Idle)
-					if claims := claimAll(t, s, "w2"); want && name != "an excepted row" {
-						require.Equal(t, hourbell.Claims{At: fired.At, Wake: fired.Wake}, claims)
-					}
-				})
-			}
-		}
-		for name, prepare := range idle {
-			try(true)(name, prepare)
-		}
-		for name, prepare := range left {
-			try(false)(name, prepare)
-		}
-	})
 }

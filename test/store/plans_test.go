@@ -127,6 +127,23 @@ func TestClaimUsesDueIndex(t *testing.T) {
 	}
 }
 
+// Nor does it compare each with each of a table that was never analyzed.
+func TestClaimOnUnanalyzedTableUsesTIDs(t *testing.T) {
+	db := dbtest.Postgres(t)
+	insertManySchedules(t, db, 4000, 2000)
+	require.NoError(t, db.Exec("DELETE FROM pg_statistic WHERE starelid = 'hourbell_schedules'::regclass").Error)
+	handle, pool := openRecorded(t, db, gorm.Config{})
+	s := bindStore(t, handle, "test", nil)
+	r := claimRequest("w1")
+	r.Limit = 2000
+	statement := onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), r))) }), "UPDATE hourbell_schedules")
+	for name, plan := range explainPlans(t, db, statement) {
+		require.Contains(t, plan, "TID Cond", "%s:\n%s", name, plan)
+		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
+		require.Equal(t, 2, strings.Count(plan, "CTE Scan on due"), "%s: once for their places, once for what is known of few:\n%s", name, plan)
+	}
+}
+
 // A fire on time looks each schedule up by its key and finds it again where it was, whether or not the planner knows anything of
 // the tables.
 func TestFastPathLooksUpSchedulesByKey(t *testing.T) {
@@ -177,23 +194,6 @@ func TestFastPathFindNextUsesIndexes(t *testing.T) {
 	}
 }
 
-// Nor does it compare each with each of a table that was never analyzed.
-func TestClaimOnUnanalyzedTableUsesTIDs(t *testing.T) {
-	db := dbtest.Postgres(t)
-	insertManySchedules(t, db, 4000, 2000)
-	require.NoError(t, db.Exec("DELETE FROM pg_statistic WHERE starelid = 'hourbell_schedules'::regclass").Error)
-	handle, pool := openRecorded(t, db, gorm.Config{})
-	s := bindStore(t, handle, "test", nil)
-	r := claimRequest("w1")
-	r.Limit = 2000
-	statement := onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), r))) }), "UPDATE hourbell_schedules")
-	for name, plan := range explainPlans(t, db, statement) {
-		require.Contains(t, plan, "TID Cond", "%s:\n%s", name, plan)
-		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
-		require.Equal(t, 2, strings.Count(plan, "CTE Scan on due"), "%s: once for their places, once for what is known of few:\n%s", name, plan)
-	}
-}
-
 func TestBatchWritesUsePrimaryKey(t *testing.T) {
 	db := dbtest.Postgres(t)
 	insertManySchedules(t, db, 20_000, 20)
@@ -225,7 +225,9 @@ func TestHistoryPagesUseIndexes(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"runs":            func() error { return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100})) },
 		"runs, next page": func() error { return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100, Before: 10_000})) },
-		"of a schedule":   func() error { return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100, ScheduleID: "schedule-7"})) },
+		"of a schedule": func() error {
+			return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100, ScheduleID: "schedule-7"}))
+		},
 		"take": func() error {
 			return errOf(s.TakeRuns(testContext(t), hourbell.TakeRequest{Worker: "h", Limit: 9, Lease: time.Minute}))
 		},

@@ -198,17 +198,3 @@ type silentDeadline struct {
 }
 
 func (u silentDeadline) Deadline() (time.Time, bool) { return u.deadline, true }
-
-// O6: the library's own transactions ask for READ COMMITTED.
-func TestTransactionsAreReadCommitted(t *testing.T) {
-	db := dbtest.Postgres(t)
-	require.NoError(t, db.Exec("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").Error)
-	db.SQL().SetMaxOpenConns(1)
-	s, _ := newStore(t, db.DB)
-	require.NoError(t, s.Transaction(t.Context(), deadAfter, func(_ hourbell.Store, tx hourbell.Tx) error {
-		var level string
-		require.NoError(t, tx.Raw("SHOW transaction_isolation").Scan(&level).Error)
-		require.Equal(t, "read committed", level)
-		return nil
-	}))
-}

@@ -158,8 +158,6 @@ func TestConcurrentClaimsNeverShareRow(t *testing.T) {
 	})
 }
 
-func numberedID(i int) string { return time.Unix(int64(i), 0).UTC().Format("id-04-05") }
-
 // claimedBy is a claim and whose it is.
 type workerClaim struct {
 	hourbell.Claim

@@ -18,9 +18,9 @@ import (
 // watched is a connection pool as a host's own: it sees every statement, and can refuse it.
 type recorder struct {
 	*sql.DB
-	mu   sync.Mutex
-	statements []sentStatement
-	onStatement   func(statement string) error // may be nil
+	mu          sync.Mutex
+	statements  []sentStatement
+	onStatement func(statement string) error // may be nil
 }
 
 // sent is a statement with its values; BEGIN, COMMIT and ROLLBACK too.

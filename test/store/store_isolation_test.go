@@ -1,0 +1,137 @@
+package store_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+)
+
+// O6: the library's own transactions ask for READ COMMITTED.
+func TestTransactionsAreReadCommitted(t *testing.T) {
+	db := dbtest.Postgres(t)
+	require.NoError(t, db.Exec("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").Error)
+	db.SQL().SetMaxOpenConns(1)
+	s, _ := newStore(t, db.DB)
+	require.NoError(t, s.Transaction(t.Context(), deadAfter, func(_ hourbell.Store, tx hourbell.Tx) error {
+		var level string
+		require.NoError(t, tx.Raw("SHOW transaction_isolation").Scan(&level).Error)
+		require.Equal(t, "read committed", level)
+		return nil
+	}))
+}
+
+// O4: where the host's transactions are READ COMMITTED by default, what is a transaction by itself is one statement.
+// O6: where they are not, it asks for that.
+func TestSingleStatementsSetIsolationIfNeeded(t *testing.T) {
+	for level, alone := range map[string]bool{"read committed": true, "serializable": false} {
+		db := *dbtest.Postgres(t)
+		db.DSN += "&default_transaction_isolation=" + strings.ReplaceAll(level, " ", "%20")
+		handle, pool := openRecorded(t, &db, gorm.Config{})
+		s := bindStore(t, handle, "test", nil)
+		for name, do := range map[string]func(){
+			"claim":     func() { claimAll(t, s, "w1") },
+			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
+			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
+		} {
+			require.Greater(t, len(pool.during(do)), 1, "%s: not known yet", name)
+		}
+		require.NoError(t, s.Ready(t.Context()))
+		for name, do := range map[string]func(){
+			"claim":     func() { claimAll(t, s, "w1") },
+			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
+			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
+		} {
+			require.Equal(t, alone, len(pool.during(do)) == 1, "%s under %s", name, level)
+		}
+	}
+}
+
+// O6: one connection among others may have a default of its own: what it refuses is asked for again, properly.
+func TestIsolationErrorEndsAutocommit(t *testing.T) {
+	db := dbtest.Postgres(t)
+	handle, pool := openRecorded(t, db, gorm.Config{})
+	s := bindStore(t, handle, "test", nil)
+	insertSchedules(t, s, scheduleDueAt("a", time.Now().Add(-time.Hour)))
+	require.NoError(t, s.Ready(t.Context()))
+	refused := false
+	pool.onStatement = func(string) error {
+		if !refused {
+			refused = true
+			return raiseSQLState(db.DB, "40001")
+		}
+		return nil
+	}
+	require.Len(t, claimAll(t, s, "w1").Rows, 1)
+	require.True(t, refused)
+	require.Greater(t, len(pool.during(func() { claimAll(t, s, "w1") })), 1, "from then on it asks")
+}
+
+// O6: claims do not fail under the host's default isolation, and no row is claimed twice.
+func TestClaimsSucceedUnderAnyHostIsolation(t *testing.T) {
+	for _, level := range []string{"serializable", "repeatable read", "read uncommitted"} {
+		t.Run(level, func(t *testing.T) {
+			db := dbtest.Postgres(t)
+			var name string
+			require.NoError(t, db.Raw("SELECT current_database()").Scan(&name).Error)
+			require.NoError(t, db.Exec("ALTER DATABASE "+name+" SET default_transaction_isolation = '"+level+"'").Error)
+			handle, pool := openRecorded(t, db, gorm.Config{})
+			var now string
+			require.NoError(t, handle.Raw("SHOW default_transaction_isolation").Scan(&now).Error)
+			require.Equal(t, level, now)
+
+			var rows []hourbell.Schedule
+			for i := range 200 {
+				rows = append(rows, scheduleDueAt(numberedID(i), time.Now().Add(-time.Hour)))
+			}
+			s := bindStore(t, handle, "test", nil)
+			insertSchedules(t, s, rows...)
+			claimed := make([][]workerClaim, 4)
+			sent := pool.during(func() {
+				for _, err := range runConcurrently(4, func(i int) (err error) {
+					claimed[i], err = claimUntilEmpty(t, s, 5, string(rune('a'+i)))
+					return err
+				}) {
+					require.NoError(t, err)
+				}
+			})
+			requireClaimedOnce(t, claimed, 200)
+			for _, statement := range sent {
+				require.NotEqual(t, "ROLLBACK", statement.text, "not even once and tried again")
+			}
+
+			fired := make([]int, 4)
+			for _, err := range runConcurrently(4, func(i int) error {
+				for batch := range slices.Chunk(claimed[i], 10) {
+					err := s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
+						for _, c := range batch {
+							ids, err := s.Advance(testContext(t), c.worker, []hourbell.Settlement{firedAdvance(c.Claim)})
+							if err != nil || len(ids) == 0 {
+								return err
+							}
+							runs, err := s.InsertRuns(testContext(t), []hourbell.JobRun{cronRun(c.ID, c.NextRunAt, 0)})
+							if err != nil {
+								return err
+							}
+							fired[i] += len(runs)
+						}
+						return nil
+					})
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			}) {
+				require.NoError(t, err)
+			}
+			require.Equal(t, 200, fired[0]+fired[1]+fired[2]+fired[3])
+		})
+	}
+}
