@@ -10,7 +10,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// requireVoid checks that no word of a claim changes anything.
+// requireCannotWrite checks that a worker can write nothing with a claim.
 func requireCannotWrite(t testing.TB, s hourbell.Store, worker string, c hourbell.Claim) {
 	t.Helper()
 	before := readSchedule(t, s, c.ID)
@@ -22,25 +22,25 @@ func requireCannotWrite(t testing.TB, s hourbell.Store, worker string, c hourbel
 	require.Equal(t, before, readSchedule(t, s, c.ID))
 }
 
-// L3: the fence. Token and holder must still be the claim's.
+// L3: A claim can write only while the row has its version and its holder.
 func TestStaleClaimCannotWrite(t *testing.T) {
-	lose := map[string]func(t *testing.T, s hourbell.Store, c *testClock, held hourbell.Claim){
+	invalidations := map[string]func(t *testing.T, s hourbell.Store, c *testClock, held hourbell.Claim){
 		"taken over": func(t *testing.T, s hourbell.Store, c *testClock, _ hourbell.Claim) {
 			c.Advance(lockTTL)
 			claimOne(t, s, "w2")
 		},
-		"taken over and given back": func(t *testing.T, s hourbell.Store, c *testClock, _ hourbell.Claim) {
+		"taken over and released": func(t *testing.T, s hourbell.Store, c *testClock, _ hourbell.Claim) {
 			c.Advance(lockTTL)
 			require.NoError(t, s.GiveBack(t.Context(), "w2", claimAll(t, s, "w2").Rows))
 		},
-		"claimed again by itself": func(t *testing.T, s hourbell.Store, _ *testClock, _ hourbell.Claim) { claimOne(t, s, "w1") },
-		"unlocked by hand": func(t *testing.T, s hourbell.Store, _ *testClock, _ hourbell.Claim) {
+		"claimed again by its holder": func(t *testing.T, s hourbell.Store, _ *testClock, _ hourbell.Claim) { claimOne(t, s, "w1") },
+		"unlocked by an operator": func(t *testing.T, s hourbell.Store, _ *testClock, _ hourbell.Claim) {
 			require.NoError(t, errOf(s.Unlock(t.Context(), "a")))
 		},
 		"advanced": func(t *testing.T, s hourbell.Store, _ *testClock, held hourbell.Claim) {
 			require.True(t, advanceOne(t, s, "w1", held))
 		},
-		"held": func(t *testing.T, s hourbell.Store, _ *testClock, held hourbell.Claim) {
+		"failure recorded": func(t *testing.T, s hourbell.Store, _ *testClock, held hourbell.Claim) {
 			require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: held, For: time.Second}})))
 		},
 		"disabled": func(t *testing.T, s hourbell.Store, _ *testClock, held hourbell.Claim) {
@@ -50,29 +50,30 @@ func TestStaleClaimCannotWrite(t *testing.T) {
 		},
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		for name, lose := range lose {
+		for name, invalidate := range invalidations {
 			t.Run(name, func(t *testing.T) {
 				require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
 				s, c := newStore(t, db.DB)
 				insertSchedules(t, s, dueSchedule("a"))
 				held := claimOne(t, s, "w1")
-				requireCannotWrite(t, s, "somebody else", held)
-				lose(t, s, c, held)
+				requireCannotWrite(t, s, "another worker", held)
+				invalidate(t, s, c, held)
 				requireCannotWrite(t, s, "w1", held)
 			})
 		}
 	})
 }
 
-// L3, M2: firing moves the pointer and clears lock, debt and back-off.
+// L3, M2: A fire moves next_run_at and clears the lock, the retry state and the
+// unfinished claim.
 func TestAdvanceSettlesFiredSlot(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertUsedSchedule(t, db, s, c, "a")
 		claimed := claimOne(t, s, "w1")
 		locked := readSchedule(t, s, "a")
 		c.Advance(time.Second)
-		set := hourbell.Settlement{Claim: claimed, Fired: noon, Through: noon, Next: noon.Add(time.Hour)}
-		ids, err := s.Advance(t.Context(), "w1", []hourbell.Settlement{set})
+		fired := hourbell.Settlement{Claim: claimed, Fired: noon, Through: noon, Next: noon.Add(time.Hour)}
+		ids, err := s.Advance(t.Context(), "w1", []hourbell.Settlement{fired})
 		require.NoError(t, err)
 		require.Equal(t, []string{"a"}, ids)
 
@@ -84,7 +85,7 @@ func TestAdvanceSettlesFiredSlot(t *testing.T) {
 	})
 }
 
-// M2: a skip moves the pointer and is no run.
+// M2: A skip moves next_run_at and leaves the last run as it was.
 func TestAdvanceOfSkipKeepsLastRun(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		before := insertUsedSchedule(t, db, s, c, "a")
@@ -94,7 +95,7 @@ func TestAdvanceOfSkipKeepsLastRun(t *testing.T) {
 		require.Len(t, ids, 1)
 		after := readSchedule(t, s, "a")
 		require.Equal(t, []time.Time{before.LastRunAt, before.LastScheduledFor, noon}, []time.Time{after.LastRunAt, after.LastScheduledFor, after.SettledUntil})
-		require.Equal(t, before.Failures, after.Failures, "nothing has succeeded")
+		require.Equal(t, before.Failures, after.Failures, "a skip is not a success")
 		require.Equal(t, before.LastError, after.LastError)
 		require.Zero(t, after.HeldUntil)
 		require.Zero(t, after.OwedSince)
@@ -102,7 +103,8 @@ func TestAdvanceOfSkipKeepsLastRun(t *testing.T) {
 	})
 }
 
-// T2, T5: no slot fired or recorded as skipped lies after the clock's now.
+// T2, T5: No slot after the database's current time is fired or recorded as
+// skipped.
 func TestAdvanceRefusesFutureSlot(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -116,13 +118,13 @@ func TestAdvanceRefusesFutureSlot(t *testing.T) {
 	})
 }
 
-// D8: a row is fired by the definition that it was claimed with.
+// D8: A claim fires a row only by the definition with which it was claimed.
 func TestAdvanceRefusesChangedDefinition(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
 		claimed := claimOne(t, s, "w1")
 		locked := readSchedule(t, s, "a")
-		r := hourbell.Revision{Schedule: locked, ReadHash: "h1"} // moves nothing, so that the token stays
+		r := hourbell.Revision{Schedule: locked, ReadHash: "h1"} // settles nothing, so the version stays
 		r.DefinitionHash = "h2"
 		require.True(t, updateOne(t, s, r))
 		require.Equal(t, claimed.LockToken, readSchedule(t, s, "a").LockToken)
@@ -152,22 +154,22 @@ func TestAdvanceBatchWritesOnlyValidClaims(t *testing.T) {
 	})
 }
 
-// L3: of two that think they hold a row, one advances it.
+// L3: Of several advances with one claim exactly one succeeds.
 func TestConcurrentAdvancesSucceedOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
 		claimed := claimOne(t, s, "w1")
-		taken := make([]bool, 8)
+		advanced := make([]bool, 8)
 		for _, err := range runConcurrently(8, func(i int) error {
 			ids, err := s.Advance(testContext(t), "w1", []hourbell.Settlement{firedAdvance(claimed)})
-			taken[i] = len(ids) == 1
+			advanced[i] = len(ids) == 1
 			return err
 		}) {
 			require.NoError(t, err)
 		}
 		n := 0
-		for _, one := range taken {
-			if one {
+		for _, ok := range advanced {
+			if ok {
 				n++
 			}
 		}
@@ -175,7 +177,7 @@ func TestConcurrentAdvancesSucceedOnce(t *testing.T) {
 	})
 }
 
-// L5: a clean stop gives its locks back; the debt stays.
+// L5, L4: A release clears the lock and keeps the unfinished claim.
 func TestReleaseKeepsUnfinishedClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -190,18 +192,19 @@ func TestReleaseKeepsUnfinishedClaim(t *testing.T) {
 	})
 }
 
-// E4: a failure is on the row, the debt stays open, and the next attempt comes after a while.
+// E4: A failure is recorded on the row, keeps the claim unfinished and delays
+// the next attempt.
 func TestRecordFailureBacksOff(t *testing.T) {
-	owed := noon.Add(-time.Second)
+	earlier := noon.Add(-time.Second)
 	cases := []struct {
 		name    string
 		failure hourbell.Failure
-		until   time.Duration // from the hold
-		owed    time.Time
+		delay   time.Duration // from the failure to the retry
+		since   time.Time     // when the claim became unfinished
 	}{
-		{"for a while", hourbell.Failure{For: 4 * time.Second, Owed: owed}, 4 * time.Second, owed},
-		{"at the latest until its next slot", hourbell.Failure{For: time.Minute, Until: noon.Add(31 * time.Second)}, 30 * time.Second, noon},
-		{"no longer than told to when the next slot is far", hourbell.Failure{For: time.Second, Until: noon.Add(time.Hour), Owed: owed}, time.Second, owed},
+		{"waits for the backoff", hourbell.Failure{For: 4 * time.Second, Owed: earlier}, 4 * time.Second, earlier},
+		{"waits no longer than the next slot", hourbell.Failure{For: time.Minute, Until: noon.Add(31 * time.Second)}, 30 * time.Second, noon},
+		{"waits for the backoff if the next slot is later", hourbell.Failure{For: time.Second, Until: noon.Add(time.Hour), Owed: earlier}, time.Second, earlier},
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for i, tc := range cases {
@@ -218,7 +221,7 @@ func TestRecordFailureBacksOff(t *testing.T) {
 				require.Equal(t, []string{"a"}, ids)
 
 				want := locked
-				want.Failures, want.LastError, want.HeldUntil, want.OwedSince = 1, "it's down", c.Now().Add(tc.until), tc.owed
+				want.Failures, want.LastError, want.HeldUntil, want.OwedSince = 1, "it's down", c.Now().Add(tc.delay), tc.since
 				want.LockedAt, want.LockedBy, want.LockToken, want.UpdatedAt = time.Time{}, "", claimed.LockToken+1, c.Now()
 				require.Equal(t, want, readSchedule(t, s, "a"))
 
@@ -232,7 +235,7 @@ func TestRecordFailureBacksOff(t *testing.T) {
 	})
 }
 
-// L5, L6: a person can unlock by hand.
+// L5, L6: An operator can unlock a schedule. This increments the version.
 func TestUnlockClearsLockOfAnyWorker(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
@@ -251,6 +254,6 @@ func TestUnlockClearsLockOfAnyWorker(t *testing.T) {
 		want := locked
 		want.LockedAt, want.LockedBy, want.LockToken = time.Time{}, "", claimed.LockToken+1
 		require.Equal(t, want, readSchedule(t, s, "a"))
-		require.Empty(t, claimOne(t, s, "w2").HeldBy, "it was free")
+		require.Empty(t, claimOne(t, s, "w2").HeldBy, "the lock was free")
 	})
 }

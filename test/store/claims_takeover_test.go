@@ -10,7 +10,9 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// L2, T5: when a lock may be taken over. The holder "w1" locked the row at noon and beat then.
+// L2, T5: A lock may be taken over when it is stalled, expired, or held by a
+// worker that is dead or the same. The holder "w1" locks the row and sends a
+// heartbeat at noon.
 func TestLockTakeoverConditions(t *testing.T) {
 	long := func(r *hourbell.ClaimRequest) { r.LockTTL = 24 * time.Hour }
 	cases := []struct {
@@ -19,35 +21,35 @@ func TestLockTakeoverConditions(t *testing.T) {
 		request func(r *hourbell.ClaimRequest)
 		free    bool
 	}{
-		{"nobody before its time", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter) }, nil, false},
-		{"whoever held it for LockTTL", func(t *testing.T, s hourbell.Store, c *testClock) {
+		{"lock and heartbeat are recent", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter) }, nil, false},
+		{"lock is LockTTL old", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(lockTTL)
 			sendHeartbeat(t, s, "w1")
 		}, nil, true},
-		{"nobody an instant before LockTTL", func(t *testing.T, s hourbell.Store, c *testClock) {
+		{"lock is almost LockTTL old", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(lockTTL - time.Microsecond)
 			sendHeartbeat(t, s, "w1")
 		}, nil, false},
-		{"a stopped worker", func(t *testing.T, s hourbell.Store, _ *testClock) {
+		{"holder has stopped", func(t *testing.T, s hourbell.Store, _ *testClock) {
 			require.NoError(t, s.StopWorker(t.Context(), "w1"))
 		}, long, true},
-		{"a worker that has missed three heartbeats", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter + time.Microsecond) }, long, true},
+		{"holder missed its heartbeats", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter + time.Microsecond) }, long, true},
 		{
-			"no silent worker by a process that was itself away", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(time.Hour) },
+			"holder missed its heartbeats but DeadAfter is zero", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(time.Hour) },
 			func(r *hourbell.ClaimRequest) { long(r); r.Dead = 0 }, false,
 		},
-		{"no living worker", func(t *testing.T, s hourbell.Store, c *testClock) {
+		{"holder is active", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(time.Hour)
 			sendHeartbeat(t, s, "w1")
 		}, long, false},
-		{"itself", nil, func(r *hourbell.ClaimRequest) { r.Worker = "w1" }, true},
-		{"a worker that beat in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter - time.Microsecond) }, long, true},
-		{"no worker that beat just now on a clock slightly ahead", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter) }, long, false},
-		{"a lock in the future by more than its length", func(t *testing.T, s hourbell.Store, c *testClock) {
+		{"holder is the caller", nil, func(r *hourbell.ClaimRequest) { r.Worker = "w1" }, true},
+		{"heartbeat is far in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter - time.Microsecond) }, long, true},
+		{"heartbeat is slightly in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter) }, long, false},
+		{"lock is further in the future than LockTTL", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(-lockTTL - time.Microsecond)
 			sendHeartbeat(t, s, "w1")
 		}, nil, true},
-		{"no lock in the future by its length", func(t *testing.T, s hourbell.Store, c *testClock) {
+		{"lock is LockTTL in the future", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(-lockTTL)
 			sendHeartbeat(t, s, "w1")
 		}, nil, false},
@@ -58,7 +60,8 @@ func TestLockTakeoverConditions(t *testing.T) {
 				c := newClock(noon)
 				s := bindStore(t, db.DB, numberedID(i), c.Now)
 				insertSchedules(t, s, scheduleDueAt("a", noon.Add(-time.Hour)))
-				// Worker ids are random, and so unlike across namespaces.
+				// Worker ids are unique across namespaces, so the rows of the
+				// previous subtest must go.
 				require.NoError(t, db.Exec("DELETE FROM hourbell_workers").Error)
 				sendHeartbeat(t, s, "w1")
 				held := claimOne(t, s, "w1")
@@ -80,7 +83,7 @@ func TestLockTakeoverConditions(t *testing.T) {
 				require.Equal(t, "w1", claims.Rows[0].HeldBy)
 				require.Equal(t, r.Worker, readSchedule(t, s, claims.Rows[0].ID).LockedBy)
 				require.Equal(t, held.LockToken+1, claims.Rows[0].LockToken)
-				// L3: whoever lost it can no longer write.
+				// L3: The previous holder can no longer write.
 				require.False(t, advanceOne(t, s, "w1", held))
 			})
 		}
@@ -98,7 +101,8 @@ func TestLockOfUnknownWorkerLastsLockTTL(t *testing.T) {
 	})
 }
 
-// L2, on the database's own clock.
+// L2, T1: Without a configured clock the database clock decides that a lock is
+// stalled.
 func TestStalledLockIsTakenOverByDatabaseClock(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := bindStore(t, db.DB, "test", nil)
@@ -114,7 +118,8 @@ func TestStalledLockIsTakenOverByDatabaseClock(t *testing.T) {
 	})
 }
 
-// E4, T5: a row is kept back until its back-off ends, or lies further ahead than a back-off can.
+// E4, T5: A schedule can be claimed when its backoff has ended, or when
+// retry_at is further in the future than the longest backoff.
 func TestScheduleIsClaimedWhenBackoffEnds(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))

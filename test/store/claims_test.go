@@ -30,7 +30,7 @@ func TestClaimLocksDueSchedulesEarliestFirst(t *testing.T) {
 			require.EqualValues(t, 1, now.LockToken)
 			require.Equal(t, hourbell.Claim{
 				ID: now.ID, DefinitionHash: now.DefinitionHash, At: noon, NextRunAt: now.NextRunAt, LockToken: 1, OwedSince: noon,
-			}, c, "the claim is of the row as it is now")
+			}, c, "the claim has the values of the updated row")
 		}
 		require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
 	})
@@ -54,18 +54,19 @@ func TestClaimLeavesOutUnclaimableSchedules(t *testing.T) {
 		disabled.Enabled = false
 		never := dueSchedule("no next slot")
 		never.NextRunAt = time.Time{}
-		insertSchedules(t, s, scheduleDueAt("not due", noon.Add(time.Microsecond)), disabled, never, dueSchedule("removed"), dueSchedule("held"), dueSchedule("locked"), dueSchedule("due"))
+		insertSchedules(t, s, scheduleDueAt("not due", noon.Add(time.Microsecond)), disabled, never, dueSchedule("removed"), dueSchedule("backed off"), dueSchedule("locked"), dueSchedule("due"))
 		setColumn(t, db, "removed", "removed_at", noon)
-		setColumn(t, db, "held", "held_until", noon.Add(time.Microsecond))
+		setColumn(t, db, "backed off", "held_until", noon.Add(time.Microsecond))
 		setColumn(t, db, "locked", "locked_by", "w1")
 		setColumn(t, db, "locked", "locked_at", noon)
 		sendHeartbeat(t, s, "w1")
-		insertSchedules(t, bindStore(t, db.DB, "other", nil), dueSchedule("of another namespace"))
+		insertSchedules(t, bindStore(t, db.DB, "other", nil), dueSchedule("in another namespace"))
 		require.Equal(t, []string{"due"}, claimedIDs(claimAll(t, s, "w2")))
 	})
 }
 
-// D6: two services share one database by namespace.
+// D6: Services share a database by namespace; no call touches the rows of
+// another namespace.
 func TestStoreNamespacesAreIsolated(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		other := bindStore(t, db.DB, "other", c.Now)
@@ -107,7 +108,8 @@ func TestStoreNamespacesAreIsolated(t *testing.T) {
 	})
 }
 
-// D8: what this process cannot fire it leaves out of its claims, for as long as the definition is that one.
+// D8: A worker excludes the definitions that it cannot fire. The exclusion ends
+// when the definition changes.
 func TestClaimLeavesOutExcludedDefinitions(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("it's \"c\" \\ {x,y}"))
@@ -136,7 +138,7 @@ func TestClaimWithoutExclusionsTakesAll(t *testing.T) {
 	})
 }
 
-// L1: at most one claim of a schedule is valid at a time.
+// L1: At most one claim of a schedule is valid.
 func TestConcurrentClaimsNeverShareRow(t *testing.T) {
 	const schedules = 300
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -158,14 +160,14 @@ func TestConcurrentClaimsNeverShareRow(t *testing.T) {
 	})
 }
 
-// claimedBy is a claim and whose it is.
+// workerClaim is a claim and the worker that made it.
 type workerClaim struct {
 	hourbell.Claim
 	worker string
 }
 
-// drain claims a few at a time until nothing is left. Each claim is a worker's of its own, since a worker may claim what
-// it holds itself.
+// claimUntilEmpty claims limit schedules at a time until none is left. Each
+// claim has its own worker id, because a worker may reclaim what it holds.
 func claimUntilEmpty(t testing.TB, s hourbell.Store, limit int, worker string) (all []workerClaim, err error) {
 	for i := 0; ; i++ {
 		r := claimRequest(worker + strconv.Itoa(i))
@@ -177,7 +179,7 @@ func claimUntilEmpty(t testing.TB, s hourbell.Store, limit int, worker string) (
 		for _, c := range claims.Rows {
 			all = append(all, workerClaim{c, r.Worker})
 		}
-		if len(claims.Rows) == 0 && !claims.Wake.Equal(claims.At) { // else there is more, but somebody is at it
+		if len(claims.Rows) == 0 && !claims.Wake.Equal(claims.At) { // otherwise another claim has rows locked
 			return all, nil
 		}
 	}
@@ -195,7 +197,7 @@ func requireClaimedOnce(t testing.TB, claimed [][]workerClaim, want int) {
 	require.Len(t, holder, want)
 }
 
-// L1: on Postgres, replicas do not wait for each other.
+// L1: On Postgres, claims do not wait for each other.
 func TestClaimDoesNotWaitForLockedRows(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -209,13 +211,13 @@ func TestClaimDoesNotWaitForLockedRows(t *testing.T) {
 		claims, err = s.Claim(testContext(t), claimRequest("w2"))
 		require.NoError(t, err)
 		require.Empty(t, claims.Rows)
-		require.Equal(t, claims.At, claims.Wake, "there is something due, as soon as it is let go")
+		require.Equal(t, claims.At, claims.Wake, "the locked row is due")
 		return nil
 	}))
 	require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
 }
 
-// L1, L2: a worker may claim what it holds itself, and then its earlier claim is void.
+// L1, L2: A worker may reclaim what it holds. Its earlier claim is then stale.
 func TestOnlyNewestClaimOfRowIsValid(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -228,7 +230,8 @@ func TestOnlyNewestClaimOfRowIsValid(t *testing.T) {
 	})
 }
 
-// L1: what a worker is at in another lane it does not claim again, until that has taken too long; what it has left behind it does.
+// L1: A claim leaves out what its worker locked since ExcludeOwnSince, until
+// the lock is stalled. It takes over earlier locks of the worker.
 func TestClaimExcludesOwnRecentClaims(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, scheduleDueAt("a", noon.Add(-3*time.Second)), scheduleDueAt("b", noon.Add(-2*time.Second)), scheduleDueAt("c", noon.Add(-time.Second)))
@@ -238,10 +241,10 @@ func TestClaimExcludesOwnRecentClaims(t *testing.T) {
 		require.NoError(t, err)
 		c.Advance(time.Second)
 		r.Limit, r.Underway = 1, c.Now()
-		left, err := s.Claim(t.Context(), r)
+		earlier, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, []string{"a"}, claimedIDs(left), "it is from before")
-		require.Equal(t, "w1", left.Rows[0].HeldBy)
+		require.Equal(t, []string{"a"}, claimedIDs(earlier), "it was locked before")
+		require.Equal(t, "w1", earlier.Rows[0].HeldBy)
 
 		r.Limit, r.Underway = 2, first.At
 		second, err := s.Claim(t.Context(), r)
@@ -257,8 +260,8 @@ func TestClaimExcludesOwnRecentClaims(t *testing.T) {
 	})
 }
 
-// E4: who is behind takes those that fired longest ago, whatever their slots, and before them those that never did. The answer has
-// the earliest slot first all the same.
+// E4: With LeastRecentFirst, a claim takes the schedules that never fired, then
+// those that fired longest ago. Its result is in slot order as usual.
 func TestClaimTakesLeastRecentFirst(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		for i, id := range []string{"a", "b", "c", "d"} {

@@ -10,18 +10,20 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// L4: a claim opens a debt; whoever inherits the row inherits the debt.
+// L4: A claim within grace is unfinished until it is settled. The next claim of
+// the row takes that over.
 func TestUnfinishedClaimPassesToNextClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
 		require.Equal(t, noon, claimOne(t, s, "w1").OwedSince)
 
-		c.Advance(lockTTL + grace) // the last instant of the debt
+		c.Advance(lockTTL + grace) // the last moment before it is abandoned
 		second := claimOne(t, s, "w2")
 		require.Equal(t, noon, second.OwedSince)
 		require.False(t, second.Lapsed)
 
-		// Somebody was there just now: the debt lives on from then.
+		// The second claim restarts the time after which the claim is
+		// abandoned.
 		c.Advance(lockTTL + grace)
 		third := claimOne(t, s, "w3")
 		require.Equal(t, noon, third.OwedSince)
@@ -29,7 +31,8 @@ func TestUnfinishedClaimPassesToNextClaim(t *testing.T) {
 	})
 }
 
-// L4: the debt lapses when nobody has claimed the row for LockTTL + Grace.
+// L4: An unfinished claim is abandoned when no worker has claimed the row for
+// LockTTL + Grace.
 func TestUnfinishedClaimIsAbandonedWhenIdle(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -37,11 +40,11 @@ func TestUnfinishedClaimIsAbandonedWhenIdle(t *testing.T) {
 		c.Advance(lockTTL + grace + time.Microsecond)
 		second := claimOne(t, s, "w2")
 		require.True(t, second.Lapsed)
-		require.Equal(t, c.Now(), second.OwedSince, "a new one begins")
+		require.Equal(t, c.Now(), second.OwedSince, "a new unfinished claim begins")
 	})
 }
 
-// L4: each schedule's own grace counts.
+// L4: The grace in this time is that of the schedule.
 func TestAbandonmentUsesGraceOfSchedule(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		long := dueSchedule("long")
@@ -55,13 +58,14 @@ func TestAbandonmentUsesGraceOfSchedule(t *testing.T) {
 	})
 }
 
-// L4: giving back and holding back keep the debt open and count as somebody there; settling ends it.
+// L4: A release, a recorded failure and an unlock keep the claim unfinished.
+// Release and failure restart the time after which it is abandoned.
 func TestUnfinishedClaimSurvivesReleaseAndFailure(t *testing.T) {
-	ends := map[string]func(t *testing.T, s hourbell.Store, c hourbell.Claim){
-		"give back": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
+	endings := map[string]func(t *testing.T, s hourbell.Store, c hourbell.Claim){
+		"release": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
 			require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{c}))
 		},
-		"hold": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
+		"record failure": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
 			require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: c, For: time.Second, Owed: c.OwedSince}})))
 		},
 		"unlock": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
@@ -69,7 +73,7 @@ func TestUnfinishedClaimSurvivesReleaseAndFailure(t *testing.T) {
 		},
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		for name, end := range ends {
+		for name, end := range endings {
 			t.Run(name, func(t *testing.T) {
 				c := newClock(noon)
 				s := bindStore(t, db.DB, name, c.Now)
@@ -87,7 +91,7 @@ func TestUnfinishedClaimSurvivesReleaseAndFailure(t *testing.T) {
 	})
 }
 
-// L4: settling ends a debt.
+// L4: Settling ends the unfinished claim.
 func TestAdvanceEndsUnfinishedClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -100,7 +104,8 @@ func TestAdvanceEndsUnfinishedClaim(t *testing.T) {
 	})
 }
 
-// T5: after the clock was stepped back, a debt from the future is none.
+// T5: An unfinished claim that began in the future is abandoned: the clock was
+// stepped back.
 func TestUnfinishedClaimInFutureIsAbandoned(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, scheduleDueAt("a", noon.Add(-time.Hour)))

@@ -10,43 +10,44 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// T3: a claim that finds nothing says when another can find something: not earlier, not later.
+// T3: A claim without rows returns the earliest time at which a claim can find
+// one.
 func TestEmptyClaimReportsWakeAt(t *testing.T) {
 	cases := []struct {
 		name    string
 		prepare func(t *testing.T, db *dbtest.DB, s hourbell.Store)
 		dead    time.Duration
-		after   time.Duration // zero: never
+		after   time.Duration // zero if no claim ever can
 	}{
-		{"nothing at all", func(*testing.T, *dbtest.DB, hourbell.Store) {}, deadAfter, 0},
-		{"the next slot", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+		{"no schedules", func(*testing.T, *dbtest.DB, hourbell.Store) {}, deadAfter, 0},
+		{"next slot", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, scheduleDueAt("a", noon.Add(time.Hour)), scheduleDueAt("b", noon.Add(time.Minute)))
 		}, deadAfter, time.Minute},
-		{"no slot of a disabled, a removed or an excepted schedule", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+		{"only disabled, removed or excluded schedules", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			disabled := scheduleDueAt("disabled", noon.Add(time.Minute))
 			disabled.Enabled = false
-			insertSchedules(t, s, disabled, scheduleDueAt("removed", noon.Add(time.Minute)), scheduleDueAt("excepted", noon.Add(time.Minute)), scheduleDueAt("excepted too", noon))
+			insertSchedules(t, s, disabled, scheduleDueAt("removed", noon.Add(time.Minute)), scheduleDueAt("excluded", noon.Add(time.Minute)), scheduleDueAt("excluded and due", noon))
 			setColumn(t, db, "removed", "removed_at", noon)
 		}, deadAfter, 0},
-		{"the end of a back-off", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+		{"end of a backoff", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
 			setColumn(t, db, "a", "held_until", noon.Add(30*time.Second))
 		}, deadAfter, 30 * time.Second},
-		{"the end of a lease", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+		{"end of a lock", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
 			claimOne(t, s, "w1")
 		}, deadAfter, lockTTL},
-		{"the holder's death", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+		{"holder dead", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
 			sendHeartbeat(t, s, "w1")
 			claimOne(t, s, "w1")
-		}, deadAfter, deadAfter + time.Microsecond}, // at dead itself it still lives
-		{"the end of a lease where nobody is judged dead", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+		}, deadAfter, deadAfter + time.Microsecond}, // exactly at DeadAfter the holder is active
+		{"end of a lock if DeadAfter is zero", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("a"))
 			sendHeartbeat(t, s, "w1")
 			claimOne(t, s, "w1")
 		}, 0, lockTTL},
-		{"the earliest of all", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+		{"earliest of several", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("a"))
 			claimOne(t, s, "w1")
 			insertSchedules(t, s, dueSchedule("b"), scheduleDueAt("c", noon.Add(20*time.Second)))
@@ -63,7 +64,7 @@ func TestEmptyClaimReportsWakeAt(t *testing.T) {
 				tc.prepare(t, db, s)
 				r := claimRequest("w2")
 				r.Dead = tc.dead
-				r.Except = []string{"excepted h1", "excepted too h1"}
+				r.Except = []string{"excluded h1", "excluded and due h1"}
 				claims, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
 				require.Empty(t, claims.Rows)
@@ -88,10 +89,11 @@ func TestEmptyClaimReportsWakeAt(t *testing.T) {
 	})
 }
 
-// T3: a claim that finds nothing says whether others hold what is due, for they may give it back any moment.
+// T3: A claim without rows reports whether another worker holds a due schedule,
+// because that worker may release it at any time.
 func TestEmptyClaimReportsHeldByOthers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
-		busy := func() bool {
+		heldByOthers := func() bool {
 			t.Helper()
 			claims, err := s.Claim(t.Context(), claimRequest("w2"))
 			require.NoError(t, err)
@@ -100,14 +102,14 @@ func TestEmptyClaimReportsHeldByOthers(t *testing.T) {
 		}
 		insertSchedules(t, s, scheduleDueAt("later", noon.Add(time.Hour)), dueSchedule("a"))
 		held := claimOne(t, s, "w1")
-		require.True(t, busy())
+		require.True(t, heldByOthers())
 		setColumn(t, db, "a", "enabled", false)
-		require.False(t, busy())
+		require.False(t, heldByOthers())
 		setColumn(t, db, "a", "enabled", true)
 		setColumn(t, db, "a", "next_run_at", noon.Add(time.Minute))
-		require.False(t, busy())
+		require.False(t, heldByOthers())
 		setColumn(t, db, "a", "next_run_at", noon)
-		require.True(t, busy())
+		require.True(t, heldByOthers())
 		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{held}))
 		claims, err := s.Claim(t.Context(), claimRequest("w2"))
 		require.NoError(t, err)

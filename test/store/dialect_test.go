@@ -10,11 +10,12 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// instants are all that the verbs write of the clock.
+// clockReadings returns each time that an operation reads from the clock, by
+// the column that it writes.
 func clockReadings(t testing.TB, s hourbell.Store) map[string]time.Time {
 	t.Helper()
 	got := map[string]time.Time{}
-	insertSchedules(t, s, scheduleDueAt("fires", noon.AddDate(-1, 0, 0)), scheduleDueAt("fails", noon.AddDate(-1, 0, 0)), scheduleDueAt("kept", noon.AddDate(-1, 0, 0)))
+	insertSchedules(t, s, scheduleDueAt("fires", noon.AddDate(-1, 0, 0)), scheduleDueAt("fails", noon.AddDate(-1, 0, 0)), scheduleDueAt("stays locked", noon.AddDate(-1, 0, 0)))
 	claims := claimAll(t, s, "w1")
 	got["claim"] = claims.At
 	for _, c := range claims.Rows {
@@ -56,18 +57,18 @@ func clockReadings(t testing.TB, s hourbell.Store) map[string]time.Time {
 	return got
 }
 
-// T1: a clock of the host's replaces the database's everywhere.
+// T1: A configured clock replaces the database clock in every statement.
 func TestConfiguredClockReplacesDatabaseClock(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		at := noon.Add(123456 * time.Microsecond)
-		c.Set(at.Add(999 * time.Nanosecond)) // what the database cannot keep is cut off
+		c.Set(at.Add(999 * time.Nanosecond)) // times are truncated to microseconds
 		for name, got := range clockReadings(t, s) {
 			require.Equal(t, at, got, name)
 		}
 	})
 }
 
-// T1: without one, due, leases and heartbeats are judged by the database's clock.
+// T1: Without a configured clock every statement reads the database clock.
 func TestDatabaseClockIsDefault(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		read := func() time.Time {
@@ -90,7 +91,7 @@ func TestDatabaseClockIsDefault(t *testing.T) {
 	})
 }
 
-// T1: within a transaction the clock goes on.
+// T1: The clock advances during a transaction.
 func TestClockAdvancesInsideTransaction(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := bindStore(t, db.DB, "test", nil)
@@ -106,11 +107,11 @@ func TestClockAdvancesInsideTransaction(t *testing.T) {
 	})
 }
 
-// T4: instants are UTC, whatever the session's zone is.
+// T4: Times are UTC in any session time zone.
 func TestTimesAreUTCInAnySessionZone(t *testing.T) {
 	db := dbtest.Postgres(t)
-	abroad := &dbtest.DB{DSN: db.DSN + "&TimeZone=Asia/Kolkata", Dialect: "postgres"}
-	s, _ := newStore(t, abroad.Open(t, nil))
+	kolkata := &dbtest.DB{DSN: db.DSN + "&TimeZone=Asia/Kolkata", Dialect: "postgres"}
+	s, _ := newStore(t, kolkata.Open(t, nil))
 	insertSchedules(t, s, dueSchedule("a"))
 	for _, s := range []hourbell.Store{s, bindStore(t, db.DB, "test", nil)} {
 		require.Equal(t, noon, readSchedule(t, s, "a").NextRunAt)

@@ -15,7 +15,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// O6: 40P01 is retried and counts as no failure.
+// O6: A deadlock (40P01) is retried.
 func TestDeadlockIsRetried(t *testing.T) {
 	db := dbtest.Postgres(t)
 	var name string
@@ -25,8 +25,8 @@ func TestDeadlockIsRetried(t *testing.T) {
 	insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
 	claimAll(t, s, "w1")
 
-	var met sync.WaitGroup // both hold their first row
-	met.Add(2)
+	var bothLocked sync.WaitGroup // both transactions hold their first row
+	bothLocked.Add(2)
 	var tries atomic.Int32
 	for _, err := range runConcurrently(2, func(i int) error {
 		order := []string{"a", "b"}
@@ -42,8 +42,8 @@ func TestDeadlockIsRetried(t *testing.T) {
 				}
 				if n == 0 && first {
 					first = false
-					met.Done()
-					met.Wait()
+					bothLocked.Done()
+					bothLocked.Wait()
 				}
 			}
 			return nil
@@ -51,17 +51,18 @@ func TestDeadlockIsRetried(t *testing.T) {
 	}) {
 		require.NoError(t, err)
 	}
-	require.EqualValues(t, 3, tries.Load(), "the server ended one of them")
+	require.EqualValues(t, 3, tries.Load(), "the server ended one transaction")
 	require.Empty(t, readSchedule(t, s, "a").LockedBy)
 	require.Empty(t, readSchedule(t, s, "b").LockedBy)
 }
 
-// fail makes the Postgres server refuse a statement with a code.
+// raiseSQLState makes the Postgres server fail a statement with an SQLSTATE.
 func raiseSQLState(tx *gorm.DB, code string) error {
 	return tx.Exec("DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '" + code + "'; END $$").Error
 }
 
-// O6: so is 40001; anything else is not tried again.
+// O6: Serialization failures (40001) and deadlocks (40P01) are retried, other
+// errors are not.
 func TestOnlyConcurrencyErrorsAreRetried(t *testing.T) {
 	db := dbtest.Postgres(t)
 	for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true, TranslateError: true}} {
@@ -79,7 +80,7 @@ func TestOnlyConcurrencyErrorsAreRetried(t *testing.T) {
 			require.Equal(t, want == 3, err == nil, code)
 			events, err := s.Events(t.Context(), hourbell.EventQuery{Kind: code, Limit: 100})
 			require.NoError(t, err)
-			require.Len(t, events, want/3, "a try that failed leaves nothing")
+			require.Len(t, events, want/3, "a failed attempt writes nothing")
 			require.NoError(t, db.Exec("DELETE FROM hourbell_events").Error)
 		}
 	}
@@ -98,7 +99,7 @@ func TestRetriesAreLimited(t *testing.T) {
 	require.Less(t, tries, 50)
 }
 
-// E3: within the host's transaction a retry is the host's to make.
+// E3: In a host transaction the host decides whether to retry.
 func TestHostTransactionIsNotRetried(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -115,7 +116,7 @@ func TestHostTransactionIsNotRetried(t *testing.T) {
 	}))
 }
 
-// impatient opens a SQLite database without a time to wait for others.
+// openWithoutBusyTimeout opens a SQLite database that does not wait for locks.
 func openWithoutBusyTimeout(t testing.TB, db *dbtest.DB) (*gorm.DB, *recorder) {
 	t.Helper()
 	dsn := strings.Replace(db.DSN, "busy_timeout(30000)", "busy_timeout(0)", 1)
@@ -123,12 +124,12 @@ func openWithoutBusyTimeout(t testing.TB, db *dbtest.DB) (*gorm.DB, *recorder) {
 	return openRecorded(t, &dbtest.DB{DSN: dsn, Dialect: "sqlite"}, gorm.Config{})
 }
 
-// busyVerbs are verbs that write, as a transaction and as a statement.
+// busyOperations are writes in their own statement and in a transaction.
 var busyOperations = map[string]func(t testing.TB, s hourbell.Store) error{
-	"a statement": func(t testing.TB, s hourbell.Store) error {
+	"statement": func(t testing.TB, s hourbell.Store) error {
 		return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
 	},
-	"a transaction": func(t testing.TB, s hourbell.Store) error {
+	"transaction": func(t testing.TB, s hourbell.Store) error {
 		return s.Transaction(t.Context(), time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
 			return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
 		})
@@ -177,7 +178,8 @@ func TestConcurrentSQLiteWritersSucceed(t *testing.T) {
 	}
 }
 
-// In the journal mode that SQLite begins with, a reader stands in the way of a commit, after the rows were answered.
+// In SQLite's default journal mode a reader can block the commit of a statement
+// after its rows were returned.
 func TestBlockedSQLiteCommitReturnsRowsOnce(t *testing.T) {
 	db := dbtest.SQLite(t)
 	require.NoError(t, db.Exec("PRAGMA journal_mode = DELETE").Error)

@@ -15,7 +15,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// O2: writes asked for by people never hang: lock_timeout, then busy.
+// O2: Operators' writes never hang: a lock wait ends with ErrBusy.
 func TestLockTimeoutReturnsErrBusy(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -25,7 +25,7 @@ func TestLockTimeoutReturnsErrBusy(t *testing.T) {
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules FOR UPDATE").Error)
 		for name, call := range map[string]func(s hourbell.Store) error{
-			"revise": func(s hourbell.Store) error {
+			"update": func(s hourbell.Store) error {
 				return errOf(s.Revise(testContext(t), []hourbell.Revision{{Schedule: locked, ReadHash: "h1"}}))
 			},
 			"unlock": func(s hourbell.Store) error { return errOf(s.Unlock(testContext(t), "a")) },
@@ -42,7 +42,8 @@ func TestLockTimeoutReturnsErrBusy(t *testing.T) {
 	require.Equal(t, locked, readSchedule(t, s, "a"))
 }
 
-// O1, O2: a statement that takes too long, in the server or in the client, says that the database is unavailable.
+// O1, O2: A statement that exceeds its deadline in the server or in the client
+// returns ErrUnavailable.
 func TestDeadlineReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -58,7 +59,7 @@ func TestDeadlineReturnsErrUnavailable(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		for _, call := range []func() error{
-			func() error { return errOf(s.Schedules(ctx)) }, // waits until it passes; the others come after it has
+			func() error { return errOf(s.Schedules(ctx)) }, // waits until the deadline; the other calls start after it
 			func() error { return errOf(s.Claim(ctx, claimRequest("w1"))) },
 			func() error { return errOf(s.Unlock(ctx, "a")) },
 		} {
@@ -71,7 +72,8 @@ func TestDeadlineReturnsErrUnavailable(t *testing.T) {
 	require.NoError(t, callAll(t.Context(), s))
 }
 
-// O2: the server ends an idle transaction; whoever comes back to it learns so, and has written nothing.
+// O2: The server ends an idle transaction. The next call in it fails, and
+// nothing is written.
 func TestIdleTransactionReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -89,7 +91,7 @@ func TestIdleTransactionReturnsErrUnavailable(t *testing.T) {
 	require.Empty(t, claimAll(t, s, "w1").Rows)
 }
 
-// O1: the loop outlives database restarts.
+// O1: The store recovers when the server ends a connection.
 func TestTerminatedBackendReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -100,11 +102,12 @@ func TestTerminatedBackendReturnsErrUnavailable(t *testing.T) {
 		return errOf(s.Schedules(t.Context()))
 	})
 	require.ErrorIs(t, err, hourbell.ErrUnavailable)
-	require.NoError(t, callAll(t.Context(), s), "the next call has a connection of its own")
+	require.NoError(t, callAll(t.Context(), s), "the next call uses another connection")
 }
 
-// O1, E4: whoever commits on a connection that the driver has given up meanwhile is told so in the driver's own words. That
-// is the database's absence too, and no fault of the schedules that were to fire.
+// O1, E4: A commit on a connection that the driver has closed fails with an
+// error of the driver. It means that the database is unavailable, not that a
+// schedule failed.
 func TestCommitOnClosedConnReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -137,10 +140,10 @@ func TestClosedPoolReturnsErrUnavailable(t *testing.T) {
 }
 
 func TestRefusedConnectionReturnsErrUnavailable(t *testing.T) {
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	address := nobody.Addr().String()
-	require.NoError(t, nobody.Close())
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
 	db, err := gorm.Open(postgres.Open("postgres://user@"+address+"/db?sslmode=disable"), &gorm.Config{DisableAutomaticPing: true, Logger: logger.Discard})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = poolOf(t, db).Close() })

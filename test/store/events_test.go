@@ -17,7 +17,7 @@ func TestEventsRoundTrip(t *testing.T) {
 			Namespace: "test", ScheduleID: "a", Kind: "SKIPPED", Reason: "LATE", Actor: "anna", Note: "it's fine", SlotFrom: noon.Add(-time.Hour),
 			SlotTo: noon.Add(-time.Minute), SlotCount: 1000, Detail: "at least 1000 slots",
 		}
-		bare := hourbell.Event{Namespace: "test", Kind: "RUN_NOW", At: noon.Add(-time.Hour)} // At is the clock's to say
+		bare := hourbell.Event{Namespace: "test", Kind: "RUN_NOW", At: noon.Add(-time.Hour)} // the store sets At
 		require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{full, bare}))
 		require.NoError(t, s.InsertEvents(t.Context(), nil))
 		got, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 10})

@@ -14,7 +14,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// punctual is the fire of a schedule's slot at noon, of some jobs.
+// slotFire fires the noon slot of a schedule with some jobs.
 func slotFire(id string, jobs int) hourbell.Fire {
 	f := hourbell.Fire{ScheduleID: id, DefinitionHash: "h1", Slot: noon, Next: noon.Add(time.Hour)}
 	for i := range jobs {
@@ -31,7 +31,8 @@ func fireOnTime(t testing.TB, s hourbell.Store, fires ...hourbell.Fire) hourbell
 	return fired
 }
 
-// L3, E2: what is free and on time is claimed, advanced and enqueued at once.
+// L3, E2: One statement claims, advances and enqueues schedules that are
+// unlocked and on time.
 func TestFastPathFiresSlotOnTime(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
@@ -60,25 +61,27 @@ func TestFastPathFiresSlotOnTime(t *testing.T) {
 		require.JSONEq(t, `{"n":[1]}`, string(runs[0].Args))
 		require.Empty(t, runs[0].Group)
 
-		require.Equal(t, hourbell.Fired{At: c.Now(), Overtaken: true}, fireOnTime(t, s, slotFire("a", 3), slotFire("b", 1)), "once")
+		require.Equal(t, hourbell.Fired{At: c.Now(), Overtaken: true}, fireOnTime(t, s, slotFire("a", 3), slotFire("b", 1)), "a slot fires once")
 		require.Empty(t, claimAll(t, s, "w1").Rows)
 	})
 }
 
-// The second road respects what the first one left, and fires nothing that the first would not fire as it is.
+// The fast path leaves a schedule to the claim path unless the condition of a
+// plain fire holds: enabled, unlocked, on time, its latest slot, no failure and
+// no unfinished claim.
 func TestFastPathLeavesOutSchedulesNeedingClaim(t *testing.T) {
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
-		for obstacle, put := range map[string]func(f *hourbell.Fire){
-			"not there":                 func(f *hourbell.Fire) { f.ScheduleID = "b" },
+		for condition, setUp := range map[string]func(f *hourbell.Fire){
+			"missing":                   func(f *hourbell.Fire) { f.ScheduleID = "b" },
 			"disabled":                  func(*hourbell.Fire) { setColumn(t, db, "a", "enabled", false) },
 			"removed":                   func(*hourbell.Fire) { setColumn(t, db, "a", "removed_at", noon) },
 			"another definition":        func(*hourbell.Fire) { setColumn(t, db, "a", "definition_hash", "h2") },
 			"another slot is next":      func(*hourbell.Fire) { setColumn(t, db, "a", "next_run_at", noon.Add(-time.Second)) },
 			"no slot is next":           func(*hourbell.Fire) { setColumn(t, db, "a", "next_run_at", nil) },
 			"locked":                    func(*hourbell.Fire) { setColumn(t, db, "a", "locked_by", "w1") },
-			"owed":                      func(*hourbell.Fire) { setColumn(t, db, "a", "owed_since", noon) },
-			"held back":                 func(*hourbell.Fire) { setColumn(t, db, "a", "held_until", noon.Add(-time.Hour)) },
+			"unfinished claim":          func(*hourbell.Fire) { setColumn(t, db, "a", "owed_since", noon) },
+			"backed off":                func(*hourbell.Fire) { setColumn(t, db, "a", "held_until", noon.Add(-time.Hour)) },
 			"failed before":             func(*hourbell.Fire) { setColumn(t, db, "a", "failures", 1) },
 			"not due":                   func(*hourbell.Fire) { c.Set(noon.Add(-time.Microsecond)) },
 			"out of grace":              func(*hourbell.Fire) { c.Set(noon.Add(grace + time.Microsecond)) },
@@ -88,10 +91,10 @@ func TestFastPathLeavesOutSchedulesNeedingClaim(t *testing.T) {
 			c.Set(noon)
 			insertSchedules(t, s, dueSchedule("a"))
 			f := slotFire("a", 2)
-			put(&f)
+			setUp(&f)
 			before := readSchedule(t, s, "a")
-			require.Equal(t, hourbell.Fired{At: c.Now()}, fireOnTime(t, s, f), obstacle)
-			require.Equal(t, before, readSchedule(t, s, "a"), obstacle)
+			require.Equal(t, hourbell.Fired{At: c.Now()}, fireOnTime(t, s, f), condition)
+			require.Equal(t, before, readSchedule(t, s, "a"), condition)
 		}
 		runs, err := s.Runs(t.Context(), hourbell.RunQuery{Limit: 10})
 		require.NoError(t, err)
@@ -99,11 +102,11 @@ func TestFastPathLeavesOutSchedulesNeedingClaim(t *testing.T) {
 
 		require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
 		insertSchedules(t, bindStore(t, db.DB, "other", c.Now), func() hourbell.Schedule { r := dueSchedule("a"); r.Namespace = "other"; return r }())
-		require.Zero(t, fireOnTime(t, s, slotFire("a", 1)).Slots, "another namespace's")
+		require.Zero(t, fireOnTime(t, s, slotFire("a", 1)).Slots, "the schedule is in another namespace")
 	})
 }
 
-// M1: the end of the grace is within it.
+// M1: A slot fires until the end of its grace, inclusive.
 func TestFastPathFiresUntilGraceEnds(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -112,7 +115,8 @@ func TestFastPathFiresUntilGraceEnds(t *testing.T) {
 	})
 }
 
-// L3: the last line. Where a slot has its run already, nothing of the batch fires, and the first road finds out why.
+// L3: If a slot has a run already, the unique index fails the whole batch. The
+// claim path then finds the reason.
 func TestFastPathFailsIfSlotHasRun(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
@@ -129,24 +133,25 @@ func TestFastPathFailsIfSlotHasRun(t *testing.T) {
 	})
 }
 
-// Fires that differ in their schedules alone are handed over in another way than others. Either way each writes what is its own.
+// The statement has one form for fires that differ only in their schedule, and
+// one for all others. Both write the values of each fire.
 func TestFastPathBatchWritesEachFire(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		for name, change := range map[string]func(batch []hourbell.Fire){
-			"alike":         func([]hourbell.Fire) {},
+			"equal":         func([]hourbell.Fire) {},
 			"another slot":  func(batch []hourbell.Fire) { batch[1].Slot = noon.Add(-time.Second) },
 			"another next":  func(batch []hourbell.Fire) { batch[1].Next = noon.Add(2 * time.Hour) },
 			"another job":   func(batch []hourbell.Fire) { batch[1].Jobs[0].Name = "é\"'," },
 			"another group": func(batch []hourbell.Fire) { batch[1].Jobs[0].Group = "" },
 			"other args":    func(batch []hourbell.Fire) { batch[1].Jobs[0].Args = []byte(`{"n": 7}`) },
 			"more jobs":     func(batch []hourbell.Fire) { batch[1].Jobs = slotFire("", 3).Jobs },
-			"alike, of more jobs": func(batch []hourbell.Fire) {
+			"equal, more jobs": func(batch []hourbell.Fire) {
 				for i := range batch {
 					batch[i].Jobs = slotFire("", 4).Jobs
 					batch[i].Jobs[2].Args, batch[i].Jobs[3].Group = []byte(`{"n": 8}`), ""
 				}
 			},
-			"another of more jobs": func(batch []hourbell.Fire) {
+			"more jobs, another name": func(batch []hourbell.Fire) {
 				for i := range batch {
 					batch[i].Jobs = slotFire("", 3).Jobs
 				}
@@ -184,7 +189,8 @@ func TestFastPathBatchWritesEachFire(t *testing.T) {
 	})
 }
 
-// Whoever comes where others have been is told so, and not where a person has been.
+// A fire reports AlreadySettled if another worker settled its first and last
+// slot. A schedule that an operator settled does not count.
 func TestFastPathReportsAlreadySettled(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
@@ -200,49 +206,49 @@ func TestFastPathReportsAlreadySettled(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("d"), dueSchedule("e"), dueSchedule("f"))
 		all = []hourbell.Fire{slotFire("d", 1), slotFire("e", 1), slotFire("f", 1)}
 		require.Equal(t, 1, fireOnTime(t, s, all[0]).Slots)
-		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last was not taken")
-		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all...), "by nobody but itself")
+		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last slot was not settled")
+		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all...), "the last slot was settled only by this statement")
 		require.Equal(t, hourbell.Fired{At: noon, Overtaken: true}, fireOnTime(t, s, all...))
 
 		insertSchedules(t, s, dueSchedule("g"), dueSchedule("h"), dueSchedule("i"))
 		require.Equal(t, 2, fireOnTime(t, s, slotFire("g", 1), slotFire("i", 1)).Slots)
 		require.Equal(t, hourbell.Fired{At: noon, Overtaken: true}, fireOnTime(t, s, slotFire("g", 1), slotFire("h", 1), slotFire("i", 1)))
-		require.Equal(t, noon, readSchedule(t, s, "h").NextRunAt, "what lies between was not looked at")
+		require.Equal(t, noon, readSchedule(t, s, "h").NextRunAt, "slots between the first and the last are not read")
 	})
 }
 
-// O4: a fire on time that is asked for it says whether anything is left that is due, and if not when to come back: what the
-// claim after it says.
+// O4: With FindNext, a fire reports whether no other schedule is due, and when
+// the next one is. A claim after it returns the same.
 func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
-	type rows func(t *testing.T, db *dbtest.DB, s hourbell.Store)
-	idle := map[string]rows{
-		"nothing else": func(*testing.T, *dbtest.DB, hourbell.Store) {},
-		"a slot to come": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+	type prepareFunc func(t *testing.T, db *dbtest.DB, s hourbell.Store)
+	idle := map[string]prepareFunc{
+		"no other schedule": func(*testing.T, *dbtest.DB, hourbell.Store) {},
+		"slot in a minute": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, scheduleDueAt("x", noon.Add(time.Minute)))
 		},
-		"a slot far off": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+		"slot in a day": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, scheduleDueAt("x", noon.Add(time.Hour*24)))
 		},
-		"an excepted row": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("excepted")) },
-		"a disabled row": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+		"excluded": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("excluded")) },
+		"disabled": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("x"))
 			setColumn(t, db, "x", "enabled", false)
 		},
 	}
-	left := map[string]rows{
-		"another that is due": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("x")) },
-		"one that another holds": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+	moreDue := map[string]prepareFunc{
+		"another due": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { insertSchedules(t, s, dueSchedule("x")) },
+		"due and held by another worker": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("x"))
 			claimOne(t, s, "w1")
 		},
-		"a back-off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
+		"backed off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("x"))
 			setColumn(t, db, "x", "held_until", noon.Add(30*time.Second))
 		},
 	}
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		try := func(want bool) func(string, rows) {
-			return func(name string, prepare rows) {
+		try := func(want bool) func(string, prepareFunc) {
+			return func(name string, prepare prepareFunc) {
 				t.Run(name, func(t *testing.T) {
 					for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
 						require.NoError(t, db.Exec("DELETE FROM "+table).Error)
@@ -250,12 +256,12 @@ func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
 					prepare(t, db, s)
 					insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
 					fired, err := s.FireOnTime(t.Context(), hourbell.FireRequest{
-						Fires: []hourbell.Fire{slotFire("a", 1), slotFire("b", 2)}, Ask: true, Except: []string{"excepted h1"},
+						Fires: []hourbell.Fire{slotFire("a", 1), slotFire("b", 2)}, Ask: true, Except: []string{"excluded h1"},
 					})
 					require.NoError(t, err)
 					require.Positive(t, fired.Slots)
 					require.Equal(t, want, fired.Idle)
-					if claims := claimAll(t, s, "w2"); want && name != "an excepted row" {
+					if claims := claimAll(t, s, "w2"); want && name != "excluded" {
 						require.Equal(t, hourbell.Claims{At: fired.At, Wake: fired.Wake}, claims)
 					}
 				})
@@ -264,13 +270,12 @@ func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
 		for name, prepare := range idle {
 			try(true)(name, prepare)
 		}
-		for name, prepare := range left {
+		for name, prepare := range moreDue {
 			try(false)(name, prepare)
 		}
 	})
 }
 
-// SQLite has no second road.
 func TestSQLiteHasNoFastPath(t *testing.T) {
 	s, _ := newStore(t, dbtest.SQLite(t).DB)
 	insertSchedules(t, s, dueSchedule("a"))
@@ -279,7 +284,7 @@ func TestSQLiteHasNoFastPath(t *testing.T) {
 	require.Equal(t, noon, readSchedule(t, s, "a").NextRunAt)
 }
 
-// L1, L3: many at once, and claims between them, fire each slot once.
+// L1, L3: Concurrent fires and claims fire each slot once.
 func TestConcurrentFiresFireEachSlotOnce(t *testing.T) {
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		var rows []hourbell.Schedule
@@ -316,7 +321,7 @@ func TestConcurrentFiresFireEachSlotOnce(t *testing.T) {
 	})
 }
 
-// L1: rows that somebody is at are passed by.
+// L1: The fast path does not wait for locked rows.
 func TestFastPathDoesNotWaitForLockedRows(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)

@@ -16,10 +16,10 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// noon is where the tests' clock begins.
+// noon is the initial time of the test clocks.
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// The lengths that the tests' claims use.
+// The durations that the tests use in claims.
 const (
 	grace      = 2 * time.Minute
 	lockTTL    = 5 * time.Minute
@@ -27,12 +27,12 @@ const (
 	deadAfter  = 30 * time.Second
 )
 
-// clock is a clock that tests set.
+// testClock is a clock that a test sets.
 type testClock = testclock.Clock
 
 func newClock(at time.Time) *testClock { return testclock.New(at) }
 
-// bound is the store of a database, for the namespace "test", on a clock that stands at noon.
+// newStore returns a store of the namespace "test" with a clock set to noon.
 func newStore(t testing.TB, db *gorm.DB) (hourbell.Store, *testClock) {
 	t.Helper()
 	c := newClock(noon)
@@ -46,7 +46,8 @@ func bindStore(t testing.TB, db *gorm.DB, namespace string, now func() time.Time
 	return s
 }
 
-// each runs a test on a migrated database of each kind, with a store on a clock that stands at noon.
+// eachDatabase runs a test on a migrated database of each kind. The clock of
+// the store is set to noon.
 func eachDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock)) {
 	t.Helper()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -55,14 +56,14 @@ func eachDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbel
 	})
 }
 
-// eachEmpty runs a test on a database of each kind that has no tables.
+// eachEmptyDatabase runs a test on a database of each kind without tables.
 func eachEmptyDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, dbtest.EmptySQLite(t)) })
 	t.Run("postgres", func(t *testing.T) { test(t, dbtest.EmptyPostgres(t)) })
 }
 
-// onPostgres runs a test on the database that has the second road.
+// onPostgres runs a test on a migrated Postgres database.
 func onPostgres(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock)) {
 	t.Helper()
 	db := dbtest.Postgres(t)
@@ -70,7 +71,8 @@ func onPostgres(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbell.
 	test(t, db, s, c)
 }
 
-// soon is the test's context with an end, so that a wait that never ends fails the test.
+// testContext returns the context of a test with a deadline, so that an endless
+// wait fails the test.
 func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -78,7 +80,7 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-// schedule is an enabled schedule that is due at noon.
+// dueSchedule returns an enabled schedule that is due at noon.
 func dueSchedule(id string) hourbell.Schedule { return scheduleDueAt(id, noon) }
 
 func scheduleDueAt(id string, next time.Time) hourbell.Schedule {
@@ -88,9 +90,10 @@ func scheduleDueAt(id string, next time.Time) hourbell.Schedule {
 	}
 }
 
-func numberedID(i int) string { return time.Unix(int64(i), 0).UTC().Format("id-04-05") }
+// numberedID returns an id that sorts by its number.
+func numberedID(i int) string { return fmt.Sprintf("id-%04d", i) }
 
-// insert adds schedules that were not there yet.
+// insertSchedules inserts schedules, all of which must be new.
 func insertSchedules(t testing.TB, s hourbell.Store, rows ...hourbell.Schedule) {
 	t.Helper()
 	ids, err := s.Insert(t.Context(), newUpdates(rows...))
@@ -98,7 +101,7 @@ func insertSchedules(t testing.TB, s hourbell.Store, rows ...hourbell.Schedule) 
 	require.Len(t, ids, len(rows))
 }
 
-// added are schedules as Insert takes them.
+// newUpdates returns schedules in the form that Insert takes.
 func newUpdates(rows ...hourbell.Schedule) []hourbell.Revision {
 	list := make([]hourbell.Revision, len(rows))
 	for i, row := range rows {
@@ -107,7 +110,7 @@ func newUpdates(rows ...hourbell.Schedule) []hourbell.Revision {
 	return list
 }
 
-// row reads a schedule.
+// readSchedule reads a schedule by its id.
 func readSchedule(t testing.TB, s hourbell.Store, id string) hourbell.Schedule {
 	t.Helper()
 	list, err := s.Schedules(t.Context(), id)
@@ -116,7 +119,8 @@ func readSchedule(t testing.TB, s hourbell.Store, id string) hourbell.Schedule {
 	return list[0]
 }
 
-// set writes a column past the store. An instant goes in as the database has it.
+// setColumn writes a column of a schedule directly, with times in the format of
+// the database.
 func setColumn(t testing.TB, db *dbtest.DB, id, column string, value any) {
 	t.Helper()
 	if at, ok := value.(time.Time); ok && db.Dialect == "sqlite" {
@@ -127,12 +131,12 @@ func setColumn(t testing.TB, db *dbtest.DB, id, column string, value any) {
 	require.EqualValues(t, 1, done.RowsAffected)
 }
 
-// request is what a worker of the loop asks for.
+// claimRequest returns the request that the loop of a worker makes.
 func claimRequest(worker string) hourbell.ClaimRequest {
 	return hourbell.ClaimRequest{Worker: worker, Limit: 1000, LockTTL: lockTTL, MaxHold: maxBackoff, Dead: deadAfter, Except: []string{}}
 }
 
-// claim claims all that is due.
+// claimAll claims all due schedules.
 func claimAll(t testing.TB, s hourbell.Store, worker string) hourbell.Claims {
 	t.Helper()
 	claims, err := s.Claim(t.Context(), claimRequest(worker))
@@ -140,7 +144,7 @@ func claimAll(t testing.TB, s hourbell.Store, worker string) hourbell.Claims {
 	return claims
 }
 
-// claimOne claims the one schedule that is due.
+// claimOne claims the only due schedule.
 func claimOne(t testing.TB, s hourbell.Store, worker string) hourbell.Claim {
 	t.Helper()
 	claims := claimAll(t, s, worker)
@@ -148,7 +152,7 @@ func claimOne(t testing.TB, s hourbell.Store, worker string) hourbell.Claim {
 	return claims.Rows[0]
 }
 
-// claimIDs are the ids of claims, in their order.
+// claimedIDs returns the ids of claims in their order.
 func claimedIDs(claims hourbell.Claims) []string {
 	ids := []string{}
 	for _, c := range claims.Rows {
@@ -157,12 +161,12 @@ func claimedIDs(claims hourbell.Claims) []string {
 	return ids
 }
 
-// settled is a settlement that fires the slot of a claim; the next is an hour later.
+// firedAdvance fires the slot of a claim. The next slot is an hour later.
 func firedAdvance(c hourbell.Claim) hourbell.Settlement {
 	return hourbell.Settlement{Claim: c, Fired: c.NextRunAt, Through: c.NextRunAt, Next: c.NextRunAt.Add(time.Hour)}
 }
 
-// advance settles a claim and says whether it still held.
+// advanceOne advances a claim and reports whether the claim was valid.
 func advanceOne(t testing.TB, s hourbell.Store, worker string, c hourbell.Claim) bool {
 	t.Helper()
 	ids, err := s.Advance(t.Context(), worker, []hourbell.Settlement{firedAdvance(c)})
@@ -170,7 +174,7 @@ func advanceOne(t testing.TB, s hourbell.Store, worker string, c hourbell.Claim)
 	return len(ids) == 1
 }
 
-// revise writes a schedule over and says whether it was still as read.
+// updateOne updates a schedule and reports whether the row was unchanged.
 func updateOne(t testing.TB, s hourbell.Store, r hourbell.Revision) bool {
 	t.Helper()
 	ids, err := s.Revise(t.Context(), []hourbell.Revision{r})
@@ -178,14 +182,14 @@ func updateOne(t testing.TB, s hourbell.Store, r hourbell.Revision) bool {
 	return len(ids) == 1
 }
 
-// beat writes the heartbeat of a worker.
+// sendHeartbeat writes a heartbeat of a worker.
 func sendHeartbeat(t testing.TB, s hourbell.Store, id string) {
 	t.Helper()
 	_, err := s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 1}, 30*time.Second)
 	require.NoError(t, err)
 }
 
-// fire is a run of a schedule's slot.
+// cronRun returns a run of a slot.
 func cronRun(id string, slot time.Time, ordinal int) hourbell.JobRun {
 	return hourbell.JobRun{
 		Namespace: "test", Job: fmt.Sprintf("job-%d", ordinal), Group: "feed", Trigger: "CRON", ScheduleID: id, ScheduledFor: slot,
@@ -193,12 +197,12 @@ func cronRun(id string, slot time.Time, ordinal int) hourbell.JobRun {
 	}
 }
 
-// asked is a run that somebody asked for.
+// apiRun returns a run of an enqueue call.
 func apiRun(job string, ordinal int) hourbell.JobRun {
 	return hourbell.JobRun{Namespace: "test", Job: job, Trigger: "API", Ordinal: ordinal, Status: "QUEUED"}
 }
 
-// enqueue inserts runs, all of which must be new.
+// insertRuns inserts runs, all of which must be new.
 func insertRuns(t testing.TB, s hourbell.Store, runs ...hourbell.JobRun) []hourbell.JobRun {
 	t.Helper()
 	list, err := s.InsertRuns(t.Context(), runs)
@@ -207,23 +211,24 @@ func insertRuns(t testing.TB, s hourbell.Store, runs ...hourbell.JobRun) []hourb
 	return list
 }
 
-// together calls fn n times at once and returns the errors.
+// runConcurrently calls fn n times concurrently and returns the errors.
 func runConcurrently(n int, fn func(i int) error) []error {
 	errs := make([]error, n)
-	var start, all sync.WaitGroup
+	var start, done sync.WaitGroup
 	start.Add(1)
 	for i := range n {
-		all.Go(func() {
+		done.Go(func() {
 			start.Wait()
 			errs[i] = fn(i)
 		})
 	}
 	start.Done()
-	all.Wait()
+	done.Wait()
 	return errs
 }
 
-// awaitLockWait waits until a session of this Postgres database waits for a lock.
+// waitForLockWait waits until a session of this Postgres database waits for a
+// lock.
 func waitForLockWait(t testing.TB, db *dbtest.DB) {
 	t.Helper()
 	require.Eventually(t, func() bool {

@@ -27,12 +27,12 @@ func TestHealthListsOverdueSchedules(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		disabled := scheduleDueAt("disabled", noon.Add(-time.Hour))
 		disabled.Enabled = false
-		patient := scheduleDueAt("patient", noon.Add(-time.Hour))
-		patient.Grace = 2 * time.Hour
-		insertSchedules(t, s, scheduleDueAt("late", noon.Add(-time.Minute)), scheduleDueAt("later", noon.Add(-30*time.Second)), scheduleDueAt("due", noon), disabled, patient,
+		longGrace := scheduleDueAt("long grace", noon.Add(-time.Hour))
+		longGrace.Grace = 2 * time.Hour
+		insertSchedules(t, s, scheduleDueAt("late", noon.Add(-time.Minute)), scheduleDueAt("later", noon.Add(-30*time.Second)), scheduleDueAt("due", noon), disabled, longGrace,
 			scheduleDueAt("removed", noon.Add(-time.Hour)), scheduleDueAt("next", noon.Add(time.Hour)))
 		setColumn(t, db, "removed", "removed_at", noon)
-		c.Set(noon.Add(time.Minute)) // the grace of "late" ends
+		c.Set(noon.Add(time.Minute)) // the end of the grace of "late"
 		require.Zero(t, readHealth(t, s).Overdue)
 
 		c.Set(noon.Add(2 * time.Minute))
@@ -56,42 +56,42 @@ func TestHealthListsAtMostHundredSchedules(t *testing.T) {
 	})
 }
 
-// T1: the skew of each replica's clock is shown.
+// T1: Health shows the largest clock skew of the active workers.
 func TestHealthReportsMaxSkewOfActiveWorkers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
-		skewed := func(id string, skew time.Duration) {
+		sendSkew := func(id string, skew time.Duration) {
 			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew}, 30*time.Second)))
 		}
-		skewed("dead", time.Hour)
+		sendSkew("dead", time.Hour)
 		c.Advance(deadAfter + time.Microsecond)
-		skewed("stopped", time.Hour)
+		sendSkew("stopped", time.Hour)
 		require.NoError(t, s.StopWorker(t.Context(), "stopped"))
 		require.Zero(t, readHealth(t, s).Workers)
 		require.Zero(t, readHealth(t, s).MaxSkew)
-		skewed("ahead", time.Second)
-		skewed("behind", -2500*time.Millisecond)
-		c.Advance(deadAfter) // the last instant of their lives
+		sendSkew("ahead", time.Second)
+		sendSkew("behind", -2500*time.Millisecond)
+		c.Advance(deadAfter) // the last moment at which the heartbeats count
 		h := readHealth(t, s)
 		require.Equal(t, 2, h.Workers)
 		require.Equal(t, 2500*time.Millisecond, h.MaxSkew)
-		require.Zero(t, h.NewestTick) // they have not claimed yet
+		require.Zero(t, h.NewestTick) // the workers have not ticked
 	})
 }
 
 func TestHealthReportsNewestTickOfActiveWorkers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
-		ticked := func(id string, at time.Time) {
+		sendTick := func(id string, at time.Time) {
 			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", LastTickAt: at}, 30*time.Second)))
 		}
-		ticked("dead", noon.Add(time.Hour))
+		sendTick("dead", noon.Add(time.Hour))
 		c.Advance(deadAfter + time.Microsecond)
-		ticked("a", noon.Add(time.Second))
-		ticked("b", noon)
+		sendTick("a", noon.Add(time.Second))
+		sendTick("b", noon)
 		require.Equal(t, noon.Add(time.Second), readHealth(t, s).NewestTick)
 	})
 }
 
-// T5: health says why nothing fires after the clock was stepped back.
+// T5: Health shows by how much the clock was stepped back.
 func TestHealthReportsClockBehind(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))

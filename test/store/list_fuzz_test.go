@@ -13,7 +13,8 @@ import (
 
 var sorts = []string{"id", "name", "nextRunAt", "lastRunAt"}
 
-// FuzzCursor: a cursor that nobody was given is refused, or leads to rows that are there; it is never a fault.
+// FuzzCursor checks that an invalid cursor returns a QueryError, and any other
+// cursor a page.
 func FuzzCursor(f *testing.F) {
 	s, _ := newStore(f, dbtest.SQLite(f).DB)
 	insertSchedules(f, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
@@ -33,7 +34,8 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// FuzzPages: whatever names and ids are stored, who follows the pages comes to each schedule once, in every order.
+// FuzzPages checks that pages contain each schedule once in every order,
+// whatever the ids and names are.
 func FuzzPages(f *testing.F) {
 	f.Add("a", "b", "A", "B")
 	f.Add("x\n", "\nx", "", "\x00")
@@ -50,7 +52,7 @@ func FuzzPages(f *testing.F) {
 		rows[0].Name, rows[1].Name = name, otherName
 		inserted, err := s.Insert(t.Context(), newUpdates(rows...))
 		if err != nil || len(inserted) != 3 {
-			t.Skip("two ids that are one when they are stored")
+			t.Skip("the database stores both ids as the same text")
 		}
 		for _, sort := range sorts {
 			seen := map[string]int{}
@@ -63,11 +65,11 @@ func FuzzPages(f *testing.F) {
 				if after = page.Next; after == "" {
 					break
 				}
-				require.Less(t, n, 5, "the pages of %q have no end", sort)
+				require.Less(t, n, 5, "the pages sorted by %q do not end", sort)
 			}
 			require.Len(t, seen, 3, sort)
-			for id, times := range seen {
-				require.Equal(t, 1, times, "%q by %s", id, sort)
+			for id, count := range seen {
+				require.Equal(t, 1, count, "%q by %s", id, sort)
 			}
 		}
 	})

@@ -15,7 +15,8 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// pages walks a list to its end and returns the ids in their order.
+// listAllPages reads all pages of a list, calls between after each but the
+// last, and returns the ids in order.
 func listAllPages(t testing.TB, s hourbell.Store, q hourbell.ScheduleQuery, between func()) (ids []string) {
 	t.Helper()
 	for {
@@ -32,7 +33,8 @@ func listAllPages(t testing.TB, s hourbell.Store, q hourbell.ScheduleQuery, betw
 	}
 }
 
-// mixed are schedules of every state, with equal names, equal instants, and instants that are none.
+// insertMixedSchedules inserts schedules of every state, some with equal names,
+// equal times or no times.
 func insertMixedSchedules(t testing.TB, db *dbtest.DB, s hourbell.Store, n int) []hourbell.Schedule {
 	t.Helper()
 	random := rand.New(rand.NewPCG(3, 4))
@@ -65,7 +67,7 @@ func insertMixedSchedules(t testing.TB, db *dbtest.DB, s hourbell.Store, n int) 
 func TestListPagesCoverAllSchedules(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		rows := insertMixedSchedules(t, db, s, 60)
-		key := map[string]func(hourbell.Schedule) string{
+		sortKeys := map[string]func(hourbell.Schedule) string{
 			"id":   func(hourbell.Schedule) string { return "" },
 			"name": func(r hourbell.Schedule) string { return strings.ToLower(r.Name) },
 			"nextRunAt": func(r hourbell.Schedule) string {
@@ -73,7 +75,7 @@ func TestListPagesCoverAllSchedules(t *testing.T) {
 			},
 			"lastRunAt": func(r hourbell.Schedule) string { return fmt.Sprintf("%020d", noon.Unix()-r.LastRunAt.Unix()+1<<60) },
 		}
-		for sort, key := range key {
+		for sort, key := range sortKeys {
 			want := slices.Clone(rows)
 			slices.SortFunc(want, func(a, b hourbell.Schedule) int { return strings.Compare(key(a)+a.ID, key(b)+b.ID) })
 			ids := make([]string, len(want))
@@ -81,13 +83,13 @@ func TestListPagesCoverAllSchedules(t *testing.T) {
 				ids[i] = want[i].ID
 			}
 			for _, limit := range []int{1, 7, 59, 60, 61} {
-				require.Equal(t, ids, listAllPages(t, s, hourbell.ScheduleQuery{Sort: sort, Limit: limit}, func() {}), "%s, %d a page", sort, limit)
+				require.Equal(t, ids, listAllPages(t, s, hourbell.ScheduleQuery{Sort: sort, Limit: limit}, func() {}), "sorted by %s, %d per page", sort, limit)
 			}
 		}
 	})
 }
 
-// By id, pages are complete whatever happens to the rows in between.
+// Sorted by id, pages are complete even if rows change between them.
 func TestListPagesByIDSurviveInserts(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		rows := insertMixedSchedules(t, db, s, 20)
@@ -105,13 +107,13 @@ func TestListPagesByIDSurviveInserts(t *testing.T) {
 	})
 }
 
-// The counts and each state agree with a look at the rows themselves.
+// Counts and pages of each state agree with the stored rows.
 func TestListCountsStates(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		rows := insertMixedSchedules(t, db, s, 80)
-		insertSchedules(t, bindStore(t, db.DB, "other", c.Now), dueSchedule("not ours"))
+		insertSchedules(t, bindStore(t, db.DB, "other", c.Now), dueSchedule("in another namespace"))
 		present := func(r hourbell.Schedule) bool { return r.RemovedAt.IsZero() }
-		is := map[string]func(hourbell.Schedule) bool{
+		inState := map[string]func(hourbell.Schedule) bool{
 			"":         func(hourbell.Schedule) bool { return true },
 			"ENABLED":  func(r hourbell.Schedule) bool { return present(r) && r.Enabled },
 			"DISABLED": func(r hourbell.Schedule) bool { return present(r) && !r.Enabled },
@@ -122,10 +124,10 @@ func TestListCountsStates(t *testing.T) {
 		for _, at := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(time.Microsecond), noon.Add(grace), noon.Add(2*grace + 1000)} {
 			c.Set(at)
 			want := map[string]int{}
-			for state, is := range is {
+			for state, matches := range inState {
 				ids := []string{}
 				for _, r := range rows {
-					if is(r) {
+					if matches(r) {
 						ids = append(ids, r.ID)
 					}
 				}
@@ -148,7 +150,7 @@ func TestListCountsStates(t *testing.T) {
 	})
 }
 
-// What is looked for means itself: no character of it is a pattern or SQL.
+// Searched text is literal: no character acts as a wildcard or as SQL.
 func TestListSearchIsLiteral(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		odd := scheduleDueAt("odd", noon)
@@ -182,7 +184,6 @@ func TestListSearchIsLiteral(t *testing.T) {
 	})
 }
 
-// A cursor that is none, or of another order, is an error that says so.
 func TestListRefusesInvalidCursor(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertMixedSchedules(t, db, s, 3)
@@ -197,7 +198,7 @@ func TestListRefusesInvalidCursor(t *testing.T) {
 			require.ErrorAs(t, err, &wrong)
 			require.Equal(t, "After", wrong.Field)
 		}
-		// What can be read as a cursor goes on somewhere.
+		// A well-formed cursor of a schedule that does not exist is accepted.
 		_, err = s.ListSchedules(t.Context(), hourbell.ScheduleQuery{Sort: "name", After: "MyAAAP__AA", Limit: 1})
 		require.NoError(t, err)
 	})

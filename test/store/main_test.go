@@ -7,5 +7,5 @@ import (
 	_ "github.com/hourbell/hourbell/test/sqlite"
 )
 
-// Nothing runs on behind the tests.
+// TestMain fails the package if a test leaves a goroutine running.
 func TestMain(m *testing.M) { leaktest.Main(m) }

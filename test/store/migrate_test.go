@@ -28,7 +28,7 @@ func TestConcurrentMigrationsSucceed(t *testing.T) {
 	})
 }
 
-// versions are the migrations that a database records.
+// appliedVersions returns the versions in hourbell_migrations.
 func appliedVersions(t testing.TB, db *dbtest.DB) (list []int) {
 	t.Helper()
 	require.NoError(t, db.Raw("SELECT version FROM hourbell_migrations ORDER BY version").Scan(&list).Error)
@@ -73,14 +73,15 @@ func TestMigrateRefusesNilDatabase(t *testing.T) {
 
 func TestFailedMigrationRollsBack(t *testing.T) {
 	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
-		// In the way of a table that comes late.
+		// This table makes a late statement of the migration fail.
 		require.NoError(t, db.Exec("CREATE TABLE hourbell_events (n int)").Error)
 		err := store.Migrate(t.Context(), db.DB)
 		require.ErrorContains(t, err, "hourbell_events")
 		require.ErrorContains(t, err, db.Dialect+"/0001_")
 		require.Equal(t, []string{"hourbell_events"}, tableNames(t, db))
 
-		// Nor is anything still open: the way is free as soon as the obstacle is gone.
+		// No transaction is still open: the migration succeeds when the table
+		// is gone.
 		require.NoError(t, db.Exec("DROP TABLE hourbell_events").Error)
 		require.NoError(t, store.Migrate(testContext(t), db.DB))
 	})
@@ -91,7 +92,7 @@ func TestMigrationsApplyWithOtherTools(t *testing.T) {
 		names, err := fs.Glob(store.Migrations(), db.Dialect+"/*.sql")
 		require.NoError(t, err)
 		require.NotEmpty(t, names)
-		for _, name := range names { // sorted
+		for _, name := range names {
 			text, err := fs.ReadFile(store.Migrations(), name)
 			require.NoError(t, err)
 			_, err = db.SQL().ExecContext(t.Context(), string(text))
@@ -111,7 +112,7 @@ func TestUnmigratedDatabaseReturnsErrNotMigrated(t *testing.T) {
 			for _, v := range operations {
 				err := v.call(t.Context(), s)
 				require.ErrorIs(t, err, hourbell.ErrNotMigrated, v.name)
-				require.ErrorContains(t, err, "store.Migrate", v.name) // it says what to do
+				require.ErrorContains(t, err, "store.Migrate", v.name)
 			}
 			err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error { return errOf(s.Schedules(t.Context())) })
 			require.ErrorIs(t, err, hourbell.ErrNotMigrated)
@@ -139,7 +140,7 @@ func TestMissingHostTableIsNotErrNotMigrated(t *testing.T) {
 	})
 }
 
-// tables are the tables of a database.
+// tableNames returns the names of all tables.
 func tableNames(t testing.TB, db *dbtest.DB) (list []string) {
 	t.Helper()
 	query := "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name"
@@ -150,7 +151,7 @@ func tableNames(t testing.TB, db *dbtest.DB) (list []string) {
 	return list
 }
 
-// The operator's surface: section by section as the documentation lists it.
+// tableColumns lists the documented columns of each table in order.
 var tableColumns = map[string]string{
 	"hourbell_schedules": `namespace id definition_hash removed_at enabled next_run_at grace locked_by locked_at lock_token owed_since
 		held_until failures settled_until last_run_at last_scheduled_for updated_at created_at name description cron time_zone target_kind target

@@ -9,13 +9,13 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// verb is one call of a store that needs its tables.
+// operation is a call of a store that needs its tables.
 type operation struct {
 	name string
 	call func(ctx context.Context, s hourbell.Store) error
 }
 
-// verbs are all of them. On an empty store each works and finds nothing.
+// operations lists all such calls. Each succeeds on an empty database.
 var operations = []operation{
 	{"Ready", func(ctx context.Context, s hourbell.Store) error { return s.Ready(ctx) }},
 	{"Schedules", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Schedules(ctx)) }},
@@ -24,24 +24,24 @@ var operations = []operation{
 		return errOf(s.ListSchedules(ctx, hourbell.ScheduleQuery{Sort: "id", Limit: 1}))
 	}},
 	{"Insert", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Insert(ctx, newUpdates(scheduleDueAt("verb", noon.AddDate(1000, 0, 0)))))
+		return errOf(s.Insert(ctx, newUpdates(scheduleDueAt("op", noon.AddDate(1000, 0, 0)))))
 	}},
 	{"Revise", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.Revise(ctx, []hourbell.Revision{{Schedule: dueSchedule("a"), ReadHash: "none"}}))
 	}},
-	{"Claim", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Claim(ctx, claimRequest("verb"))) }},
+	{"Claim", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Claim(ctx, claimRequest("op"))) }},
 	{"Advance", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Advance(ctx, "verb", []hourbell.Settlement{firedAdvance(hourbell.Claim{ID: "a"})}))
+		return errOf(s.Advance(ctx, "op", []hourbell.Settlement{firedAdvance(hourbell.Claim{ID: "a"})}))
 	}},
 	{"GiveBack", func(ctx context.Context, s hourbell.Store) error {
-		return s.GiveBack(ctx, "verb", []hourbell.Claim{{ID: "a"}})
+		return s.GiveBack(ctx, "op", []hourbell.Claim{{ID: "a"}})
 	}},
 	{"Hold", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Hold(ctx, "verb", []hourbell.Failure{{Claim: hourbell.Claim{ID: "a"}}}))
+		return errOf(s.Hold(ctx, "op", []hourbell.Failure{{Claim: hourbell.Claim{ID: "a"}}}))
 	}},
 	{"Unlock", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Unlock(ctx, "a")) }},
 	{"InsertRuns", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.InsertRuns(ctx, []hourbell.JobRun{cronRun("verb", noon, 0)}))
+		return errOf(s.InsertRuns(ctx, []hourbell.JobRun{cronRun("op", noon, 0)}))
 	}},
 	{"RunsByKey", func(ctx context.Context, s hourbell.Store) error { return errOf(s.RunsByKey(ctx, "key")) }},
 	{"Runs", func(ctx context.Context, s hourbell.Store) error {
@@ -52,7 +52,7 @@ var operations = []operation{
 	}},
 	{"Tallies", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Tallies(ctx, []int64{1}, 1)) }},
 	{"TakeRuns", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.TakeRuns(ctx, hourbell.TakeRequest{Worker: "verb", Limit: 1, Lease: time.Minute}))
+		return errOf(s.TakeRuns(ctx, hourbell.TakeRequest{Worker: "op", Limit: 1, Lease: time.Minute}))
 	}},
 	{"ExtendRun", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.ExtendRun(ctx, hourbell.JobRun{}, time.Minute))
@@ -67,9 +67,9 @@ var operations = []operation{
 		return errOf(s.Events(ctx, hourbell.EventQuery{Limit: 1}))
 	}},
 	{"Heartbeat", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Heartbeat(ctx, hourbell.Worker{ID: "verb", WorkerType: "schedule_daemon"}, 30*time.Second))
+		return errOf(s.Heartbeat(ctx, hourbell.Worker{ID: "op", WorkerType: "schedule_daemon"}, 30*time.Second))
 	}},
-	{"StopWorker", func(ctx context.Context, s hourbell.Store) error { return s.StopWorker(ctx, "verb") }},
+	{"StopWorker", func(ctx context.Context, s hourbell.Store) error { return s.StopWorker(ctx, "op") }},
 	{"Workers", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Workers(ctx)) }},
 	{"Purge", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.Purge(ctx, hourbell.Keep{Unfinished: true}, 1))
@@ -77,9 +77,10 @@ var operations = []operation{
 	{"Health", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Health(ctx, deadAfter)) }},
 }
 
-// second is the error of a call that answers something too.
+// errOf returns the error of a call that also returns a value.
 func errOf[V any](_ V, err error) error { return err }
 
+// errorTexts returns the text of an error, if any, as a list.
 func errorTexts(err error) []string {
 	if err == nil {
 		return nil
@@ -87,7 +88,8 @@ func errorTexts(err error) []string {
 	return []string{err.Error()}
 }
 
-// every calls all verbs and joins their errors, each with the verb's name.
+// callAll calls all operations and joins their errors, each with the name of
+// its operation.
 func callAll(ctx context.Context, s hourbell.Store) error {
 	var errs []error
 	for _, v := range operations {
@@ -98,7 +100,7 @@ func callAll(ctx context.Context, s hourbell.Store) error {
 	return errors.Join(errs...)
 }
 
-// everyAgain is every without what only one of many can do.
+// callUntilError calls all operations and returns the first error.
 func callUntilError(t testing.TB, s hourbell.Store) error {
 	for _, v := range operations {
 		if err := v.call(testContext(t), s); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// outcomes reads outcomes as "id kind from-to count reason".
+// readOutcomes returns each outcome as "id trigger kind from-to count reason".
 func readOutcomes(t testing.TB, s hourbell.Store, q hourbell.OutcomeQuery) (list []string) {
 	t.Helper()
 	if q.Limit == 0 {
@@ -33,7 +33,7 @@ func readOutcomes(t testing.TB, s hourbell.Store, q hourbell.OutcomeQuery) (list
 	return list
 }
 
-// finish ends runs, as failed or not.
+// setRunStatus sets the status of runs directly.
 func setRunStatus(t testing.TB, db *dbtest.DB, status string, runs ...hourbell.JobRun) {
 	t.Helper()
 	for _, r := range runs {
@@ -41,7 +41,7 @@ func setRunStatus(t testing.TB, db *dbtest.DB, status string, runs ...hourbell.J
 	}
 }
 
-// manual is a run of a request for a schedule.
+// manualRun returns a run of a RunNow request for a schedule.
 func manualRun(id, key string, ordinal int) hourbell.JobRun {
 	run := apiRun(fmt.Sprintf("job-%d", ordinal), ordinal)
 	run.Trigger, run.ScheduleID, run.RequestKey = "MANUAL", id, key
@@ -74,7 +74,8 @@ func TestOutcomesCoverSlotsAndRequests(t *testing.T) {
 	})
 }
 
-// What failed of a request is its own, also where several were made without a key.
+// The outcome of a request depends only on its own runs, even if other requests
+// have no idempotency key either.
 func TestOutcomeOfRequestUsesOwnRuns(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -82,17 +83,17 @@ func TestOutcomeOfRequestUsesOwnRuns(t *testing.T) {
 		for i, key := range []string{"", "k1", "", "k2"} {
 			c.Set(noon.Add(time.Duration(i) * time.Minute))
 			last = insertRuns(t, s, manualRun("a", key, 0), manualRun("a", key, 1))
-			if i%2 == 1 { // k1 and k2
+			if i%2 == 1 { // the requests with keys k1 and k2
 				setRunStatus(t, db, "FAILED", last[1])
 			}
 		}
 		want := []string{"a MANUAL FAILED", "a MANUAL FIRED", "a MANUAL FAILED", "a MANUAL FIRED"}
 		require.Equal(t, want, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}}))
 
-		all := listRuns(t, s, hourbell.RunQuery{}) // newest first, two of each request
+		all := listRuns(t, s, hourbell.RunQuery{}) // newest first, two runs per request
 		for i, request := range map[int][]hourbell.JobRun{1: all[2:4], 3: all[6:8]} {
 			was := want[i]
-			want[i] = "a MANUAL FAILED" // and the other request without a key did not
+			want[i] = "a MANUAL FAILED" // the other request without a key stays FIRED
 			setRunStatus(t, db, "FAILED", request[0])
 			require.Equal(t, want, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}}))
 			setRunStatus(t, db, "SUCCEEDED", request[0])
@@ -117,7 +118,7 @@ func TestTalliesCountRunsOfFire(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
 		before := insertRuns(t, s, cronRun("a", noon, 0), cronRun("a", noon, 1))
-		heads := insertRuns(t, s, cronRun("a", noon.Add(time.Hour), 0), cronRun("b", noon.Add(time.Hour), 0))
+		firstRuns := insertRuns(t, s, cronRun("a", noon.Add(time.Hour), 0), cronRun("b", noon.Add(time.Hour), 0))
 		var jobs []hourbell.JobRun
 		for i := range 9 {
 			jobs = append(jobs, cronRun("a", noon.Add(time.Hour), i+1))
@@ -128,13 +129,13 @@ func TestTalliesCountRunsOfFire(t *testing.T) {
 		setRunStatus(t, db, "FAILED", jobs[3:5]...)
 		setRunStatus(t, db, "RUNNING", jobs[5], before[1])
 
-		byID := map[string]int64{heads[0].ScheduleID: heads[0].ID, heads[1].ScheduleID: heads[1].ID}
+		byID := map[string]int64{firstRuns[0].ScheduleID: firstRuns[0].ID, firstRuns[1].ScheduleID: firstRuns[1].ID}
 		tallies, err := s.Tallies(t.Context(), []int64{byID["a"], byID["b"], request[0].ID, 4711}, 1000)
 		require.NoError(t, err)
 		require.Equal(t, map[int64]hourbell.Tally{
 			byID["a"]: {Queued: 4, Running: 1, Succeeded: 3, Failed: 2}, byID["b"]: {Queued: 1}, request[0].ID: {Queued: 2},
 		}, tallies)
-		// Those of later fires and requests are not counted.
+		// Runs of later fires and requests are not counted.
 		bare := insertRuns(t, s, manualRun("a", "", 0))
 		insertRuns(t, s, manualRun("a", "k2", 0))
 		tallies, err = s.Tallies(t.Context(), []int64{before[0].ID, bare[0].ID}, 1000)
@@ -149,7 +150,7 @@ func TestTalliesCountRunsOfFire(t *testing.T) {
 	})
 }
 
-// A page of schedules does not cost more where the history is long.
+// The cost of a page of outcomes does not depend on the length of the history.
 func TestOutcomesUseIndexes(t *testing.T) {
 	db := dbtest.Postgres(t)
 	insertManySchedules(t, db, 500, 0)
@@ -167,16 +168,16 @@ func TestOutcomesUseIndexes(t *testing.T) {
 	for i := range ids {
 		ids[i] = fmt.Sprintf("schedule-%d", i)
 	}
-	var heads []int64
+	var firstRuns []int64
 	statements := pool.during(func() {
 		found, err := s.Outcomes(testContext(t), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: 20})
 		require.NoError(t, err)
 		for _, o := range found {
 			if o.RunID != 0 {
-				heads = append(heads, o.RunID)
+				firstRuns = append(firstRuns, o.RunID)
 			}
 		}
-		_, err = s.Tallies(testContext(t), heads[:50], 1000)
+		_, err = s.Tallies(testContext(t), firstRuns[:50], 1000)
 		require.NoError(t, err)
 	})
 	require.Len(t, statements, 2)

@@ -15,7 +15,8 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// many adds n schedules at once, of which the first are due.
+// insertManySchedules inserts n schedules in one statement. The first ones are
+// due.
 func insertManySchedules(t testing.TB, db *dbtest.DB, n, due int) {
 	t.Helper()
 	require.NoError(t, db.Exec(`INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace,
@@ -27,7 +28,7 @@ func insertManySchedules(t testing.TB, db *dbtest.DB, n, due int) {
 	require.NoError(t, db.Exec("ANALYZE").Error)
 }
 
-// only is the one statement of a verb that does its work.
+// onlyStatement returns the only recorded statement that contains a text.
 func onlyStatement(t testing.TB, statements []sentStatement, part string) sentStatement {
 	t.Helper()
 	var found []sentStatement
@@ -40,7 +41,7 @@ func onlyStatement(t testing.TB, statements []sentStatement, part string) sentSt
 	return found[0]
 }
 
-// plans are the plan for these very values, and the one for any.
+// explainPlans returns the custom plan of a statement and its generic plan.
 func explainPlans(t testing.TB, db *dbtest.DB, s sentStatement) map[string]string {
 	t.Helper()
 	read := func(tx *gorm.DB, query string, args ...any) string {
@@ -56,9 +57,9 @@ func explainPlans(t testing.TB, db *dbtest.DB, s sentStatement) map[string]strin
 		require.NoError(t, rows.Err())
 		return strings.Join(lines, "\n")
 	}
-	got := map[string]string{}
+	byKind := map[string]string{}
 	require.ErrorIs(t, db.Transaction(func(tx *gorm.DB) error {
-		got["for these values"] = read(tx, "EXPLAIN "+s.text, s.args...)
+		byKind["custom"] = read(tx, "EXPLAIN "+s.text, s.args...)
 		require.NoError(t, tx.Exec("SET LOCAL plan_cache_mode = force_generic_plan").Error)
 		read(tx, "PREPARE probe AS "+s.text)
 		literals := make([]string, len(s.args))
@@ -66,12 +67,13 @@ func explainPlans(t testing.TB, db *dbtest.DB, s sentStatement) map[string]strin
 			literals[i] = sqlLiteral(arg)
 		}
 		defer tx.Exec("DEALLOCATE probe")
-		got["for any values"] = read(tx, "EXPLAIN EXECUTE probe("+strings.Join(literals, ", ")+")")
+		byKind["generic"] = read(tx, "EXPLAIN EXECUTE probe("+strings.Join(literals, ", ")+")")
 		return errHost
 	}), errHost)
-	return got
+	return byKind
 }
 
+// sqlLiteral formats a value of a statement for EXECUTE.
 func sqlLiteral(value any) string {
 	switch value := value.(type) {
 	case nil:
@@ -106,7 +108,7 @@ func sqlLiteral(value any) string {
 	}
 }
 
-// O4: a poll does not cost more where there are more schedules.
+// O4: The cost of a poll does not depend on the number of schedules.
 func TestClaimUsesDueIndex(t *testing.T) {
 	db := dbtest.Postgres(t)
 	insertManySchedules(t, db, 20_000, 20)
@@ -115,11 +117,11 @@ func TestClaimUsesDueIndex(t *testing.T) {
 	for _, limit := range []int{20, 2000} {
 		r := claimRequest("w1")
 		r.Limit = limit
-		fairly := r
-		fairly.Fairly = true
-		behind := onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), fairly))) }), "UPDATE hourbell_schedules")
-		require.NotContains(t, explainPlans(t, db, behind)["for these values"], "Seq Scan on hourbell_schedules", "limit %d", limit)
-		statement := onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), r))) }), "UPDATE hourbell_schedules")
+		leastRecent := r
+		leastRecent.Fairly = true
+		statement := onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), leastRecent))) }), "UPDATE hourbell_schedules")
+		require.NotContains(t, explainPlans(t, db, statement)["custom"], "Seq Scan on hourbell_schedules", "limit %d", limit)
+		statement = onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), r))) }), "UPDATE hourbell_schedules")
 		for name, plan := range explainPlans(t, db, statement) {
 			require.Contains(t, plan, "Index Scan using hourbell_schedules_due", "%s, limit %d:\n%s", name, limit, plan)
 			require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s, limit %d:\n%s", name, limit, plan)
@@ -127,7 +129,8 @@ func TestClaimUsesDueIndex(t *testing.T) {
 	}
 }
 
-// Nor does it compare each with each of a table that was never analyzed.
+// A claim finds its rows by their tuple ids. A join with a table of unknown
+// size could compare each row with each other.
 func TestClaimOnUnanalyzedTableUsesTIDs(t *testing.T) {
 	db := dbtest.Postgres(t)
 	insertManySchedules(t, db, 4000, 2000)
@@ -140,12 +143,12 @@ func TestClaimOnUnanalyzedTableUsesTIDs(t *testing.T) {
 	for name, plan := range explainPlans(t, db, statement) {
 		require.Contains(t, plan, "TID Cond", "%s:\n%s", name, plan)
 		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
-		require.Equal(t, 2, strings.Count(plan, "CTE Scan on due"), "%s: once for their places, once for what is known of few:\n%s", name, plan)
+		require.Equal(t, 2, strings.Count(plan, "CTE Scan on due"), "%s: one scan for the tuple ids, one for the previous values:\n%s", name, plan)
 	}
 }
 
-// A fire on time looks each schedule up by its key and finds it again where it was, whether or not the planner knows anything of
-// the tables.
+// The fast path looks each schedule up by its key and updates it by its tuple
+// id, whether or not the table was analyzed.
 func TestFastPathLooksUpSchedulesByKey(t *testing.T) {
 	for _, analyzed := range []bool{false, true} {
 		db := dbtest.Postgres(t)
@@ -163,12 +166,12 @@ func TestFastPathLooksUpSchedulesByKey(t *testing.T) {
 			f.Next = f.Slot.Add(24 * time.Hour)
 			list = append(list, f)
 		}
-		alike := slices.Clone(list)
-		for i := range alike {
-			alike[i].Slot, alike[i].Next = list[0].Slot, list[0].Next
+		equal := slices.Clone(list)
+		for i := range equal {
+			equal[i].Slot, equal[i].Next = list[0].Slot, list[0].Next
 		}
-		for _, list := range [][]hourbell.Fire{list, alike} {
-			statement := onlyStatement(t, pool.during(func() { require.Zero(t, fireOnTime(t, s, list...).Slots, "they are late") }), "UPDATE hourbell_schedules")
+		for _, list := range [][]hourbell.Fire{list, equal} {
+			statement := onlyStatement(t, pool.during(func() { require.Zero(t, fireOnTime(t, s, list...).Slots, "the slots are late") }), "UPDATE hourbell_schedules")
 			for name, plan := range explainPlans(t, db, statement) {
 				require.Contains(t, plan, "Index Scan using hourbell_schedules_pkey", "%s:\n%s", name, plan)
 				require.Contains(t, plan, "TID Cond", "%s:\n%s", name, plan)
@@ -179,14 +182,14 @@ func TestFastPathLooksUpSchedulesByKey(t *testing.T) {
 	}
 }
 
-// What it says of a claim after it is found by the index too, among however many schedules that are not due.
+// FindNext uses the index of due schedules, however many schedules are not due.
 func TestFastPathFindNextUsesIndexes(t *testing.T) {
 	db := dbtest.Postgres(t)
 	insertManySchedules(t, db, 200_000, 20)
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	s := bindStore(t, handle, "test", nil)
 	statement := onlyStatement(t, pool.during(func() {
-		require.NoError(t, errOf(s.FireOnTime(testContext(t), hourbell.FireRequest{Fires: []hourbell.Fire{slotFire("schedule-1", 1)}, Ask: true, Except: []string{"excepted h1"}})))
+		require.NoError(t, errOf(s.FireOnTime(testContext(t), hourbell.FireRequest{Fires: []hourbell.Fire{slotFire("schedule-1", 1)}, Ask: true, Except: []string{"excluded h1"}})))
 	}), "UPDATE hourbell_schedules")
 	for name, plan := range explainPlans(t, db, statement) {
 		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
@@ -202,8 +205,8 @@ func TestBatchWritesUsePrimaryKey(t *testing.T) {
 	claims := claimAll(t, s, "w1").Rows
 	require.Len(t, claims, 20)
 	for name, call := range map[string]func() error{
-		"give back": func() error { return s.GiveBack(testContext(t), "w1", claims[:5]) },
-		"hold":      func() error { return errOf(s.Hold(testContext(t), "w1", []hourbell.Failure{{Claim: claims[5]}})) },
+		"release":        func() error { return s.GiveBack(testContext(t), "w1", claims[:5]) },
+		"record failure": func() error { return errOf(s.Hold(testContext(t), "w1", []hourbell.Failure{{Claim: claims[5]}})) },
 	} {
 		statement := onlyStatement(t, pool.during(func() { require.NoError(t, call()) }), "UPDATE hourbell_schedules")
 		for values, plan := range explainPlans(t, db, statement) {
@@ -212,7 +215,7 @@ func TestBatchWritesUsePrimaryKey(t *testing.T) {
 	}
 }
 
-// One page costs what is on it.
+// The cost of a page does not depend on the length of the history.
 func TestHistoryPagesUseIndexes(t *testing.T) {
 	db := dbtest.Postgres(t)
 	require.NoError(t, db.Exec(`INSERT INTO hourbell_job_runs (namespace, job, trigger, schedule_id, ordinal, status, queued_at, finished_at)
@@ -225,23 +228,23 @@ func TestHistoryPagesUseIndexes(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"runs":            func() error { return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100})) },
 		"runs, next page": func() error { return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100, Before: 10_000})) },
-		"of a schedule": func() error {
+		"runs of a schedule": func() error {
 			return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100, ScheduleID: "schedule-7"}))
 		},
-		"take": func() error {
+		"take runs": func() error {
 			return errOf(s.TakeRuns(testContext(t), hourbell.TakeRequest{Worker: "h", Limit: 9, Lease: time.Minute}))
 		},
 		"events": func() error { return errOf(s.Events(testContext(t), hourbell.EventQuery{Limit: 100})) },
-		"events of one": func() error {
+		"events of a schedule": func() error {
 			return errOf(s.Events(testContext(t), hourbell.EventQuery{Limit: 100, ScheduleID: "schedule-7"}))
 		},
-		"purge of finished": func() error { return errOf(s.Purge(testContext(t), retention, 100)) },
+		"purge": func() error { return errOf(s.Purge(testContext(t), retention, 100)) },
 	} {
 		for _, statement := range pool.during(func() { require.NoError(t, call()) }) {
 			if !strings.Contains(statement.text, "hourbell_job_runs") && !strings.Contains(statement.text, "hourbell_events") {
 				continue
 			}
-			plan := explainPlans(t, db, statement)["for these values"]
+			plan := explainPlans(t, db, statement)["custom"]
 			require.NotContains(t, plan, "Seq Scan on hourbell_", "%s:\n%s\n%s", name, statement.text, plan)
 			require.Less(t, strings.Count(plan, "Sort  ("), 2, "%s:\n%s", name, plan)
 		}

@@ -12,18 +12,19 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// keep is how long the tests keep what is purged: each kind for another time.
+// retention has another duration for each kind of row.
 var retention = hourbell.Keep{Runs: 30 * 24 * time.Hour, Events: 20 * 24 * time.Hour, Removed: 14 * 24 * time.Hour, Workers: 24 * time.Hour}
 
-func purgeRows(t testing.TB, s hourbell.Store, keep hourbell.Keep, limit int) int {
+// purgeRows returns how many rows a purge deletes.
+func purgeRows(t testing.TB, s hourbell.Store, r hourbell.Keep, limit int) int {
 	t.Helper()
-	n, err := s.Purge(t.Context(), keep, limit)
+	n, err := s.Purge(t.Context(), r, limit)
 	require.NoError(t, err)
 	return int(n)
 }
 
-// seedHistory writes one row of each kind at noon: finished, running and queued runs, an event, a removed and a living schedule,
-// a worker.
+// seedHistory writes at noon: a finished, a running and a queued run, an event,
+// a removed and a present schedule, and a worker.
 func seedHistory(t testing.TB, db *dbtest.DB, s hourbell.Store) {
 	t.Helper()
 	insertRuns(t, s, apiRun("finished", 0))
@@ -34,12 +35,12 @@ func seedHistory(t testing.TB, db *dbtest.DB, s hourbell.Store) {
 	takeRun(t, s, "h")
 	insertRuns(t, s, apiRun("queued", 0))
 	require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}}))
-	insertSchedules(t, s, dueSchedule("removed"), dueSchedule("living"))
+	insertSchedules(t, s, dueSchedule("removed"), dueSchedule("present"))
 	setColumn(t, db, "removed", "removed_at", noon)
 	sendHeartbeat(t, s, "w1")
 }
 
-// left counts the rows of each kind.
+// countRows returns the number of rows of each kind.
 func countRows(t testing.TB, s hourbell.Store) string {
 	t.Helper()
 	schedules, err := s.Schedules(t.Context())
@@ -49,7 +50,8 @@ func countRows(t testing.TB, s hourbell.Store) string {
 	return fmt.Sprintf("%d runs, %d events, %d schedules, %d workers", len(listRuns(t, s, hourbell.RunQuery{})), len(events), len(schedules), len(listWorkers(t, s)))
 }
 
-// D5, O4: each kind is kept for its own time, and to the instant.
+// D5, O4: A row is deleted as soon as it is past the retention of its kind, and
+// not before.
 func TestPurgeDeletesRowsPastRetention(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		seedHistory(t, db, s)
@@ -73,7 +75,7 @@ func TestPurgeDeletesRowsPastRetention(t *testing.T) {
 			require.Equal(t, step.want, countRows(t, s), "%v", step.after)
 			require.Equal(t, before != step.want, deleted == 1)
 		}
-		require.Equal(t, "living", readSchedule(t, s, "living").ID)
+		require.Equal(t, "present", readSchedule(t, s, "present").ID)
 	})
 }
 
@@ -83,12 +85,12 @@ func TestPurgeDeletesUnfinishedRunsOnRequest(t *testing.T) {
 		all := retention
 		all.Unfinished = true
 		c.Advance(retention.Runs)
-		insertRuns(t, s, apiRun("young", 0))
+		insertRuns(t, s, apiRun("recent", 0))
 		purgeRows(t, s, all, 100)
 		require.Len(t, listRuns(t, s, hourbell.RunQuery{}), 4)
 		c.Advance(time.Microsecond)
 		purgeRows(t, s, all, 100)
-		require.Equal(t, []string{"young"}, jobNames(listRuns(t, s, hourbell.RunQuery{})))
+		require.Equal(t, []string{"recent"}, jobNames(listRuns(t, s, hourbell.RunQuery{})))
 	})
 }
 
@@ -104,7 +106,7 @@ func TestPurgeHonorsLimit(t *testing.T) {
 			setColumn(t, db, numberedID(i), "removed_at", noon)
 			sendHeartbeat(t, s, numberedID(i))
 		}
-		if db.Dialect == "postgres" { // plans that know the tables, and plans that do not
+		if db.Dialect == "postgres" { // so that the planner knows the tables
 			require.NoError(t, db.Exec("ANALYZE").Error)
 		}
 		c.Advance(365 * 24 * time.Hour)
@@ -135,7 +137,7 @@ func TestPurgeDeletesOldestFirst(t *testing.T) {
 	})
 }
 
-// D5: a schedule that code declares again comes back with its state.
+// D5: A schedule that is declared again is kept.
 func TestPurgeKeepsRedeclaredSchedule(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))

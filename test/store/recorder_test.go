@@ -15,15 +15,17 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// watched is a connection pool as a host's own: it sees every statement, and can refuse it.
+// recorder is a connection pool that records every statement and can make it
+// fail.
 type recorder struct {
 	*sql.DB
 	mu          sync.Mutex
 	statements  []sentStatement
-	onStatement func(statement string) error // may be nil
+	onStatement func(statement string) error // returns an error to make it fail; may be nil
 }
 
-// sent is a statement with its values; BEGIN, COMMIT and ROLLBACK too.
+// sentStatement is a statement and its arguments. BEGIN, COMMIT and ROLLBACK
+// are recorded too.
 type sentStatement struct {
 	text string
 	args []any
@@ -40,7 +42,7 @@ func (w *recorder) record(text string, args []any) error {
 	return nil
 }
 
-// during returns what is sent while fn runs.
+// during returns the statements that are sent while fn runs.
 func (w *recorder) during(fn func()) []sentStatement {
 	w.mu.Lock()
 	w.statements = nil
@@ -107,7 +109,7 @@ func (w *recorderTx) Rollback() error {
 	return w.Tx.Rollback()
 }
 
-// watch opens a handle on a database that goes through a watched pool.
+// openRecorded opens a handle whose statements go through a recorder.
 func openRecorded(t testing.TB, db *dbtest.DB, cfg gorm.Config) (*gorm.DB, *recorder) {
 	t.Helper()
 	w := &recorder{DB: poolOf(t, db.Open(t, nil))}

@@ -12,7 +12,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// take takes one run.
+// takeRun takes one run.
 func takeRun(t testing.TB, s hourbell.Store, worker string) hourbell.JobRun {
 	t.Helper()
 	runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: worker, Limit: 1, Lease: time.Minute})
@@ -21,7 +21,7 @@ func takeRun(t testing.TB, s hourbell.Store, worker string) hourbell.JobRun {
 	return runs[0]
 }
 
-// E7: a run taken is leased.
+// E7: A taken run is leased to its worker.
 func TestTakeRunsLeasesOldestRuns(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertRuns(t, s, apiRun("a", 0))
@@ -57,7 +57,8 @@ func TestTakeRunsFiltersByJob(t *testing.T) {
 	})
 }
 
-// E7: after the lease a run may be taken again, and its first worker can no longer finish it.
+// E7: A run can be taken again after its lease. The first worker can then no
+// longer extend or finish it.
 func TestExpiredLeaseIsTakenAgain(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertRuns(t, s, apiRun("a", 0))
@@ -72,7 +73,7 @@ func TestExpiredLeaseIsTakenAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, runs)
 		c.Advance(time.Microsecond)
-		again := takeRun(t, s, "h1") // even by a worker of the same name
+		again := takeRun(t, s, "h1") // the same worker may take it too
 		require.Equal(t, 2, again.Attempt)
 
 		for name, call := range map[string]func() (bool, error){
@@ -87,17 +88,18 @@ func TestExpiredLeaseIsTakenAgain(t *testing.T) {
 	})
 }
 
-// E7: a slow worker whose run nobody else took may still finish it.
+// E7: A worker can finish a run after its lease, unless another worker took the
+// run.
 func TestRunIsFinishedOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertRuns(t, s, apiRun("a", 0), apiRun("b", 1))
 		a, b := takeRun(t, s, "h1"), takeRun(t, s, "h1")
 		c.Advance(time.Hour)
-		stranger := a
-		stranger.WorkerID = "h2"
+		otherWorker := a
+		otherWorker.WorkerID = "h2"
 		other := bindStore(t, db.DB, "other", c.Now)
 		for _, call := range []func() (bool, error){
-			func() (bool, error) { return s.FinishRun(t.Context(), stranger, "SUCCEEDED", "") },
+			func() (bool, error) { return s.FinishRun(t.Context(), otherWorker, "SUCCEEDED", "") },
 			func() (bool, error) { return other.FinishRun(t.Context(), a, "SUCCEEDED", "") },
 			func() (bool, error) { return other.ExtendRun(t.Context(), a, time.Hour) },
 		} {
@@ -126,7 +128,7 @@ func TestRunIsFinishedOnce(t *testing.T) {
 	})
 }
 
-// E7: two takers never get the same run.
+// E7: Two workers never take the same run.
 func TestConcurrentTakersNeverShareRun(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		var runs []hourbell.JobRun
@@ -151,21 +153,21 @@ func TestConcurrentTakersNeverShareRun(t *testing.T) {
 		}) {
 			require.NoError(t, err)
 		}
-		taker := map[string]int{}
+		takers := map[string]int{}
 		for _, runs := range taken {
 			for _, r := range runs {
-				taker[r.Job]++
+				takers[r.Job]++
 				require.Equal(t, 1, r.Attempt)
 			}
 		}
-		require.Len(t, taker, 200)
-		for job, n := range taker {
+		require.Len(t, takers, 200)
+		for job, n := range takers {
 			require.Equal(t, 1, n, job)
 		}
 	})
 }
 
-// E7: takers do not wait for each other.
+// E7: Workers that take runs do not wait for each other.
 func TestTakeRunsDoesNotWaitForLockedRows(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)

@@ -12,7 +12,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// list reads runs, newest first.
+// listRuns reads runs, newest first.
 func listRuns(t testing.TB, s hourbell.Store, q hourbell.RunQuery) []hourbell.JobRun {
 	t.Helper()
 	if q.Limit == 0 {
@@ -23,6 +23,7 @@ func listRuns(t testing.TB, s hourbell.Store, q hourbell.RunQuery) []hourbell.Jo
 	return runs
 }
 
+// jobNames returns the jobs of runs in their order.
 func jobNames(runs []hourbell.JobRun) []string {
 	jobs := []string{}
 	for _, r := range runs {
@@ -31,7 +32,7 @@ func jobNames(runs []hourbell.JobRun) []string {
 	return jobs
 }
 
-// E5: every run knows its slot.
+// E5: A stored run has its slot and all other values.
 func TestInsertedRunsRoundTrip(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		full := cronRun("a", noon.Add(-time.Minute), 3)
@@ -71,7 +72,7 @@ func TestArgsAreStoredAsJSON(t *testing.T) {
 	})
 }
 
-// L3: the unique index is the last line.
+// L3: The unique index refuses a second fire of a slot.
 func TestInsertRunsFiresSlotOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		first := insertRuns(t, s, cronRun("a", noon, 0), cronRun("a", noon, 1))
@@ -82,7 +83,7 @@ func TestInsertRunsFiresSlotOnce(t *testing.T) {
 		require.Equal(t, "b", got[0].ScheduleID)
 		require.Len(t, listRuns(t, s, hourbell.RunQuery{}), 3)
 
-		// Another slot, and a fire that nobody scheduled, are others.
+		// Other slots and manual runs do not conflict.
 		manual := cronRun("a", time.Time{}, 0)
 		manual.Trigger = "MANUAL"
 		insertRuns(t, s, cronRun("a", noon.Add(time.Hour), 0), manual)
@@ -90,7 +91,7 @@ func TestInsertRunsFiresSlotOnce(t *testing.T) {
 	})
 }
 
-// L3: of many that insert the fire of one slot, one does.
+// L3: Of concurrent inserts of one slot exactly one succeeds.
 func TestConcurrentInsertsFireSlotOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		inserted := make([]int, 8)
@@ -115,7 +116,7 @@ func TestConcurrentInsertsFireSlotOnce(t *testing.T) {
 	})
 }
 
-// E6: a request key is unique with the job, per namespace.
+// E6: The pair of idempotency key and job is unique in a namespace.
 func TestIdempotencyKeyIsUsedOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		keyed := func(job string, ordinal int, key string) hourbell.JobRun {
@@ -137,19 +138,20 @@ func TestIdempotencyKeyIsUsedOnce(t *testing.T) {
 		require.Empty(t, runs)
 		runs, err = s.RunsByKey(t.Context(), "k")
 		require.NoError(t, err)
-		require.Equal(t, []int{0, 1, 1}, []int{runs[0].Ordinal, runs[1].Ordinal, runs[2].Ordinal}, "in the order of the request")
+		require.Equal(t, []int{0, 1, 1}, []int{runs[0].Ordinal, runs[1].Ordinal, runs[2].Ordinal}, "runs keep the order of the request")
 		require.Equal(t, "b", runs[0].Job)
 	})
 }
 
-// E6: of repeated requests that come at once, each sees the runs of the first.
+// E6: Of concurrent requests with the same key, the first inserts runs and the
+// others find them.
 func TestConcurrentRequestsWithSameKeyInsertOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
-		saw := make([]int, 8)
+		found := make([]int, 8)
 		for _, err := range runConcurrently(8, func(i int) error {
 			return s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
 				runs, err := s.RunsByKey(testContext(t), "key")
-				saw[i] = len(runs)
+				found[i] = len(runs)
 				if err != nil || len(runs) > 0 {
 					return err
 				}
@@ -161,17 +163,18 @@ func TestConcurrentRequestsWithSameKeyInsertOnce(t *testing.T) {
 			require.NoError(t, err)
 		}
 		none := 0
-		for _, n := range saw {
+		for _, n := range found {
 			require.Contains(t, []int{0, 2}, n)
 			if n == 0 {
 				none++
 			}
 		}
-		require.Equal(t, 1, none, "one found nothing and inserted; all others found its runs")
+		require.Equal(t, 1, none, "exactly one request found no runs and inserted them")
 	})
 }
 
-// E6: whoever reads a request's runs makes others with that key wait, and only those.
+// E6: A request waits for an open request with the same key and namespace, and
+// for no other.
 func TestRequestWaitsForSameKey(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
@@ -179,7 +182,7 @@ func TestRequestWaitsForSameKey(t *testing.T) {
 	require.NoError(t, s.Transaction(testContext(t), deadAfter, func(in hourbell.Store, _ hourbell.Tx) error {
 		require.NoError(t, errOf(in.RunsByKey(testContext(t), "key")))
 		for _, other := range []hourbell.Store{bindStore(t, db.DB, "other", nil), s} {
-			require.NoError(t, errOf(other.RunsByKey(testContext(t), "key of another")))
+			require.NoError(t, errOf(other.RunsByKey(testContext(t), "another key")))
 		}
 		require.NoError(t, errOf(bindStore(t, db.DB, "other", nil).RunsByKey(testContext(t), "key")))
 		go func() {

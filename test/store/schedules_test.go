@@ -37,7 +37,7 @@ func TestSchedulesReadsAllOrByID(t *testing.T) {
 		given := []string{"c", "a\x00"}
 		_, err = s.Schedules(t.Context(), given...)
 		require.NoError(t, err)
-		require.Equal(t, []string{"c", "a\x00"}, given, "the caller's ids are the caller's")
+		require.Equal(t, []string{"c", "a\x00"}, given, "the slice of the caller is unchanged")
 	})
 }
 
@@ -56,7 +56,7 @@ func TestInsertedSchedulesRoundTrip(t *testing.T) {
 	})
 }
 
-// D3: what is there is not written over.
+// D3: An insert leaves existing rows as they are.
 func TestInsertReturnsOnlyNewSchedules(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -75,14 +75,15 @@ func TestInsertReturnsOnlyNewSchedules(t *testing.T) {
 	})
 }
 
-// M4, L6: a first slot that has passed meanwhile is not stored as the next one.
+// M4, L6: A schedule is not inserted if its first slot has passed in the
+// meantime.
 func TestInsertIsRefusedAfterUntil(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
-		rows := newUpdates(dueSchedule("passed"), dueSchedule("coming"), dueSchedule("any time"))
+		rows := newUpdates(dueSchedule("past"), dueSchedule("future"), dueSchedule("unlimited"))
 		rows[0].Until, rows[1].Until = noon, noon.Add(time.Microsecond)
 		ids, err := s.Insert(t.Context(), rows)
 		require.NoError(t, err)
-		require.ElementsMatch(t, []string{"coming", "any time"}, ids)
+		require.ElementsMatch(t, []string{"future", "unlimited"}, ids)
 	})
 }
 
@@ -96,7 +97,7 @@ func TestConcurrentInsertsAddScheduleOnce(t *testing.T) {
 		for _, err := range runConcurrently(8, func(i int) (err error) {
 			mine := slices.Clone(rows)
 			if i%2 == 1 {
-				slices.Reverse(mine) // a map has no order either
+				slices.Reverse(mine) // replicas need not insert in the same order
 			}
 			inserted[i], err = s.Insert(testContext(t), newUpdates(mine...))
 			return err

@@ -12,7 +12,8 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// busyRow is a schedule whose columns all have something: claimed, held back once, settled once.
+// insertUsedSchedule returns a schedule with a value in every column: settled
+// once, failed once and claimed.
 func insertUsedSchedule(t testing.TB, db *dbtest.DB, s hourbell.Store, c *testClock, id string) hourbell.Schedule {
 	t.Helper()
 	insertSchedules(t, s, scheduleDueAt(id, noon.Add(-time.Hour)))
@@ -22,18 +23,20 @@ func insertUsedSchedule(t testing.TB, db *dbtest.DB, s hourbell.Store, c *testCl
 	c.Advance(time.Second)
 	claimOne(t, s, "w1")
 	setColumn(t, db, id, "held_until", c.Now())
-	setColumn(t, db, id, "enabled_note", "by hand")
+	setColumn(t, db, id, "enabled_note", "by an operator")
 	return readSchedule(t, s, id)
 }
 
-// changed is a row with everything written over that a definition says.
+// redefined returns a schedule with another value in each column of its
+// definition.
 func redefined(r hourbell.Schedule) hourbell.Schedule {
 	r.Name, r.Description, r.Cron, r.TimeZone, r.TargetKind, r.Target = "n2", "d2", "@daily", "UTC", "GROUP", "feed"
 	r.Grace, r.DefinitionHash = time.Hour, "h2"
 	return r
 }
 
-// D3: sync writes what code owns, and neither what people own nor what the loop owns.
+// D3: Sync writes what code owns. It writes nothing that operators or the loop
+// own.
 func TestUpdateWithoutSettlingKeepsLoopState(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		before := insertUsedSchedule(t, db, s, c, "a")
@@ -41,11 +44,12 @@ func TestUpdateWithoutSettlingKeepsLoopState(t *testing.T) {
 		r := hourbell.Revision{Schedule: redefined(before), ReadHash: "h1"}
 		r.Enabled, r.EnabledNote, r.NextRunAt, r.SettledUntil, r.RemovedAt = false, "", noon, noon, noon
 		require.True(t, updateOne(t, s, r))
-		require.Equal(t, redefined(before), readSchedule(t, s, "a"), "token, lock, debt, back-off and updated_at as they were")
+		require.Equal(t, redefined(before), readSchedule(t, s, "a"), "version, lock, unfinished claim, retry state and updated_at are unchanged")
 	})
 }
 
-// M5: settling clears lock, debt and back-off, and the token grows.
+// M5, L6: Settling clears lock, unfinished claim and retry state and increments
+// the version.
 func TestSettlingUpdateClearsLoopState(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		before := insertUsedSchedule(t, db, s, c, "a")
@@ -61,7 +65,7 @@ func TestSettlingUpdateClearsLoopState(t *testing.T) {
 	})
 }
 
-// M5: a fire under way is refused.
+// M5: A fire in progress is refused once the schedule is settled.
 func TestSettlingUpdateInvalidatesClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -71,7 +75,7 @@ func TestSettlingUpdateInvalidatesClaim(t *testing.T) {
 	})
 }
 
-// L6: a write applies only where the row is as it was read.
+// L6: An update applies only to the version that was read.
 func TestUpdateRefusesChangedRow(t *testing.T) {
 	changes := map[string]func(t *testing.T, db *dbtest.DB, s hourbell.Store){
 		"claimed":   func(t *testing.T, _ *dbtest.DB, s hourbell.Store) { claimOne(t, s, "w1") },
@@ -82,7 +86,7 @@ func TestUpdateRefusesChangedRow(t *testing.T) {
 		"settled": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			require.True(t, updateOne(t, s, hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
 		},
-		"given back": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
+		"released": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			require.NoError(t, s.GiveBack(t.Context(), "w1", claimAll(t, s, "w1").Rows))
 		},
 	}
@@ -107,7 +111,8 @@ func TestUpdateRefusesChangedRow(t *testing.T) {
 	})
 }
 
-// L6: only where the next_run_at it writes still lies after the clock's now.
+// L6: An update applies only while the next_run_at that it writes is in the
+// future.
 func TestUpdateIsRefusedAfterUntil(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -119,7 +124,7 @@ func TestUpdateIsRefusedAfterUntil(t *testing.T) {
 	})
 }
 
-// L6, T1: the clock is read after the wait for the row, not before it.
+// L6, T1: The clock is read after the wait for the row.
 func TestUpdateReadsClockAfterLockWait(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s := bindStore(t, db.DB, "test", nil)
@@ -165,7 +170,7 @@ func TestUpdateBatchWritesOnlyUnchangedRows(t *testing.T) {
 	})
 }
 
-// O6: multi-row writes lock rows in id order, so that two of them cannot deadlock.
+// O6: Multi-row writes lock rows in id order, so two of them cannot deadlock.
 func TestBatchesInOppositeOrderDoNotDeadlock(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		var revisions, reversed []hourbell.Revision
@@ -175,7 +180,7 @@ func TestBatchesInOppositeOrderDoNotDeadlock(t *testing.T) {
 		}
 		reversed = slices.Clone(revisions)
 		slices.Reverse(reversed)
-		// In the host's transactions, where nothing is tried again.
+		// In host transactions, because their statements are not retried.
 		for _, err := range runConcurrently(4, func(i int) error {
 			mine := revisions
 			if i%2 == 1 {

@@ -13,7 +13,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// Batches, not loops: what a verb sends does not depend on how many rows it is about.
+// Multi-row operations send a fixed number of statements.
 func TestStatementCountDoesNotGrowWithRows(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		one, many := countStatements(t, db, "one", 1), countStatements(t, db, "many", 500)
@@ -25,6 +25,7 @@ func TestStatementCountDoesNotGrowWithRows(t *testing.T) {
 	})
 }
 
+// countStatements returns how many statements each operation sends for n rows.
 func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[string]int {
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	c := newClock(noon)
@@ -41,17 +42,17 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 		events = append(events, hourbell.Event{Kind: "SKIPPED", ScheduleID: numberedID(i)})
 	}
 	count("insert", func() { require.NoError(t, errOf(s.Insert(t.Context(), rows))) })
-	count("revise", func() { require.NoError(t, errOf(s.Revise(t.Context(), rows))) })
+	count("update", func() { require.NoError(t, errOf(s.Revise(t.Context(), rows))) })
 	var claims []hourbell.Claim
 	count("claim", func() { claims = claimAll(t, s, "w1").Rows })
 	require.Len(t, claims, n)
-	count("give back", func() { require.NoError(t, s.GiveBack(t.Context(), "w1", claims)) })
+	count("release", func() { require.NoError(t, s.GiveBack(t.Context(), "w1", claims)) })
 	claims = claimAll(t, s, "w1").Rows
 	var failures []hourbell.Failure
 	for _, held := range claims {
 		failures = append(failures, hourbell.Failure{Claim: held, For: time.Second})
 	}
-	count("hold", func() { require.NoError(t, errOf(s.Hold(t.Context(), "w1", failures))) })
+	count("record failures", func() { require.NoError(t, errOf(s.Hold(t.Context(), "w1", failures))) })
 	c.Advance(time.Second)
 	var settlements []hourbell.Settlement
 	for _, held := range claimAll(t, s, "w1").Rows {
@@ -86,7 +87,7 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 	return counts
 }
 
-// hostile are texts, and what is kept of each.
+// hostileTexts are texts that could break a statement, by kind.
 var hostileTexts = map[string]string{
 	"quotes":        `'; DROP TABLE hourbell_schedules; --"` + "`$$",
 	"placeholders":  `@now :now $1 ? ?? {now} {list @ids} %s %00 \`,
@@ -102,7 +103,8 @@ var hostileTexts = map[string]string{
 	"cut off":       "a\xf0\x9f\x98",
 }
 
-// kept is what is stored of a text: what Postgres cannot keep is replaced, on both databases.
+// sanitized returns what both databases store of a text: what Postgres cannot
+// store is replaced.
 func sanitized(text string) string {
 	switch text {
 	case hostileTexts["NUL"]:
@@ -115,7 +117,7 @@ func sanitized(text string) string {
 	return text
 }
 
-// Texts of people, of errors and of hosts are stored, whatever is in them.
+// Text of operators, errors and hosts is stored whatever it contains.
 func TestHostileTextIsStored(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for name, text := range hostileTexts {
@@ -161,22 +163,22 @@ func TestHostileTextIsStored(t *testing.T) {
 	})
 }
 
-// What names a thing must come back as it went in, or be refused: a NUL or a broken character in a name is an error on
-// Postgres, or is replaced on both.
+// Names are stored unchanged or refused. A NUL or an invalid character in a
+// name is an error on Postgres, or is replaced on both databases.
 func TestHostileNamesMatchOnlyThemselves(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for name, text := range hostileTexts {
 			if name == "long" {
-				continue // an index has a limit; names have one of 200 characters
+				continue // index entries are limited; names have at most 200 characters
 			}
 			t.Run(name, func(t *testing.T) {
 				for _, table := range []string{"schedules", "job_runs", "workers"} {
 					require.NoError(t, db.Exec("DELETE FROM hourbell_"+table).Error)
 				}
 				s, _ := newStore(t, db.DB)
-				insertSchedules(t, s, dueSchedule("victim"), dueSchedule(text))
+				insertSchedules(t, s, dueSchedule("other"), dueSchedule(text))
 				r := claimRequest("w1")
-				r.Except = []string{"victim h1", text + " h2"}
+				r.Except = []string{"other h1", text + " h2"}
 				claims, err := s.Claim(t.Context(), r)
 				if err != nil {
 					requireEncodingError(t, text, err)
@@ -198,19 +200,20 @@ func TestHostileNamesMatchOnlyThemselves(t *testing.T) {
 						requireEncodingError(t, text, err)
 					}
 				}
-				require.Zero(t, readSchedule(t, s, "victim").LockToken)
+				require.Zero(t, readSchedule(t, s, "other").LockToken)
 
 				run := cronRun(text, noon, 0)
 				run.Job, run.RequestKey = text, text
-				got := insertRuns(t, s, run, cronRun("victim", noon, 0))
-				require.ElementsMatch(t, []string{text, "job-0"}, jobNames(got), "each run comes back as itself")
+				got := insertRuns(t, s, run, cronRun("other", noon, 0))
+				require.ElementsMatch(t, []string{text, "job-0"}, jobNames(got), "each run has its own name")
 				require.Len(t, listRuns(t, s, hourbell.RunQuery{ScheduleID: text, Job: text}), 1)
 			})
 		}
 	})
 }
 
-// requireRefusesBroken checks that an error is about a text that cannot be stored.
+// requireEncodingError checks that an error is about a text that cannot be
+// stored.
 func requireEncodingError(t testing.TB, text string, err error) {
 	t.Helper()
 	require.NotEqual(t, text, sanitized(text), "refused: %v", err)
@@ -233,7 +236,7 @@ func TestHostileArgsRoundTrip(t *testing.T) {
 		i := 0
 		for name, text := range hostileTexts {
 			if name == "NUL" {
-				continue // the core refuses it
+				continue // package hourbell refuses such args
 			}
 			args, err := json.Marshal(map[string]string{text: text})
 			require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// O6: the library's own transactions ask for READ COMMITTED.
+// O6: The transactions of the store use READ COMMITTED.
 func TestTransactionsAreReadCommitted(t *testing.T) {
 	db := dbtest.Postgres(t)
 	require.NoError(t, db.Exec("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").Error)
@@ -27,10 +27,11 @@ func TestTransactionsAreReadCommitted(t *testing.T) {
 	}))
 }
 
-// O4: where the host's transactions are READ COMMITTED by default, what is a transaction by itself is one statement.
-// O6: where they are not, it asks for that.
+// O4: If READ COMMITTED is the default of the host, an operation of one
+// statement needs no transaction around it. O6: Otherwise it sets the isolation
+// level in one.
 func TestSingleStatementsSetIsolationIfNeeded(t *testing.T) {
-	for level, alone := range map[string]bool{"read committed": true, "serializable": false} {
+	for level, autocommit := range map[string]bool{"read committed": true, "serializable": false} {
 		db := *dbtest.Postgres(t)
 		db.DSN += "&default_transaction_isolation=" + strings.ReplaceAll(level, " ", "%20")
 		handle, pool := openRecorded(t, &db, gorm.Config{})
@@ -40,7 +41,7 @@ func TestSingleStatementsSetIsolationIfNeeded(t *testing.T) {
 			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
 			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
 		} {
-			require.Greater(t, len(pool.during(do)), 1, "%s: not known yet", name)
+			require.Greater(t, len(pool.during(do)), 1, "%s: the default is not known yet", name)
 		}
 		require.NoError(t, s.Ready(t.Context()))
 		for name, do := range map[string]func(){
@@ -48,32 +49,33 @@ func TestSingleStatementsSetIsolationIfNeeded(t *testing.T) {
 			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
 			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
 		} {
-			require.Equal(t, alone, len(pool.during(do)) == 1, "%s under %s", name, level)
+			require.Equal(t, autocommit, len(pool.during(do)) == 1, "%s under %s", name, level)
 		}
 	}
 }
 
-// O6: one connection among others may have a default of its own: what it refuses is asked for again, properly.
+// O6: If a statement fails because its connection has another isolation level,
+// the store retries it in a transaction and uses transactions from then on.
 func TestIsolationErrorEndsAutocommit(t *testing.T) {
 	db := dbtest.Postgres(t)
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	s := bindStore(t, handle, "test", nil)
 	insertSchedules(t, s, scheduleDueAt("a", time.Now().Add(-time.Hour)))
 	require.NoError(t, s.Ready(t.Context()))
-	refused := false
+	failed := false
 	pool.onStatement = func(string) error {
-		if !refused {
-			refused = true
+		if !failed {
+			failed = true
 			return raiseSQLState(db.DB, "40001")
 		}
 		return nil
 	}
 	require.Len(t, claimAll(t, s, "w1").Rows, 1)
-	require.True(t, refused)
-	require.Greater(t, len(pool.during(func() { claimAll(t, s, "w1") })), 1, "from then on it asks")
+	require.True(t, failed)
+	require.Greater(t, len(pool.during(func() { claimAll(t, s, "w1") })), 1, "later claims set the isolation level")
 }
 
-// O6: claims do not fail under the host's default isolation, and no row is claimed twice.
+// O6: Under any default isolation level claims succeed and lock each row once.
 func TestClaimsSucceedUnderAnyHostIsolation(t *testing.T) {
 	for _, level := range []string{"serializable", "repeatable read", "read uncommitted"} {
 		t.Run(level, func(t *testing.T) {
@@ -103,7 +105,7 @@ func TestClaimsSucceedUnderAnyHostIsolation(t *testing.T) {
 			})
 			requireClaimedOnce(t, claimed, 200)
 			for _, statement := range sent {
-				require.NotEqual(t, "ROLLBACK", statement.text, "not even once and tried again")
+				require.NotEqual(t, "ROLLBACK", statement.text, "no claim was retried")
 			}
 
 			fired := make([]int, 4)

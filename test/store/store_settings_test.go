@@ -23,7 +23,8 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// flow takes a store through all that the core asks of it, twice, so that prepared statements are used again.
+// exerciseStore calls the operations of a store twice, so that prepared
+// statements are reused.
 func exerciseStore(t *testing.T, handle *gorm.DB) {
 	t.Helper()
 	require.NoError(t, store.Migrate(testContext(t), handle))
@@ -74,19 +75,18 @@ func exerciseStore(t *testing.T, handle *gorm.DB) {
 	}
 }
 
-// Hosts have settings of their own.
 func TestStoreWorksWithHostGormSettings(t *testing.T) {
 	settings := map[string]func() *gorm.Config{
-		"gorm's own":               func() *gorm.Config { return nil },
+		"defaults":                 func() *gorm.Config { return nil },
 		"PrepareStmt":              func() *gorm.Config { return &gorm.Config{PrepareStmt: true} },
-		"PrepareStmt, few":         func() *gorm.Config { return &gorm.Config{PrepareStmt: true, PrepareStmtMaxSize: 1} },
+		"PrepareStmtMaxSize":       func() *gorm.Config { return &gorm.Config{PrepareStmt: true, PrepareStmtMaxSize: 1} },
 		"SkipDefaultTransaction":   func() *gorm.Config { return &gorm.Config{SkipDefaultTransaction: true} },
 		"DisableNestedTransaction": func() *gorm.Config { return &gorm.Config{DisableNestedTransaction: true} },
 		"TranslateError":           func() *gorm.Config { return &gorm.Config{TranslateError: true} },
 		"NamingStrategy": func() *gorm.Config {
 			return &gorm.Config{NamingStrategy: schema.NamingStrategy{TablePrefix: "host_", SingularTable: true, NoLowerCase: true}}
 		},
-		"the rest": func() *gorm.Config {
+		"other": func() *gorm.Config {
 			return &gorm.Config{
 				AllowGlobalUpdate: true, QueryFields: true, FullSaveAssociations: true, CreateBatchSize: 3, PropagateUnscoped: true,
 				DefaultTransactionTimeout: time.Minute, DefaultContextTimeout: time.Minute, NowFunc: func() time.Time { return noon.AddDate(-9, 0, 0) },
@@ -103,7 +103,7 @@ func TestStoreWorksWithHostGormSettings(t *testing.T) {
 	})
 }
 
-// wipe takes all tables away.
+// dropTables drops all tables of the store.
 func dropTables(t testing.TB, db *dbtest.DB) {
 	t.Helper()
 	for table := range tableColumns {
@@ -128,8 +128,9 @@ func TestStoreWorksInEveryPgxQueryMode(t *testing.T) {
 	})
 }
 
-// On SQLite too a host may leave everything at its default: no time to wait for others, no write-ahead log, transactions
-// that become writers late. Then some calls are busy, and none is wrong.
+// A SQLite host may use the default settings: no busy timeout, no write-ahead
+// log and deferred transactions. Calls may then return ErrBusy but write
+// nothing wrong.
 func TestSQLiteWorksWithDefaultSettings(t *testing.T) {
 	db := &dbtest.DB{DSN: filepath.Join(t.TempDir(), "host.db"), Dialect: "sqlite"}
 	exerciseStore(t, db.Open(t, nil))
@@ -140,7 +141,7 @@ func TestSQLiteWorksWithDefaultSettings(t *testing.T) {
 			name := fmt.Sprint(i, "-", n)
 			for err := hourbell.ErrBusy; err != nil; {
 				err = s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
-					if err := errOf(s.Schedules(t.Context())); err != nil { // a reader that becomes a writer
+					if err := errOf(s.Schedules(t.Context())); err != nil { // the read lock must become a write lock
 						return err
 					}
 					return errOf(s.InsertRuns(t.Context(), []hourbell.JobRun{cronRun(name, noon, 0)}))
@@ -156,10 +157,10 @@ func TestSQLiteWorksWithDefaultSettings(t *testing.T) {
 		require.NoError(t, err)
 	}
 	s, _ := newStore(t, db.Open(t, nil))
-	require.Len(t, listRuns(t, s, hourbell.RunQuery{Trigger: "CRON", Status: "QUEUED"}), int(fired.Load())+2, "and the two that the flow left")
+	require.Len(t, listRuns(t, s, hourbell.RunQuery{Trigger: "CRON", Status: "QUEUED"}), int(fired.Load())+2, "plus the two runs that exerciseStore left")
 }
 
-// A host that logs its SQL reads its own.
+// A host that logs SQL with gorm sees only its own statements.
 func TestGormDoesNotLogStoreSQL(t *testing.T) {
 	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
 		var lines bytes.Buffer
@@ -168,14 +169,14 @@ func TestGormDoesNotLogStoreSQL(t *testing.T) {
 		for line := range strings.Lines(lines.String()) {
 			require.NotContains(t, line, "ERROR")
 			if strings.Contains(line, "hourbell_") {
-				require.True(t, strings.Contains(line, "count(*)") || strings.Contains(line, "DELETE FROM hourbell_workers"), "not the host's: %s", line)
+				require.True(t, strings.Contains(line, "count(*)") || strings.Contains(line, "DELETE FROM hourbell_workers"), "this is not a statement of the host: %s", line)
 			}
 		}
 		require.NotEmpty(t, lines.String())
 	})
 }
 
-// Section 4: a Postgres host isolates with search_path.
+// A Postgres host isolates its tables with search_path.
 func TestSearchPathSelectsSchema(t *testing.T) {
 	db := dbtest.EmptyPostgres(t)
 	stores := map[string]hourbell.Store{}
@@ -183,7 +184,7 @@ func TestSearchPathSelectsSchema(t *testing.T) {
 		require.NoError(t, db.Exec("CREATE SCHEMA "+name).Error)
 		handle := (&dbtest.DB{DSN: db.DSN + "&search_path=" + name, Dialect: "postgres"}).Open(t, nil)
 		s, _ := newStore(t, handle)
-		require.ErrorIs(t, s.Ready(t.Context()), hourbell.ErrNotMigrated, "the other schema's tables are not its own")
+		require.ErrorIs(t, s.Ready(t.Context()), hourbell.ErrNotMigrated, "the tables of the other schema do not count")
 		exerciseStore(t, handle)
 		stores[name] = s
 		var schemas []string
@@ -196,7 +197,7 @@ func TestSearchPathSelectsSchema(t *testing.T) {
 	require.Empty(t, rows)
 }
 
-// E3: a pool of one connection is enough, also for many callers at once.
+// E3: A pool of one connection is enough, even for concurrent callers.
 func TestSingleConnectionPoolDoesNotDeadlock(t *testing.T) {
 	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
 		for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
@@ -218,21 +219,22 @@ func TestSingleConnectionPoolDoesNotDeadlock(t *testing.T) {
 	})
 }
 
-// PrepareStmt: gorm prepares a statement once for all, and whoever needs it meanwhile waits. In a pool that is all in use, the one that
-// prepares waits for the one that waits.
+// With PrepareStmt, gorm prepares each statement once and makes other callers
+// wait. If the pool has no free connection, the caller that prepares would wait
+// for those that wait for it.
 func TestPrepareStmtDoesNotDeadlockSmallPool(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		handle := db.Open(t, &gorm.Config{PrepareStmt: true})
 		pool := poolOf(t, handle)
 		pool.SetMaxOpenConns(1)
 		s, _ := newStore(t, handle)
-		var outside sync.WaitGroup
+		var concurrent sync.WaitGroup
 		require.NoError(t, s.Transaction(testContext(t), 15*time.Second, func(in hourbell.Store, _ hourbell.Tx) error {
 			waiting := pool.Stats().WaitCount
-			outside.Go(func() { _, _ = s.Workers(testContext(t)) })
+			concurrent.Go(func() { _, _ = s.Workers(testContext(t)) })
 			require.Eventually(t, func() bool { return pool.Stats().WaitCount > waiting }, 5*time.Second, time.Millisecond)
 			return errOf(in.Workers(testContext(t)))
 		}))
-		outside.Wait()
+		concurrent.Wait()
 	})
 }

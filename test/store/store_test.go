@@ -13,9 +13,9 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-var errHost = errors.New("the host changed its mind")
+var errHost = errors.New("host error")
 
-// E3: rolled back means never enqueued.
+// E3: A rolled back transaction enqueues nothing.
 func TestRollbackWritesNothing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -46,7 +46,7 @@ func TestPanicRollsBackAndPropagates(t *testing.T) {
 	})
 }
 
-// E4: one transaction holds advance, runs and what the Enqueuer writes through tx.
+// E4: Host writes through the transaction of a fire are part of it.
 func TestHostWritesJoinTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		require.NoError(t, db.Exec("CREATE TABLE host_jobs (n int)").Error)
@@ -66,7 +66,7 @@ func TestHostWritesJoinTransaction(t *testing.T) {
 	})
 }
 
-// E3: host calls join the host's own transaction.
+// E3: Calls join the transaction of the host and commit or roll back with it.
 func TestWithTxFollowsHostTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		for i, end := range []error{errHost, nil} {
@@ -85,15 +85,16 @@ func TestWithTxFollowsHostTransaction(t *testing.T) {
 	})
 }
 
-// E3: what fails inside leaves the host's transaction usable, and its own writes in it.
+// E3: A failed call rolls back its own writes. The transaction of the host
+// stays usable and keeps its writes.
 func TestFailureWithTxRollsBackOnlyItsWrites(t *testing.T) {
 	failures := map[string]func(ctx context.Context, cancel func(), s hourbell.Store) error{
-		"of the caller": func(context.Context, func(), hourbell.Store) error { return errHost },
-		"of a statement": func(ctx context.Context, _ func(), s hourbell.Store) error {
+		"error of the caller": func(context.Context, func(), hourbell.Store) error { return errHost },
+		"error of a statement": func(ctx context.Context, _ func(), s hourbell.Store) error {
 			return errOf(s.InsertRuns(ctx, []hourbell.JobRun{{Trigger: "NO SUCH"}}))
 		},
-		"by its deadline": func(ctx context.Context, cancel func(), _ hourbell.Store) error { cancel(); return ctx.Err() },
-		"twice, and outside": func(ctx context.Context, _ func(), s hourbell.Store) error {
+		"canceled context": func(ctx context.Context, cancel func(), _ hourbell.Store) error { cancel(); return ctx.Err() },
+		"error of a nested transaction": func(ctx context.Context, _ func(), s hourbell.Store) error {
 			return s.Transaction(ctx, deadAfter, func(hourbell.Store, hourbell.Tx) error { return errHost })
 		},
 	}
@@ -128,10 +129,11 @@ func TestFailureWithTxRollsBackOnlyItsWrites(t *testing.T) {
 	})
 }
 
-// O2: the server ends what the client can no longer, and only for that transaction.
+// O2: The limits of a transaction are set in the server too, and only for that
+// transaction.
 func TestServerLimitsTransaction(t *testing.T) {
 	db := dbtest.Postgres(t)
-	db.SQL().SetMaxOpenConns(1) // so that the same session is seen after it
+	db.SQL().SetMaxOpenConns(1) // so that the next statement uses the same session
 	s, _ := newStore(t, db.DB)
 	show := func(tx *gorm.DB, name string) (value string) {
 		require.NoError(t, tx.Raw("SHOW "+name).Scan(&value).Error)
@@ -145,14 +147,14 @@ func TestServerLimitsTransaction(t *testing.T) {
 	require.NoError(t, s.Transaction(t.Context(), 1500*time.Millisecond, func(_ hourbell.Store, tx hourbell.Tx) error {
 		require.Equal(t, "1500ms", show(tx, limits[0]))
 		require.Equal(t, "1500ms", show(tx, limits[1]))
-		require.Equal(t, "750ms", show(tx, limits[2]), "else a held row would look like a slow database, or a client would have given up")
+		require.Equal(t, "750ms", show(tx, limits[2]), "a lock wait must end before the other limits")
 		return nil
 	}))
 	for _, name := range limits {
 		require.Equal(t, before[name], show(db.DB, name), name)
 	}
 
-	// The host's transaction has the host's limits.
+	// A host transaction keeps the limits of the host.
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		return s.Within(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
 			for _, name := range limits {
@@ -163,35 +165,36 @@ func TestServerLimitsTransaction(t *testing.T) {
 	}))
 }
 
-// O2: a process stopped between a claim and its commit cannot keep the row: the server ends it.
+// O2: The server ends the transaction of a process that stopped before the
+// commit of its claim, so the row becomes free.
 func TestServerEndsUncommittedClaim(t *testing.T) {
 	db := dbtest.Postgres(t)
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	insertSchedules(t, bindStore(t, db.DB, "test", nil), scheduleDueAt("a", time.Now().Add(-time.Minute)))
-	stopped, ended := make(chan struct{}), make(chan struct{})
+	paused, resumed := make(chan struct{}), make(chan struct{})
 	pool.onStatement = func(statement string) error {
 		if statement == "COMMIT" {
-			close(stopped)
-			<-ended
+			close(paused)
+			<-resumed
 		}
 		return nil
 	}
 	failed := make(chan error, 1)
 	go func() {
-		// As in a process that is stopped, the deadline passes without anybody's noticing.
+		// A stopped process does not notice its deadline.
 		ctx := silentDeadline{t.Context(), time.Now().Add(300 * time.Millisecond)}
 		failed <- errOf(bindStore(t, handle, "test", nil).Claim(ctx, claimRequest("w1")))
 	}()
-	<-stopped
+	<-paused
 	require.Eventually(t, func() bool {
 		claims, err := bindStore(t, db.DB, "test", nil).Claim(t.Context(), claimRequest("w2"))
 		return err == nil && len(claims.Rows) == 1
 	}, 10*time.Second, 10*time.Millisecond)
-	close(ended)
+	close(resumed)
 	require.ErrorIs(t, <-failed, hourbell.ErrUnavailable)
 }
 
-// unnoticed is a context whose deadline is known and passes unnoticed.
+// silentDeadline is a context that returns a deadline but does not end at it.
 type silentDeadline struct {
 	context.Context
 	deadline time.Time

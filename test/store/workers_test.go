@@ -22,7 +22,7 @@ func listWorkers(t testing.TB, s hourbell.Store) []hourbell.Worker {
 	return list
 }
 
-// O4: heartbeats say that the process lives.
+// O4: A heartbeat writes the row of its worker.
 func TestHeartbeatWritesWorker(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
@@ -34,7 +34,7 @@ func TestHeartbeatWritesWorker(t *testing.T) {
 
 		c.Advance(10 * time.Second)
 		next := testWorker
-		next.StartedAt, next.LastTickAt, next.ClockSkew, next.Hostname = noon, noon, time.Hour, "of no account"
+		next.StartedAt, next.LastTickAt, next.ClockSkew, next.Hostname = noon, noon, time.Hour, "ignored"
 		beat, err = s.Heartbeat(t.Context(), next, deadAfter)
 		require.NoError(t, err)
 		require.Equal(t, hourbell.Beat{At: c.Now()}, beat)
@@ -43,7 +43,7 @@ func TestHeartbeatWritesWorker(t *testing.T) {
 	})
 }
 
-// D7: a heartbeat says whether another worker lives whose definitions are not this one's.
+// D7: A heartbeat reports whether an active worker has other definitions.
 func TestHeartbeatReportsOtherActiveBuild(t *testing.T) {
 	other := func(change func(*hourbell.Worker)) hourbell.Worker {
 		w := testWorker
@@ -52,18 +52,18 @@ func TestHeartbeatReportsOtherActiveBuild(t *testing.T) {
 		return w
 	}
 	for name, c := range map[string]struct {
-		other  hourbell.Worker
-		after  time.Duration
-		stop   bool
-		rivals bool
+		other            hourbell.Worker
+		after            time.Duration
+		stop             bool
+		otherBuildActive bool
 	}{
-		"lives":                {other(func(*hourbell.Worker) {}), deadAfter, false, true},
-		"is silent":            {other(func(*hourbell.Worker) {}), deadAfter + time.Microsecond, false, false},
-		"lives in the future":  {other(func(*hourbell.Worker) {}), -deadAfter, false, true},
-		"is silent, in future": {other(func(*hourbell.Worker) {}), -deadAfter - time.Microsecond, false, false},
-		"has stopped":          {other(func(*hourbell.Worker) {}), 0, true, false},
-		"declares the same":    {other(func(w *hourbell.Worker) { w.DefinitionsHash = "h" }), 0, false, false},
-		"is itself":            {other(func(w *hourbell.Worker) { w.ID = "w1" }), 0, false, false},
+		"active":                       {other(func(*hourbell.Worker) {}), deadAfter, false, true},
+		"missed its heartbeats":        {other(func(*hourbell.Worker) {}), deadAfter + time.Microsecond, false, false},
+		"heartbeat slightly in future": {other(func(*hourbell.Worker) {}), -deadAfter, false, true},
+		"heartbeat far in future":      {other(func(*hourbell.Worker) {}), -deadAfter - time.Microsecond, false, false},
+		"stopped":                      {other(func(*hourbell.Worker) {}), 0, true, false},
+		"same definitions":             {other(func(w *hourbell.Worker) { w.DefinitionsHash = "h" }), 0, false, false},
+		"same worker":                  {other(func(w *hourbell.Worker) { w.ID = "w1" }), 0, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, clock *testClock) {
@@ -74,13 +74,13 @@ func TestHeartbeatReportsOtherActiveBuild(t *testing.T) {
 				clock.Advance(c.after)
 				beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
 				require.NoError(t, err)
-				require.Equal(t, c.rivals, beat.Rivals)
+				require.Equal(t, c.otherBuildActive, beat.Rivals)
 			})
 		})
 	}
 }
 
-// O4: a heartbeat that finds no row inserts it again, with the start it began with.
+// O4: A heartbeat inserts a missing row again, with the original start time.
 func TestHeartbeatReinsertsWorker(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		first, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
@@ -96,12 +96,12 @@ func TestHeartbeatReinsertsWorker(t *testing.T) {
 	})
 }
 
-// L5: what a stopped worker holds is free at once.
+// L5: A stopped worker is marked, so that its locks are free at once.
 func TestStopWorkerMarksWorkerStopped(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		require.NoError(t, errOf(s.Heartbeat(t.Context(), testWorker, deadAfter)))
 		c.Advance(time.Second)
-		require.NoError(t, s.StopWorker(t.Context(), "nobody"))
+		require.NoError(t, s.StopWorker(t.Context(), "unknown"))
 		require.Zero(t, listWorkers(t, s)[0].StoppedAt)
 		require.NoError(t, s.StopWorker(t.Context(), "w1"))
 		require.Equal(t, c.Now(), listWorkers(t, s)[0].StoppedAt)
