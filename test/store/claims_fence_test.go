@@ -8,15 +8,16 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // requireCannotWrite checks that a worker can write nothing with a claim.
-func requireCannotWrite(t testing.TB, s hourbell.Store, worker string, c hourbell.Claim) {
+func requireCannotWrite(t testing.TB, s hourbell.Store, worker string, c storage.Claim) {
 	t.Helper()
 	before := readSchedule(t, s, c.ID)
 	require.False(t, advanceOne(t, s, worker, c))
-	require.NoError(t, s.GiveBack(t.Context(), worker, []hourbell.Claim{c}))
-	held, err := s.Hold(t.Context(), worker, []hourbell.Failure{{Claim: c, Error: "late", For: time.Second}})
+	require.NoError(t, s.Release(t.Context(), worker, []storage.Claim{c}))
+	held, err := s.RecordFailures(t.Context(), worker, []storage.Failure{{Claim: c, Error: "late", Backoff: time.Second}})
 	require.NoError(t, err)
 	require.Empty(t, held)
 	require.Equal(t, before, readSchedule(t, s, c.ID))
@@ -24,27 +25,27 @@ func requireCannotWrite(t testing.TB, s hourbell.Store, worker string, c hourbel
 
 // L3: A claim can write only while the row has its version and its holder.
 func TestStaleClaimCannotWrite(t *testing.T) {
-	invalidations := map[string]func(t *testing.T, s hourbell.Store, c *testClock, held hourbell.Claim){
-		"taken over": func(t *testing.T, s hourbell.Store, c *testClock, _ hourbell.Claim) {
+	invalidations := map[string]func(t *testing.T, s hourbell.Store, c *testClock, held storage.Claim){
+		"taken over": func(t *testing.T, s hourbell.Store, c *testClock, _ storage.Claim) {
 			c.Advance(lockTTL)
 			claimOne(t, s, "w2")
 		},
-		"taken over and released": func(t *testing.T, s hourbell.Store, c *testClock, _ hourbell.Claim) {
+		"taken over and released": func(t *testing.T, s hourbell.Store, c *testClock, _ storage.Claim) {
 			c.Advance(lockTTL)
-			require.NoError(t, s.GiveBack(t.Context(), "w2", claimAll(t, s, "w2").Rows))
+			require.NoError(t, s.Release(t.Context(), "w2", claimAll(t, s, "w2").Claims))
 		},
-		"claimed again by its holder": func(t *testing.T, s hourbell.Store, _ *testClock, _ hourbell.Claim) { claimOne(t, s, "w1") },
-		"unlocked by an operator": func(t *testing.T, s hourbell.Store, _ *testClock, _ hourbell.Claim) {
+		"claimed again by its holder": func(t *testing.T, s hourbell.Store, _ *testClock, _ storage.Claim) { claimOne(t, s, "w1") },
+		"unlocked by an operator": func(t *testing.T, s hourbell.Store, _ *testClock, _ storage.Claim) {
 			require.NoError(t, errOf(s.Unlock(t.Context(), "a")))
 		},
-		"advanced": func(t *testing.T, s hourbell.Store, _ *testClock, held hourbell.Claim) {
+		"advanced": func(t *testing.T, s hourbell.Store, _ *testClock, held storage.Claim) {
 			require.True(t, advanceOne(t, s, "w1", held))
 		},
-		"failure recorded": func(t *testing.T, s hourbell.Store, _ *testClock, held hourbell.Claim) {
-			require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: held, For: time.Second}})))
+		"failure recorded": func(t *testing.T, s hourbell.Store, _ *testClock, held storage.Claim) {
+			require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: held, Backoff: time.Second}})))
 		},
-		"disabled": func(t *testing.T, s hourbell.Store, _ *testClock, held hourbell.Claim) {
-			r := hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}
+		"disabled": func(t *testing.T, s hourbell.Store, _ *testClock, held storage.Claim) {
+			r := storage.ScheduleUpdate{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}
 			r.Enabled = false
 			require.True(t, updateOne(t, s, r))
 		},
@@ -72,15 +73,15 @@ func TestAdvanceSettlesFiredSlot(t *testing.T) {
 		claimed := claimOne(t, s, "w1")
 		locked := readSchedule(t, s, "a")
 		c.Advance(time.Second)
-		fired := hourbell.Settlement{Claim: claimed, Fired: noon, Through: noon, Next: noon.Add(time.Hour)}
-		ids, err := s.Advance(t.Context(), "w1", []hourbell.Settlement{fired})
+		fired := storage.Advance{Claim: claimed, Fired: noon, Through: noon, Next: noon.Add(time.Hour)}
+		ids, err := s.Advance(t.Context(), "w1", []storage.Advance{fired})
 		require.NoError(t, err)
 		require.Equal(t, []string{"a"}, ids)
 
 		want := locked
-		want.NextRunAt, want.SettledUntil, want.LastRunAt, want.LastScheduledFor = noon.Add(time.Hour), noon, c.Now(), noon
-		want.LockedAt, want.LockedBy, want.LockToken, want.OwedSince = time.Time{}, "", claimed.LockToken+1, time.Time{}
-		want.HeldUntil, want.Failures, want.LastError, want.UpdatedAt = time.Time{}, 0, "", c.Now()
+		want.NextRunAt, want.SettledThrough, want.LastRunAt, want.LastScheduledFor = noon.Add(time.Hour), noon, c.Now(), noon
+		want.LockedAt, want.LockedBy, want.Version, want.UnfinishedSince = time.Time{}, "", claimed.Version+1, time.Time{}
+		want.RetryAt, want.ConsecutiveFailures, want.LastError, want.UpdatedAt = time.Time{}, 0, "", c.Now()
 		require.Equal(t, want, readSchedule(t, s, "a"))
 	})
 }
@@ -90,15 +91,15 @@ func TestAdvanceOfSkipKeepsLastRun(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		before := insertUsedSchedule(t, db, s, c, "a")
 		claimed := claimOne(t, s, "w1")
-		ids, err := s.Advance(t.Context(), "w1", []hourbell.Settlement{{Claim: claimed, Through: noon, Next: noon.Add(time.Hour)}})
+		ids, err := s.Advance(t.Context(), "w1", []storage.Advance{{Claim: claimed, Through: noon, Next: noon.Add(time.Hour)}})
 		require.NoError(t, err)
 		require.Len(t, ids, 1)
 		after := readSchedule(t, s, "a")
-		require.Equal(t, []time.Time{before.LastRunAt, before.LastScheduledFor, noon}, []time.Time{after.LastRunAt, after.LastScheduledFor, after.SettledUntil})
-		require.Equal(t, before.Failures, after.Failures, "a skip is not a success")
+		require.Equal(t, []time.Time{before.LastRunAt, before.LastScheduledFor, noon}, []time.Time{after.LastRunAt, after.LastScheduledFor, after.SettledThrough})
+		require.Equal(t, before.ConsecutiveFailures, after.ConsecutiveFailures, "a skip is not a success")
 		require.Equal(t, before.LastError, after.LastError)
-		require.Zero(t, after.HeldUntil)
-		require.Zero(t, after.OwedSince)
+		require.Zero(t, after.RetryAt)
+		require.Zero(t, after.UnfinishedSince)
 		require.Empty(t, after.LockedBy)
 	})
 }
@@ -124,12 +125,12 @@ func TestAdvanceRefusesChangedDefinition(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"))
 		claimed := claimOne(t, s, "w1")
 		locked := readSchedule(t, s, "a")
-		r := hourbell.Revision{Schedule: locked, ReadHash: "h1"} // settles nothing, so the version stays
+		r := storage.ScheduleUpdate{Schedule: locked, ReadHash: "h1"} // settles nothing, so the version stays
 		r.DefinitionHash = "h2"
 		require.True(t, updateOne(t, s, r))
-		require.Equal(t, claimed.LockToken, readSchedule(t, s, "a").LockToken)
+		require.Equal(t, claimed.Version, readSchedule(t, s, "a").Version)
 		require.False(t, advanceOne(t, s, "w1", claimed))
-		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{claimed}))
+		require.NoError(t, s.Release(t.Context(), "w1", []storage.Claim{claimed}))
 		require.Empty(t, readSchedule(t, s, "a").LockedBy)
 	})
 }
@@ -137,8 +138,8 @@ func TestAdvanceRefusesChangedDefinition(t *testing.T) {
 func TestAdvanceBatchWritesOnlyValidClaims(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
-		var list []hourbell.Settlement
-		for _, c := range claimAll(t, s, "w1").Rows {
+		var list []storage.Advance
+		for _, c := range claimAll(t, s, "w1").Claims {
 			list = append(list, firedAdvance(c))
 		}
 		list[0], list[2] = list[2], list[0]
@@ -161,7 +162,7 @@ func TestConcurrentAdvancesSucceedOnce(t *testing.T) {
 		claimed := claimOne(t, s, "w1")
 		advanced := make([]bool, 8)
 		for _, err := range runConcurrently(8, func(i int) error {
-			ids, err := s.Advance(testContext(t), "w1", []hourbell.Settlement{firedAdvance(claimed)})
+			ids, err := s.Advance(testContext(t), "w1", []storage.Advance{firedAdvance(claimed)})
 			advanced[i] = len(ids) == 1
 			return err
 		}) {
@@ -184,11 +185,11 @@ func TestReleaseKeepsUnfinishedClaim(t *testing.T) {
 		claimed := claimOne(t, s, "w1")
 		locked := readSchedule(t, s, "a")
 		c.Advance(time.Second)
-		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{claimed}))
+		require.NoError(t, s.Release(t.Context(), "w1", []storage.Claim{claimed}))
 		want := locked
-		want.LockedAt, want.LockedBy, want.LockToken, want.UpdatedAt = time.Time{}, "", claimed.LockToken+1, c.Now()
+		want.LockedAt, want.LockedBy, want.Version, want.UpdatedAt = time.Time{}, "", claimed.Version+1, c.Now()
 		require.Equal(t, want, readSchedule(t, s, "a"))
-		require.NoError(t, s.GiveBack(t.Context(), "w1", nil))
+		require.NoError(t, s.Release(t.Context(), "w1", nil))
 	})
 }
 
@@ -198,13 +199,13 @@ func TestRecordFailureBacksOff(t *testing.T) {
 	earlier := noon.Add(-time.Second)
 	cases := []struct {
 		name    string
-		failure hourbell.Failure
+		failure storage.Failure
 		delay   time.Duration // from the failure to the retry
 		since   time.Time     // when the claim became unfinished
 	}{
-		{"waits for the backoff", hourbell.Failure{For: 4 * time.Second, Owed: earlier}, 4 * time.Second, earlier},
-		{"waits no longer than the next slot", hourbell.Failure{For: time.Minute, Until: noon.Add(31 * time.Second)}, 30 * time.Second, noon},
-		{"waits for the backoff if the next slot is later", hourbell.Failure{For: time.Second, Until: noon.Add(time.Hour), Owed: earlier}, time.Second, earlier},
+		{"waits for the backoff", storage.Failure{Backoff: 4 * time.Second, UnfinishedSince: earlier}, 4 * time.Second, earlier},
+		{"waits no longer than the next slot", storage.Failure{Backoff: time.Minute, Until: noon.Add(31 * time.Second)}, 30 * time.Second, noon},
+		{"waits for the backoff if the next slot is later", storage.Failure{Backoff: time.Second, Until: noon.Add(time.Hour), UnfinishedSince: earlier}, time.Second, earlier},
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for i, tc := range cases {
@@ -216,20 +217,20 @@ func TestRecordFailureBacksOff(t *testing.T) {
 				locked := readSchedule(t, s, "a")
 				c.Advance(time.Second)
 				tc.failure.Claim, tc.failure.Error = claimed, "it's down"
-				ids, err := s.Hold(t.Context(), "w1", []hourbell.Failure{tc.failure})
+				ids, err := s.RecordFailures(t.Context(), "w1", []storage.Failure{tc.failure})
 				require.NoError(t, err)
 				require.Equal(t, []string{"a"}, ids)
 
 				want := locked
-				want.Failures, want.LastError, want.HeldUntil, want.OwedSince = 1, "it's down", c.Now().Add(tc.delay), tc.since
-				want.LockedAt, want.LockedBy, want.LockToken, want.UpdatedAt = time.Time{}, "", claimed.LockToken+1, c.Now()
+				want.ConsecutiveFailures, want.LastError, want.RetryAt, want.UnfinishedSince = 1, "it's down", c.Now().Add(tc.delay), tc.since
+				want.LockedAt, want.LockedBy, want.Version, want.UpdatedAt = time.Time{}, "", claimed.Version+1, c.Now()
 				require.Equal(t, want, readSchedule(t, s, "a"))
 
-				c.Set(want.HeldUntil)
+				c.Set(want.RetryAt)
 				again := claimOne(t, s, "w2")
-				require.Equal(t, 1, again.Failures)
-				require.NoError(t, errOf(s.Hold(t.Context(), "w2", []hourbell.Failure{{Claim: again, Error: "still", For: time.Second}})))
-				require.Equal(t, 2, readSchedule(t, s, "a").Failures)
+				require.Equal(t, 1, again.ConsecutiveFailures)
+				require.NoError(t, errOf(s.RecordFailures(t.Context(), "w2", []storage.Failure{{Claim: again, Error: "still", Backoff: time.Second}})))
+				require.Equal(t, 2, readSchedule(t, s, "a").ConsecutiveFailures)
 			})
 		}
 	})
@@ -244,7 +245,7 @@ func TestUnlockClearsLockOfAnyWorker(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, holder)
 		}
-		require.Zero(t, readSchedule(t, s, "a").LockToken)
+		require.Zero(t, readSchedule(t, s, "a").Version)
 
 		claimed := claimOne(t, s, "w1")
 		locked := readSchedule(t, s, "a")
@@ -252,7 +253,7 @@ func TestUnlockClearsLockOfAnyWorker(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "w1", holder)
 		want := locked
-		want.LockedAt, want.LockedBy, want.LockToken = time.Time{}, "", claimed.LockToken+1
+		want.LockedAt, want.LockedBy, want.Version = time.Time{}, "", claimed.Version+1
 		require.Equal(t, want, readSchedule(t, s, "a"))
 		require.Empty(t, claimOne(t, s, "w2").HeldBy, "the lock was free")
 	})

@@ -8,17 +8,18 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // L2, T5: A lock may be taken over when it is stalled, expired, or held by a
 // worker that is dead or the same. The holder "w1" locks the row and sends a
 // heartbeat at noon.
 func TestLockTakeoverConditions(t *testing.T) {
-	long := func(r *hourbell.ClaimRequest) { r.LockTTL = 24 * time.Hour }
+	long := func(r *storage.ClaimRequest) { r.LockTTL = 24 * time.Hour }
 	cases := []struct {
 		name    string
 		prepare func(t *testing.T, s hourbell.Store, c *testClock)
-		request func(r *hourbell.ClaimRequest)
+		request func(r *storage.ClaimRequest)
 		free    bool
 	}{
 		{"lock and heartbeat are recent", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter) }, nil, false},
@@ -36,13 +37,13 @@ func TestLockTakeoverConditions(t *testing.T) {
 		{"holder missed its heartbeats", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter + time.Microsecond) }, long, true},
 		{
 			"holder missed its heartbeats but DeadAfter is zero", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(time.Hour) },
-			func(r *hourbell.ClaimRequest) { long(r); r.Dead = 0 }, false,
+			func(r *storage.ClaimRequest) { long(r); r.DeadAfter = 0 }, false,
 		},
 		{"holder is active", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(time.Hour)
 			sendHeartbeat(t, s, "w1")
 		}, long, false},
-		{"holder is the caller", nil, func(r *hourbell.ClaimRequest) { r.Worker = "w1" }, true},
+		{"holder is the caller", nil, func(r *storage.ClaimRequest) { r.Worker = "w1" }, true},
 		{"heartbeat is far in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter - time.Microsecond) }, long, true},
 		{"heartbeat is slightly in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter) }, long, false},
 		{"lock is further in the future than LockTTL", func(t *testing.T, s hourbell.Store, c *testClock) {
@@ -75,14 +76,14 @@ func TestLockTakeoverConditions(t *testing.T) {
 				claims, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
 				if !tc.free {
-					require.Empty(t, claims.Rows)
-					require.True(t, claims.Wake.After(claims.At), "%v is not after %v", claims.Wake, claims.At)
+					require.Empty(t, claims.Claims)
+					require.True(t, claims.WakeAt.After(claims.At), "%v is not after %v", claims.WakeAt, claims.At)
 					return
 				}
-				require.Len(t, claims.Rows, 1)
-				require.Equal(t, "w1", claims.Rows[0].HeldBy)
-				require.Equal(t, r.Worker, readSchedule(t, s, claims.Rows[0].ID).LockedBy)
-				require.Equal(t, held.LockToken+1, claims.Rows[0].LockToken)
+				require.Len(t, claims.Claims, 1)
+				require.Equal(t, "w1", claims.Claims[0].HeldBy)
+				require.Equal(t, r.Worker, readSchedule(t, s, claims.Claims[0].ID).LockedBy)
+				require.Equal(t, held.Version+1, claims.Claims[0].Version)
 				// L3: The previous holder can no longer write.
 				require.False(t, advanceOne(t, s, "w1", held))
 			})
@@ -95,7 +96,7 @@ func TestLockOfUnknownWorkerLastsLockTTL(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"))
 		claimOne(t, s, "never seen")
 		c.Advance(lockTTL - time.Microsecond)
-		require.Empty(t, claimAll(t, s, "w2").Rows)
+		require.Empty(t, claimAll(t, s, "w2").Claims)
 		c.Advance(time.Microsecond)
 		require.Equal(t, "never seen", claimOne(t, s, "w2").HeldBy)
 	})
@@ -108,12 +109,12 @@ func TestStalledLockIsTakenOverByDatabaseClock(t *testing.T) {
 		s := bindStore(t, db.DB, "test", nil)
 		insertSchedules(t, s, scheduleDueAt("a", time.Now().Add(-time.Minute)))
 		claimOne(t, s, "w1")
-		require.Empty(t, claimAll(t, s, "w2").Rows)
+		require.Empty(t, claimAll(t, s, "w2").Claims)
 		r := claimRequest("w2")
 		r.LockTTL = 50 * time.Millisecond
 		require.Eventually(t, func() bool {
 			claims, err := s.Claim(t.Context(), r)
-			return err == nil && len(claims.Rows) == 1 && claims.Rows[0].HeldBy == "w1"
+			return err == nil && len(claims.Claims) == 1 && claims.Claims[0].HeldBy == "w1"
 		}, 5*time.Second, 5*time.Millisecond)
 	})
 }
@@ -125,10 +126,10 @@ func TestScheduleIsClaimedWhenBackoffEnds(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"))
 		until := noon.Add(maxBackoff)
 		for at, free := range map[time.Duration]bool{0: false, maxBackoff - time.Microsecond: false, maxBackoff: true, -time.Microsecond: true} {
-			setColumn(t, db, "a", "held_until", until)
+			setColumn(t, db, "a", "retry_at", until)
 			setColumn(t, db, "a", "next_run_at", noon.Add(-time.Hour))
 			c.Set(noon.Add(at))
-			require.Len(t, claimAll(t, s, "w1").Rows, map[bool]int{true: 1}[free], "%v", at)
+			require.Len(t, claimAll(t, s, "w1").Claims, map[bool]int{true: 1}[free], "%v", at)
 			_, err := s.Unlock(t.Context(), "a")
 			require.NoError(t, err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 func TestClaimLocksDueSchedulesEarliestFirst(t *testing.T) {
@@ -21,15 +22,15 @@ func TestClaimLocksDueSchedulesEarliestFirst(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"d", "b", "c"}, claimedIDs(claims))
 		require.Equal(t, noon, claims.At)
-		for _, c := range claims.Rows {
+		for _, c := range claims.Claims {
 			now := readSchedule(t, s, c.ID)
 			require.Equal(t, "w1", now.LockedBy)
 			require.Equal(t, noon, now.LockedAt)
-			require.Equal(t, noon, now.OwedSince)
+			require.Equal(t, noon, now.UnfinishedSince)
 			require.Equal(t, noon, now.UpdatedAt)
-			require.EqualValues(t, 1, now.LockToken)
-			require.Equal(t, hourbell.Claim{
-				ID: now.ID, DefinitionHash: now.DefinitionHash, At: noon, NextRunAt: now.NextRunAt, LockToken: 1, OwedSince: noon,
+			require.EqualValues(t, 1, now.Version)
+			require.Equal(t, storage.Claim{
+				ID: now.ID, DefinitionHash: now.DefinitionHash, At: noon, NextRunAt: now.NextRunAt, Version: 1, UnfinishedSince: noon,
 			}, c, "the claim has the values of the updated row")
 		}
 		require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
@@ -42,7 +43,7 @@ func TestClaimChangesOnlyLockColumns(t *testing.T) {
 		insertSchedules(t, s, want)
 		c.Advance(1500 * time.Millisecond)
 		claimOne(t, s, "w1")
-		want.LockedAt, want.LockedBy, want.LockToken, want.OwedSince = c.Now(), "w1", 1, c.Now()
+		want.LockedAt, want.LockedBy, want.Version, want.UnfinishedSince = c.Now(), "w1", 1, c.Now()
 		want.CreatedAt, want.UpdatedAt = noon, c.Now()
 		require.Equal(t, want, readSchedule(t, s, "a"))
 	})
@@ -56,7 +57,7 @@ func TestClaimLeavesOutUnclaimableSchedules(t *testing.T) {
 		never.NextRunAt = time.Time{}
 		insertSchedules(t, s, scheduleDueAt("not due", noon.Add(time.Microsecond)), disabled, never, dueSchedule("removed"), dueSchedule("backed off"), dueSchedule("locked"), dueSchedule("due"))
 		setColumn(t, db, "removed", "removed_at", noon)
-		setColumn(t, db, "backed off", "held_until", noon.Add(time.Microsecond))
+		setColumn(t, db, "backed off", "retry_at", noon.Add(time.Microsecond))
 		setColumn(t, db, "locked", "locked_by", "w1")
 		setColumn(t, db, "locked", "locked_at", noon)
 		sendHeartbeat(t, s, "w1")
@@ -73,15 +74,15 @@ func TestStoreNamespacesAreIsolated(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"))
 		insertSchedules(t, other, dueSchedule("a"))
 		mine := claimOne(t, s, "w")
-		require.Zero(t, readSchedule(t, other, "a").LockToken)
+		require.Zero(t, readSchedule(t, other, "a").Version)
 		claimOne(t, other, "w")
 		theirs := readSchedule(t, other, "a")
 
-		require.NoError(t, s.GiveBack(t.Context(), "w", []hourbell.Claim{mine}))
+		require.NoError(t, s.Release(t.Context(), "w", []storage.Claim{mine}))
 		require.Equal(t, theirs, readSchedule(t, other, "a"))
 		require.True(t, advanceOne(t, s, "w", claimOne(t, s, "w")))
 		require.Equal(t, theirs, readSchedule(t, other, "a"))
-		require.True(t, updateOne(t, s, hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
+		require.True(t, updateOne(t, s, storage.ScheduleUpdate{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
 		_, err := s.Unlock(t.Context(), "a")
 		require.NoError(t, err)
 		require.Equal(t, theirs, readSchedule(t, other, "a"))
@@ -92,7 +93,7 @@ func TestStoreNamespacesAreIsolated(t *testing.T) {
 		require.NoError(t, other.StopWorker(t.Context(), "mine"))
 		require.NoError(t, other.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}}))
 		c.Advance(time.Hour)
-		_, err = other.Purge(t.Context(), hourbell.Keep{Unfinished: true}, 100)
+		_, err = other.Purge(t.Context(), storage.Retention{Unfinished: true}, 100)
 		require.NoError(t, err)
 
 		workers, err := s.Workers(t.Context())
@@ -114,7 +115,7 @@ func TestClaimLeavesOutExcludedDefinitions(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("it's \"c\" \\ {x,y}"))
 		r := claimRequest("w1")
-		r.Except = []string{"a h1", "b h2", "it's \"c\" \\ {x,y} h1"}
+		r.Exclude = []string{"a h1", "b h2", "it's \"c\" \\ {x,y} h1"}
 		claims, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
 		require.Equal(t, []string{"b"}, claimedIDs(claims))
@@ -131,7 +132,7 @@ func TestClaimWithoutExclusionsTakesAll(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
 		r := claimRequest("w1")
-		r.Except = nil
+		r.Exclude = nil
 		claims, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
 		require.Equal(t, []string{"a"}, claimedIDs(claims))
@@ -143,7 +144,7 @@ func TestConcurrentClaimsNeverShareRow(t *testing.T) {
 	const schedules = 300
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := bindStore(t, db.DB, "test", nil)
-		rows := make([]hourbell.Schedule, schedules)
+		rows := make([]storage.Schedule, schedules)
 		for i := range rows {
 			rows[i] = scheduleDueAt(numberedID(i), time.Now().Add(-time.Hour))
 		}
@@ -162,7 +163,7 @@ func TestConcurrentClaimsNeverShareRow(t *testing.T) {
 
 // workerClaim is a claim and the worker that made it.
 type workerClaim struct {
-	hourbell.Claim
+	storage.Claim
 	worker string
 }
 
@@ -176,10 +177,10 @@ func claimUntilEmpty(t testing.TB, s hourbell.Store, limit int, worker string) (
 		if err != nil {
 			return all, err
 		}
-		for _, c := range claims.Rows {
+		for _, c := range claims.Claims {
 			all = append(all, workerClaim{c, r.Worker})
 		}
-		if len(claims.Rows) == 0 && !claims.Wake.Equal(claims.At) { // otherwise another claim has rows locked
+		if len(claims.Claims) == 0 && !claims.WakeAt.Equal(claims.At) { // otherwise another claim has rows locked
 			return all, nil
 		}
 	}
@@ -210,8 +211,8 @@ func TestClaimDoesNotWaitForLockedRows(t *testing.T) {
 
 		claims, err = s.Claim(testContext(t), claimRequest("w2"))
 		require.NoError(t, err)
-		require.Empty(t, claims.Rows)
-		require.Equal(t, claims.At, claims.Wake, "the locked row is due")
+		require.Empty(t, claims.Claims)
+		require.Equal(t, claims.At, claims.WakeAt, "the locked row is due")
 		return nil
 	}))
 	require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
@@ -224,7 +225,7 @@ func TestOnlyNewestClaimOfRowIsValid(t *testing.T) {
 		first := claimOne(t, s, "w1")
 		second := claimOne(t, s, "w1")
 		require.Equal(t, "w1", second.HeldBy)
-		require.Equal(t, first.LockToken+1, second.LockToken)
+		require.Equal(t, first.Version+1, second.Version)
 		require.False(t, advanceOne(t, s, "w1", first))
 		require.True(t, advanceOne(t, s, "w1", second))
 	})
@@ -240,23 +241,23 @@ func TestClaimExcludesOwnRecentClaims(t *testing.T) {
 		first, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
 		c.Advance(time.Second)
-		r.Limit, r.Underway = 1, c.Now()
+		r.Limit, r.ExcludeOwnSince = 1, c.Now()
 		earlier, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
 		require.Equal(t, []string{"a"}, claimedIDs(earlier), "it was locked before")
-		require.Equal(t, "w1", earlier.Rows[0].HeldBy)
+		require.Equal(t, "w1", earlier.Claims[0].HeldBy)
 
-		r.Limit, r.Underway = 2, first.At
+		r.Limit, r.ExcludeOwnSince = 2, first.At
 		second, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
 		require.Equal(t, []string{"b", "c"}, claimedIDs(second))
 		none, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, hourbell.Claims{At: c.Now(), Wake: c.Now().Add(lockTTL), Busy: true}, none)
+		require.Equal(t, storage.ClaimResult{At: c.Now(), WakeAt: c.Now().Add(lockTTL), HeldByOthers: true}, none)
 		c.Advance(lockTTL)
 		again, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Len(t, again.Rows, 2)
+		require.Len(t, again.Claims, 2)
 	})
 }
 
@@ -271,7 +272,7 @@ func TestClaimTakesLeastRecentFirst(t *testing.T) {
 			}
 		}
 		r := claimRequest("w1")
-		r.Limit, r.Fairly = 2, true
+		r.Limit, r.LeastRecentFirst = 2, true
 		claims, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
 		require.Equal(t, []string{"c", "d"}, claimedIDs(claims))

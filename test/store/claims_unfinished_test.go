@@ -8,6 +8,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // L4: A claim within grace is unfinished until it is settled. The next claim of
@@ -15,19 +16,19 @@ import (
 func TestUnfinishedClaimPassesToNextClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
-		require.Equal(t, noon, claimOne(t, s, "w1").OwedSince)
+		require.Equal(t, noon, claimOne(t, s, "w1").UnfinishedSince)
 
 		c.Advance(lockTTL + grace) // the last moment before it is abandoned
 		second := claimOne(t, s, "w2")
-		require.Equal(t, noon, second.OwedSince)
-		require.False(t, second.Lapsed)
+		require.Equal(t, noon, second.UnfinishedSince)
+		require.False(t, second.Abandoned)
 
 		// The second claim restarts the time after which the claim is
 		// abandoned.
 		c.Advance(lockTTL + grace)
 		third := claimOne(t, s, "w3")
-		require.Equal(t, noon, third.OwedSince)
-		require.False(t, third.Lapsed)
+		require.Equal(t, noon, third.UnfinishedSince)
+		require.False(t, third.Abandoned)
 	})
 }
 
@@ -39,8 +40,8 @@ func TestUnfinishedClaimIsAbandonedWhenIdle(t *testing.T) {
 		claimOne(t, s, "w1")
 		c.Advance(lockTTL + grace + time.Microsecond)
 		second := claimOne(t, s, "w2")
-		require.True(t, second.Lapsed)
-		require.Equal(t, c.Now(), second.OwedSince, "a new unfinished claim begins")
+		require.True(t, second.Abandoned)
+		require.Equal(t, c.Now(), second.UnfinishedSince, "a new unfinished claim begins")
 	})
 }
 
@@ -52,8 +53,8 @@ func TestAbandonmentUsesGraceOfSchedule(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("short"), long)
 		claimAll(t, s, "w1")
 		c.Advance(lockTTL + time.Hour)
-		for _, got := range claimAll(t, s, "w2").Rows {
-			require.Equal(t, got.ID == "short", got.Lapsed)
+		for _, got := range claimAll(t, s, "w2").Claims {
+			require.Equal(t, got.ID == "short", got.Abandoned)
 		}
 	})
 }
@@ -61,14 +62,14 @@ func TestAbandonmentUsesGraceOfSchedule(t *testing.T) {
 // L4: A release, a recorded failure and an unlock keep the claim unfinished.
 // Release and failure restart the time after which it is abandoned.
 func TestUnfinishedClaimSurvivesReleaseAndFailure(t *testing.T) {
-	endings := map[string]func(t *testing.T, s hourbell.Store, c hourbell.Claim){
-		"release": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
-			require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{c}))
+	endings := map[string]func(t *testing.T, s hourbell.Store, c storage.Claim){
+		"release": func(t *testing.T, s hourbell.Store, c storage.Claim) {
+			require.NoError(t, s.Release(t.Context(), "w1", []storage.Claim{c}))
 		},
-		"record failure": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
-			require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: c, For: time.Second, Owed: c.OwedSince}})))
+		"record failure": func(t *testing.T, s hourbell.Store, c storage.Claim) {
+			require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: c, Backoff: time.Second, UnfinishedSince: c.UnfinishedSince}})))
 		},
-		"unlock": func(t *testing.T, s hourbell.Store, c hourbell.Claim) {
+		"unlock": func(t *testing.T, s hourbell.Store, c storage.Claim) {
 			require.NoError(t, errOf(s.Unlock(t.Context(), c.ID)))
 		},
 	}
@@ -80,11 +81,11 @@ func TestUnfinishedClaimSurvivesReleaseAndFailure(t *testing.T) {
 				insertSchedules(t, s, dueSchedule("a"))
 				end(t, s, claimOne(t, s, "w1"))
 				require.Empty(t, readSchedule(t, s, "a").LockedBy)
-				require.Equal(t, noon, readSchedule(t, s, "a").OwedSince)
+				require.Equal(t, noon, readSchedule(t, s, "a").UnfinishedSince)
 				c.Advance(lockTTL + grace)
 				again := claimOne(t, s, "w2")
-				require.Equal(t, noon, again.OwedSince)
-				require.False(t, again.Lapsed)
+				require.Equal(t, noon, again.UnfinishedSince)
+				require.False(t, again.Abandoned)
 				require.Empty(t, again.HeldBy)
 			})
 		}
@@ -96,11 +97,11 @@ func TestAdvanceEndsUnfinishedClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
 		require.True(t, advanceOne(t, s, "w1", claimOne(t, s, "w1")))
-		require.Zero(t, readSchedule(t, s, "a").OwedSince)
+		require.Zero(t, readSchedule(t, s, "a").UnfinishedSince)
 		c.Advance(time.Hour)
 		next := claimOne(t, s, "w1")
-		require.Equal(t, noon.Add(time.Hour), next.OwedSince)
-		require.False(t, next.Lapsed)
+		require.Equal(t, noon.Add(time.Hour), next.UnfinishedSince)
+		require.False(t, next.Abandoned)
 	})
 }
 
@@ -112,7 +113,7 @@ func TestUnfinishedClaimInFutureIsAbandoned(t *testing.T) {
 		claimOne(t, s, "w1")
 		c.Advance(-30 * time.Minute)
 		again := claimOne(t, s, "w2")
-		require.Equal(t, c.Now(), again.OwedSince)
-		require.True(t, again.Lapsed)
+		require.Equal(t, c.Now(), again.UnfinishedSince)
+		require.True(t, again.Abandoned)
 	})
 }

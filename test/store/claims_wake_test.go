@@ -8,6 +8,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // T3: A claim without rows returns the earliest time at which a claim can find
@@ -31,7 +32,7 @@ func TestEmptyClaimReportsWakeAt(t *testing.T) {
 		}, deadAfter, 0},
 		{"end of a backoff", func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
-			setColumn(t, db, "a", "held_until", noon.Add(30*time.Second))
+			setColumn(t, db, "a", "retry_at", noon.Add(30*time.Second))
 		}, deadAfter, 30 * time.Second},
 		{"end of a lock", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("a"), scheduleDueAt("b", noon.Add(time.Hour)))
@@ -51,7 +52,7 @@ func TestEmptyClaimReportsWakeAt(t *testing.T) {
 			insertSchedules(t, s, dueSchedule("a"))
 			claimOne(t, s, "w1")
 			insertSchedules(t, s, dueSchedule("b"), scheduleDueAt("c", noon.Add(20*time.Second)))
-			setColumn(t, db, "b", "held_until", noon.Add(15*time.Second))
+			setColumn(t, db, "b", "retry_at", noon.Add(15*time.Second))
 		}, deadAfter, 15 * time.Second},
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -63,27 +64,27 @@ func TestEmptyClaimReportsWakeAt(t *testing.T) {
 				s, c := newStore(t, db.DB)
 				tc.prepare(t, db, s)
 				r := claimRequest("w2")
-				r.Dead = tc.dead
-				r.Except = []string{"excluded h1", "excluded and due h1"}
+				r.DeadAfter = tc.dead
+				r.Exclude = []string{"excluded h1", "excluded and due h1"}
 				claims, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
-				require.Empty(t, claims.Rows)
+				require.Empty(t, claims.Claims)
 				require.Equal(t, noon, claims.At)
 				if tc.after == 0 {
-					require.Zero(t, claims.Wake)
+					require.Zero(t, claims.WakeAt)
 					return
 				}
-				require.Equal(t, noon.Add(tc.after), claims.Wake)
+				require.Equal(t, noon.Add(tc.after), claims.WakeAt)
 
-				c.Set(claims.Wake.Add(-time.Microsecond))
+				c.Set(claims.WakeAt.Add(-time.Microsecond))
 				early, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
-				require.Empty(t, early.Rows)
-				c.Set(claims.Wake)
+				require.Empty(t, early.Claims)
+				c.Set(claims.WakeAt)
 				due, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
-				require.NotEmpty(t, due.Rows)
-				require.Zero(t, due.Wake)
+				require.NotEmpty(t, due.Claims)
+				require.Zero(t, due.WakeAt)
 			})
 		}
 	})
@@ -97,8 +98,8 @@ func TestEmptyClaimReportsHeldByOthers(t *testing.T) {
 			t.Helper()
 			claims, err := s.Claim(t.Context(), claimRequest("w2"))
 			require.NoError(t, err)
-			require.Empty(t, claims.Rows)
-			return claims.Busy
+			require.Empty(t, claims.Claims)
+			return claims.HeldByOthers
 		}
 		insertSchedules(t, s, scheduleDueAt("later", noon.Add(time.Hour)), dueSchedule("a"))
 		held := claimOne(t, s, "w1")
@@ -110,10 +111,10 @@ func TestEmptyClaimReportsHeldByOthers(t *testing.T) {
 		require.False(t, heldByOthers())
 		setColumn(t, db, "a", "next_run_at", noon)
 		require.True(t, heldByOthers())
-		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{held}))
+		require.NoError(t, s.Release(t.Context(), "w1", []storage.Claim{held}))
 		claims, err := s.Claim(t.Context(), claimRequest("w2"))
 		require.NoError(t, err)
-		require.Len(t, claims.Rows, 1)
-		require.False(t, claims.Busy)
+		require.Len(t, claims.Claims, 1)
+		require.False(t, claims.HeldByOthers)
 	})
 }

@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // clockReadings returns each time that an operation reads from the clock, by
@@ -18,18 +20,18 @@ func clockReadings(t testing.TB, s hourbell.Store) map[string]time.Time {
 	insertSchedules(t, s, scheduleDueAt("fires", noon.AddDate(-1, 0, 0)), scheduleDueAt("fails", noon.AddDate(-1, 0, 0)), scheduleDueAt("stays locked", noon.AddDate(-1, 0, 0)))
 	claims := claimAll(t, s, "w1")
 	got["claim"] = claims.At
-	for _, c := range claims.Rows {
+	for _, c := range claims.Claims {
 		now := readSchedule(t, s, c.ID)
-		got["created_at"], got["locked_at"], got["owed_since"] = now.CreatedAt, now.LockedAt, c.OwedSince
+		got["created_at"], got["locked_at"], got["unfinished_since"] = now.CreatedAt, now.LockedAt, c.UnfinishedSince
 		switch c.ID {
 		case "fires":
 			require.True(t, advanceOne(t, s, "w1", c))
 		case "fails":
-			require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: c, For: time.Second}})))
+			require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: c, Backoff: time.Second}})))
 		}
 	}
 	got["last_run_at"], got["updated_at"] = readSchedule(t, s, "fires").LastRunAt, readSchedule(t, s, "fires").UpdatedAt
-	got["held_until"] = readSchedule(t, s, "fails").HeldUntil.Add(-time.Second)
+	got["retry_at"] = readSchedule(t, s, "fails").RetryAt.Add(-time.Second)
 
 	got["queued_at"] = insertRuns(t, s, apiRun("a", 0))[0].QueuedAt
 	run := takeRun(t, s, "h")
@@ -95,7 +97,7 @@ func TestDatabaseClockIsDefault(t *testing.T) {
 func TestClockAdvancesInsideTransaction(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		s := bindStore(t, db.DB, "test", nil)
-		require.NoError(t, s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+		require.NoError(t, s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 			first, err := s.Now(t.Context())
 			require.NoError(t, err)
 			require.Eventually(t, func() bool {

@@ -34,7 +34,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 			order = []string{"b", "a"}
 		}
 		first := true
-		return s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
+		return s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ *gorm.DB) error {
 			tries.Add(1)
 			for n, id := range order {
 				if _, err := s.Unlock(testContext(t), id); err != nil {
@@ -69,7 +69,7 @@ func TestOnlyConcurrencyErrorsAreRetried(t *testing.T) {
 		s, _ := newStore(t, db.Open(t, cfg))
 		for code, want := range map[string]int{"40001": 3, "40P01": 3, "23505": 1, "57014": 1, "55P03": 1} {
 			tries := 0
-			err := s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, tx hourbell.Tx) error {
+			err := s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, tx *gorm.DB) error {
 				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: code}}))
 				if tries++; tries < 3 {
 					return raiseSQLState(tx, code)
@@ -90,7 +90,7 @@ func TestRetriesAreLimited(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
 	tries := 0
-	err := s.Transaction(testContext(t), 10*time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+	err := s.Transaction(testContext(t), 10*time.Second, func(_ hourbell.Store, tx *gorm.DB) error {
 		tries++
 		return raiseSQLState(tx, "40001")
 	})
@@ -105,7 +105,7 @@ func TestHostTransactionIsNotRetried(t *testing.T) {
 	s, _ := newStore(t, db.DB)
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		tries := 0
-		err := s.Within(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+		err := s.WithTx(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx *gorm.DB) error {
 			tries++
 			return raiseSQLState(tx, "40001")
 		})
@@ -130,7 +130,7 @@ var busyOperations = map[string]func(t testing.TB, s hourbell.Store) error{
 		return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
 	},
 	"transaction": func(t testing.TB, s hourbell.Store) error {
-		return s.Transaction(t.Context(), time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
+		return s.Transaction(t.Context(), time.Second, func(s hourbell.Store, _ *gorm.DB) error {
 			return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
 		})
 	},
@@ -168,7 +168,7 @@ func TestConcurrentSQLiteWritersSucceed(t *testing.T) {
 	s, _ := newStore(t, handle)
 	for _, err := range runConcurrently(4, func(i int) error {
 		for n := range 10 {
-			if _, err := s.Insert(testContext(t), newUpdates(dueSchedule(fmt.Sprint(i, " ", n)))); err != nil {
+			if _, err := s.InsertSchedules(testContext(t), newUpdates(dueSchedule(fmt.Sprint(i, " ", n)))); err != nil {
 				return err
 			}
 		}
@@ -210,6 +210,6 @@ func TestBlockedSQLiteCommitReturnsRowsOnce(t *testing.T) {
 		require.ErrorIs(t, err, hourbell.ErrBusy)
 		claims = claimAll(t, s, "w1")
 	}
-	require.Len(t, claims.Rows, 1)
-	require.EqualValues(t, 1, readSchedule(t, s, "a").LockToken)
+	require.Len(t, claims.Claims, 1)
+	require.EqualValues(t, 1, readSchedule(t, s, "a").Version)
 }

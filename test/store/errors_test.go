@@ -13,6 +13,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // O2: Operators' writes never hang: a lock wait ends with ErrBusy.
@@ -26,14 +27,14 @@ func TestLockTimeoutReturnsErrBusy(t *testing.T) {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules FOR UPDATE").Error)
 		for name, call := range map[string]func(s hourbell.Store) error{
 			"update": func(s hourbell.Store) error {
-				return errOf(s.Revise(testContext(t), []hourbell.Revision{{Schedule: locked, ReadHash: "h1"}}))
+				return errOf(s.UpdateSchedules(testContext(t), []storage.ScheduleUpdate{{Schedule: locked, ReadHash: "h1"}}))
 			},
 			"unlock": func(s hourbell.Store) error { return errOf(s.Unlock(testContext(t), "a")) },
 			"advance": func(s hourbell.Store) error {
-				return errOf(s.Advance(testContext(t), "w1", []hourbell.Settlement{firedAdvance(held)}))
+				return errOf(s.Advance(testContext(t), "w1", []storage.Advance{firedAdvance(held)}))
 			},
 		} {
-			err := s.Transaction(testContext(t), 200*time.Millisecond, func(s hourbell.Store, _ hourbell.Tx) error { return call(s) })
+			err := s.Transaction(testContext(t), 200*time.Millisecond, func(s hourbell.Store, _ *gorm.DB) error { return call(s) })
 			require.ErrorIs(t, err, hourbell.ErrBusy, name)
 			require.NotErrorIs(t, err, hourbell.ErrUnavailable, name)
 		}
@@ -47,7 +48,7 @@ func TestLockTimeoutReturnsErrBusy(t *testing.T) {
 func TestDeadlineReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
-	err := s.Transaction(testContext(t), 50*time.Millisecond, func(_ hourbell.Store, tx hourbell.Tx) error {
+	err := s.Transaction(testContext(t), 50*time.Millisecond, func(_ hourbell.Store, tx *gorm.DB) error {
 		return tx.Exec("SELECT pg_sleep(10)").Error
 	})
 	require.ErrorIs(t, err, hourbell.ErrUnavailable)
@@ -77,25 +78,25 @@ func TestDeadlineReturnsErrUnavailable(t *testing.T) {
 func TestIdleTransactionReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
-	err := s.Transaction(testContext(t), time.Second, func(in hourbell.Store, _ hourbell.Tx) error {
+	err := s.Transaction(testContext(t), time.Second, func(in hourbell.Store, _ *gorm.DB) error {
 		insertSchedules(t, in, dueSchedule("a"))
 		require.Eventually(t, func() bool {
 			var n int
 			err := db.Raw("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'").Scan(&n).Error
 			return err == nil && n == 0
 		}, 30*time.Second, 5*time.Millisecond)
-		return errOf(in.Insert(t.Context(), newUpdates(dueSchedule("b"))))
+		return errOf(in.InsertSchedules(t.Context(), newUpdates(dueSchedule("b"))))
 	})
 	require.ErrorIs(t, err, hourbell.ErrUnavailable)
 	require.NoError(t, callAll(t.Context(), s))
-	require.Empty(t, claimAll(t, s, "w1").Rows)
+	require.Empty(t, claimAll(t, s, "w1").Claims)
 }
 
 // O1: The store recovers when the server ends a connection.
 func TestTerminatedBackendReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
-	err := s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx hourbell.Tx) error {
+	err := s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx *gorm.DB) error {
 		var pid int
 		require.NoError(t, tx.Raw("SELECT pg_backend_pid()").Scan(&pid).Error)
 		require.NoError(t, db.Exec("SELECT pg_terminate_backend(?)", pid).Error)
@@ -111,7 +112,7 @@ func TestTerminatedBackendReturnsErrUnavailable(t *testing.T) {
 func TestCommitOnClosedConnReturnsErrUnavailable(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
-	err := s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx hourbell.Tx) error {
+	err := s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx *gorm.DB) error {
 		var pid int
 		require.NoError(t, tx.Raw("SELECT pg_backend_pid()").Scan(&pid).Error)
 		require.NoError(t, db.Exec("SELECT pg_terminate_backend(?)", pid).Error)
@@ -133,7 +134,7 @@ func TestClosedPoolReturnsErrUnavailable(t *testing.T) {
 			for _, v := range operations {
 				require.ErrorIs(t, v.call(t.Context(), s), hourbell.ErrUnavailable, v.name)
 			}
-			err := s.Transaction(t.Context(), deadAfter, func(hourbell.Store, hourbell.Tx) error { return nil })
+			err := s.Transaction(t.Context(), deadAfter, func(hourbell.Store, *gorm.DB) error { return nil })
 			require.ErrorIs(t, err, hourbell.ErrUnavailable)
 		}
 	})
@@ -158,5 +159,5 @@ func TestReadOnlyDatabaseReturnsErrUnavailable(t *testing.T) {
 	standby := &dbtest.DB{DSN: db.DSN + "&default_transaction_read_only=on", Dialect: "postgres"}
 	s, _ := newStore(t, standby.Open(t, nil))
 	require.ErrorIs(t, errOf(s.Claim(t.Context(), claimRequest("w1"))), hourbell.ErrUnavailable)
-	require.NoError(t, s.Ready(t.Context()))
+	require.NoError(t, s.CheckMigrated(t.Context()))
 }

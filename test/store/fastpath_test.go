@@ -12,21 +12,22 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // slotFire fires the noon slot of a schedule with some jobs.
-func slotFire(id string, jobs int) hourbell.Fire {
-	f := hourbell.Fire{ScheduleID: id, DefinitionHash: "h1", Slot: noon, Next: noon.Add(time.Hour)}
+func slotFire(id string, jobs int) storage.SlotFire {
+	f := storage.SlotFire{ScheduleID: id, DefinitionHash: "h1", Slot: noon, Next: noon.Add(time.Hour)}
 	for i := range jobs {
 		run := cronRun(id, noon, i)
-		f.Jobs = append(f.Jobs, hourbell.FireJob{Name: run.Job, Group: run.Group})
+		f.Jobs = append(f.Jobs, storage.JobSpec{Name: run.Job, Group: run.Group})
 	}
 	return f
 }
 
-func fireOnTime(t testing.TB, s hourbell.Store, fires ...hourbell.Fire) hourbell.Fired {
+func fireOnTime(t testing.TB, s hourbell.Store, fires ...storage.SlotFire) storage.FireResult {
 	t.Helper()
-	fired, err := s.FireOnTime(t.Context(), hourbell.FireRequest{Fires: fires})
+	fired, err := s.FireOnTime(t.Context(), storage.FireRequest{Fires: fires})
 	require.NoError(t, err)
 	return fired
 }
@@ -40,11 +41,11 @@ func TestFastPathFiresSlotOnTime(t *testing.T) {
 		c.Advance(time.Second)
 		withArgs := slotFire("b", 1)
 		withArgs.Jobs[0].Args, withArgs.Jobs[0].Group = []byte(`{"n": [1]}`), ""
-		require.Equal(t, hourbell.Fired{At: c.Now(), Slots: 2, Runs: 4}, fireOnTime(t, s, slotFire("a", 3), withArgs))
+		require.Equal(t, storage.FireResult{At: c.Now(), Slots: 2, Runs: 4}, fireOnTime(t, s, slotFire("a", 3), withArgs))
 
 		want := before
-		want.NextRunAt, want.SettledUntil, want.LastRunAt, want.LastScheduledFor = noon.Add(time.Hour), noon, c.Now(), noon
-		want.LockToken, want.UpdatedAt = before.LockToken+1, c.Now()
+		want.NextRunAt, want.SettledThrough, want.LastRunAt, want.LastScheduledFor = noon.Add(time.Hour), noon, c.Now(), noon
+		want.Version, want.UpdatedAt = before.Version+1, c.Now()
 		require.Equal(t, want, readSchedule(t, s, "a"))
 
 		runs, err := s.Runs(t.Context(), hourbell.RunQuery{ScheduleID: "a", Limit: 10})
@@ -61,8 +62,8 @@ func TestFastPathFiresSlotOnTime(t *testing.T) {
 		require.JSONEq(t, `{"n":[1]}`, string(runs[0].Args))
 		require.Empty(t, runs[0].Group)
 
-		require.Equal(t, hourbell.Fired{At: c.Now(), Overtaken: true}, fireOnTime(t, s, slotFire("a", 3), slotFire("b", 1)), "a slot fires once")
-		require.Empty(t, claimAll(t, s, "w1").Rows)
+		require.Equal(t, storage.FireResult{At: c.Now(), AlreadySettled: true}, fireOnTime(t, s, slotFire("a", 3), slotFire("b", 1)), "a slot fires once")
+		require.Empty(t, claimAll(t, s, "w1").Claims)
 	})
 }
 
@@ -72,20 +73,20 @@ func TestFastPathFiresSlotOnTime(t *testing.T) {
 func TestFastPathLeavesOutSchedulesNeedingClaim(t *testing.T) {
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
-		for condition, setUp := range map[string]func(f *hourbell.Fire){
-			"missing":                   func(f *hourbell.Fire) { f.ScheduleID = "b" },
-			"disabled":                  func(*hourbell.Fire) { setColumn(t, db, "a", "enabled", false) },
-			"removed":                   func(*hourbell.Fire) { setColumn(t, db, "a", "removed_at", noon) },
-			"another definition":        func(*hourbell.Fire) { setColumn(t, db, "a", "definition_hash", "h2") },
-			"another slot is next":      func(*hourbell.Fire) { setColumn(t, db, "a", "next_run_at", noon.Add(-time.Second)) },
-			"no slot is next":           func(*hourbell.Fire) { setColumn(t, db, "a", "next_run_at", nil) },
-			"locked":                    func(*hourbell.Fire) { setColumn(t, db, "a", "locked_by", "w1") },
-			"unfinished claim":          func(*hourbell.Fire) { setColumn(t, db, "a", "owed_since", noon) },
-			"backed off":                func(*hourbell.Fire) { setColumn(t, db, "a", "held_until", noon.Add(-time.Hour)) },
-			"failed before":             func(*hourbell.Fire) { setColumn(t, db, "a", "failures", 1) },
-			"not due":                   func(*hourbell.Fire) { c.Set(noon.Add(-time.Microsecond)) },
-			"out of grace":              func(*hourbell.Fire) { c.Set(noon.Add(grace + time.Microsecond)) },
-			"no longer the latest slot": func(f *hourbell.Fire) { f.Next = noon },
+		for condition, setUp := range map[string]func(f *storage.SlotFire){
+			"missing":                   func(f *storage.SlotFire) { f.ScheduleID = "b" },
+			"disabled":                  func(*storage.SlotFire) { setColumn(t, db, "a", "enabled", false) },
+			"removed":                   func(*storage.SlotFire) { setColumn(t, db, "a", "removed_at", noon) },
+			"another definition":        func(*storage.SlotFire) { setColumn(t, db, "a", "definition_hash", "h2") },
+			"another slot is next":      func(*storage.SlotFire) { setColumn(t, db, "a", "next_run_at", noon.Add(-time.Second)) },
+			"no slot is next":           func(*storage.SlotFire) { setColumn(t, db, "a", "next_run_at", nil) },
+			"locked":                    func(*storage.SlotFire) { setColumn(t, db, "a", "locked_by", "w1") },
+			"unfinished claim":          func(*storage.SlotFire) { setColumn(t, db, "a", "unfinished_since", noon) },
+			"backed off":                func(*storage.SlotFire) { setColumn(t, db, "a", "retry_at", noon.Add(-time.Hour)) },
+			"failed before":             func(*storage.SlotFire) { setColumn(t, db, "a", "consecutive_failures", 1) },
+			"not due":                   func(*storage.SlotFire) { c.Set(noon.Add(-time.Microsecond)) },
+			"out of grace":              func(*storage.SlotFire) { c.Set(noon.Add(grace + time.Microsecond)) },
+			"no longer the latest slot": func(f *storage.SlotFire) { f.Next = noon },
 		} {
 			require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
 			c.Set(noon)
@@ -93,7 +94,7 @@ func TestFastPathLeavesOutSchedulesNeedingClaim(t *testing.T) {
 			f := slotFire("a", 2)
 			setUp(&f)
 			before := readSchedule(t, s, "a")
-			require.Equal(t, hourbell.Fired{At: c.Now()}, fireOnTime(t, s, f), condition)
+			require.Equal(t, storage.FireResult{At: c.Now()}, fireOnTime(t, s, f), condition)
 			require.Equal(t, before, readSchedule(t, s, "a"), condition)
 		}
 		runs, err := s.Runs(t.Context(), hourbell.RunQuery{Limit: 10})
@@ -101,7 +102,7 @@ func TestFastPathLeavesOutSchedulesNeedingClaim(t *testing.T) {
 		require.Empty(t, runs)
 
 		require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
-		insertSchedules(t, bindStore(t, db.DB, "other", c.Now), func() hourbell.Schedule { r := dueSchedule("a"); r.Namespace = "other"; return r }())
+		insertSchedules(t, bindStore(t, db.DB, "other", c.Now), func() storage.Schedule { r := dueSchedule("a"); r.Namespace = "other"; return r }())
 		require.Zero(t, fireOnTime(t, s, slotFire("a", 1)).Slots, "the schedule is in another namespace")
 	})
 }
@@ -121,7 +122,7 @@ func TestFastPathFailsIfSlotHasRun(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
 		insertRuns(t, s, cronRun("a", noon, 0))
-		_, err := s.FireOnTime(t.Context(), hourbell.FireRequest{Fires: []hourbell.Fire{slotFire("a", 2), slotFire("b", 2)}})
+		_, err := s.FireOnTime(t.Context(), storage.FireRequest{Fires: []storage.SlotFire{slotFire("a", 2), slotFire("b", 2)}})
 		require.ErrorContains(t, err, "hourbell_job_runs_fire")
 		for _, kind := range []error{hourbell.ErrUnavailable, hourbell.ErrBusy} {
 			require.NotErrorIs(t, err, kind)
@@ -137,28 +138,28 @@ func TestFastPathFailsIfSlotHasRun(t *testing.T) {
 // one for all others. Both write the values of each fire.
 func TestFastPathBatchWritesEachFire(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
-		for name, change := range map[string]func(batch []hourbell.Fire){
-			"equal":         func([]hourbell.Fire) {},
-			"another slot":  func(batch []hourbell.Fire) { batch[1].Slot = noon.Add(-time.Second) },
-			"another next":  func(batch []hourbell.Fire) { batch[1].Next = noon.Add(2 * time.Hour) },
-			"another job":   func(batch []hourbell.Fire) { batch[1].Jobs[0].Name = "é\"'," },
-			"another group": func(batch []hourbell.Fire) { batch[1].Jobs[0].Group = "" },
-			"other args":    func(batch []hourbell.Fire) { batch[1].Jobs[0].Args = []byte(`{"n": 7}`) },
-			"more jobs":     func(batch []hourbell.Fire) { batch[1].Jobs = slotFire("", 3).Jobs },
-			"equal, more jobs": func(batch []hourbell.Fire) {
+		for name, change := range map[string]func(batch []storage.SlotFire){
+			"equal":         func([]storage.SlotFire) {},
+			"another slot":  func(batch []storage.SlotFire) { batch[1].Slot = noon.Add(-time.Second) },
+			"another next":  func(batch []storage.SlotFire) { batch[1].Next = noon.Add(2 * time.Hour) },
+			"another job":   func(batch []storage.SlotFire) { batch[1].Jobs[0].Name = "é\"'," },
+			"another group": func(batch []storage.SlotFire) { batch[1].Jobs[0].Group = "" },
+			"other args":    func(batch []storage.SlotFire) { batch[1].Jobs[0].Args = []byte(`{"n": 7}`) },
+			"more jobs":     func(batch []storage.SlotFire) { batch[1].Jobs = slotFire("", 3).Jobs },
+			"equal, more jobs": func(batch []storage.SlotFire) {
 				for i := range batch {
 					batch[i].Jobs = slotFire("", 4).Jobs
 					batch[i].Jobs[2].Args, batch[i].Jobs[3].Group = []byte(`{"n": 8}`), ""
 				}
 			},
-			"more jobs, another name": func(batch []hourbell.Fire) {
+			"more jobs, another name": func(batch []storage.SlotFire) {
 				for i := range batch {
 					batch[i].Jobs = slotFire("", 3).Jobs
 				}
 				batch[1].Jobs[2].Name = "another"
 			},
 		} {
-			batch := []hourbell.Fire{slotFire(name+" 1", 1), slotFire(name+" 2", 1), slotFire(name+" 3", 1)}
+			batch := []storage.SlotFire{slotFire(name+" 1", 1), slotFire(name+" 2", 1), slotFire(name+" 3", 1)}
 			for i := range batch {
 				batch[i].Jobs[0].Args = []byte(`{"n": 6}`)
 			}
@@ -171,7 +172,7 @@ func TestFastPathBatchWritesEachFire(t *testing.T) {
 				insertSchedules(t, s, scheduleDueAt(f.ScheduleID, f.Slot))
 			}
 			fired := fireOnTime(t, s, batch...)
-			require.Equal(t, hourbell.Fired{At: noon, Slots: 3, Runs: runs}, fired, name)
+			require.Equal(t, storage.FireResult{At: noon, Slots: 3, Runs: runs}, fired, name)
 			for _, f := range batch {
 				stored := readSchedule(t, s, f.ScheduleID)
 				require.Equal(t, []time.Time{f.Next, f.Slot}, []time.Time{stored.NextRunAt, stored.LastScheduledFor}, name)
@@ -194,25 +195,25 @@ func TestFastPathBatchWritesEachFire(t *testing.T) {
 func TestFastPathReportsAlreadySettled(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
-		all := []hourbell.Fire{slotFire("a", 1), slotFire("b", 1), slotFire("c", 1)}
-		require.False(t, fireOnTime(t, s, all[1]).Overtaken)
-		require.True(t, fireOnTime(t, s, all[1]).Overtaken)
+		all := []storage.SlotFire{slotFire("a", 1), slotFire("b", 1), slotFire("c", 1)}
+		require.False(t, fireOnTime(t, s, all[1]).AlreadySettled)
+		require.True(t, fireOnTime(t, s, all[1]).AlreadySettled)
 		for _, id := range []string{"a", "c"} {
-			disabled := hourbell.Revision{Schedule: readSchedule(t, s, id), ReadHash: "h1", Settles: true}
+			disabled := storage.ScheduleUpdate{Schedule: readSchedule(t, s, id), ReadHash: "h1", Settles: true}
 			disabled.Enabled, disabled.NextRunAt = false, time.Time{}
 			require.True(t, updateOne(t, s, disabled))
 		}
-		require.Equal(t, hourbell.Fired{At: noon}, fireOnTime(t, s, all...))
+		require.Equal(t, storage.FireResult{At: noon}, fireOnTime(t, s, all...))
 		insertSchedules(t, s, dueSchedule("d"), dueSchedule("e"), dueSchedule("f"))
-		all = []hourbell.Fire{slotFire("d", 1), slotFire("e", 1), slotFire("f", 1)}
+		all = []storage.SlotFire{slotFire("d", 1), slotFire("e", 1), slotFire("f", 1)}
 		require.Equal(t, 1, fireOnTime(t, s, all[0]).Slots)
-		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last slot was not settled")
-		require.Equal(t, hourbell.Fired{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all...), "the last slot was settled only by this statement")
-		require.Equal(t, hourbell.Fired{At: noon, Overtaken: true}, fireOnTime(t, s, all...))
+		require.Equal(t, storage.FireResult{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last slot was not settled")
+		require.Equal(t, storage.FireResult{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all...), "the last slot was settled only by this statement")
+		require.Equal(t, storage.FireResult{At: noon, AlreadySettled: true}, fireOnTime(t, s, all...))
 
 		insertSchedules(t, s, dueSchedule("g"), dueSchedule("h"), dueSchedule("i"))
 		require.Equal(t, 2, fireOnTime(t, s, slotFire("g", 1), slotFire("i", 1)).Slots)
-		require.Equal(t, hourbell.Fired{At: noon, Overtaken: true}, fireOnTime(t, s, slotFire("g", 1), slotFire("h", 1), slotFire("i", 1)))
+		require.Equal(t, storage.FireResult{At: noon, AlreadySettled: true}, fireOnTime(t, s, slotFire("g", 1), slotFire("h", 1), slotFire("i", 1)))
 		require.Equal(t, noon, readSchedule(t, s, "h").NextRunAt, "slots between the first and the last are not read")
 	})
 }
@@ -243,7 +244,7 @@ func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
 		},
 		"backed off": func(t *testing.T, db *dbtest.DB, s hourbell.Store) {
 			insertSchedules(t, s, dueSchedule("x"))
-			setColumn(t, db, "x", "held_until", noon.Add(30*time.Second))
+			setColumn(t, db, "x", "retry_at", noon.Add(30*time.Second))
 		},
 	}
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
@@ -255,14 +256,14 @@ func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
 					}
 					prepare(t, db, s)
 					insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
-					fired, err := s.FireOnTime(t.Context(), hourbell.FireRequest{
-						Fires: []hourbell.Fire{slotFire("a", 1), slotFire("b", 2)}, Ask: true, Except: []string{"excluded h1"},
+					fired, err := s.FireOnTime(t.Context(), storage.FireRequest{
+						Fires: []storage.SlotFire{slotFire("a", 1), slotFire("b", 2)}, FindNext: true, Exclude: []string{"excluded h1"},
 					})
 					require.NoError(t, err)
 					require.Positive(t, fired.Slots)
 					require.Equal(t, want, fired.Idle)
 					if claims := claimAll(t, s, "w2"); want && name != "excluded" {
-						require.Equal(t, hourbell.Claims{At: fired.At, Wake: fired.Wake}, claims)
+						require.Equal(t, storage.ClaimResult{At: fired.At, WakeAt: fired.WakeAt}, claims)
 					}
 				})
 			}
@@ -279,16 +280,16 @@ func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
 func TestSQLiteHasNoFastPath(t *testing.T) {
 	s, _ := newStore(t, dbtest.SQLite(t).DB)
 	insertSchedules(t, s, dueSchedule("a"))
-	require.True(t, s.OneByOne())
-	require.ErrorIs(t, errOf(s.FireOnTime(t.Context(), hourbell.FireRequest{Fires: []hourbell.Fire{slotFire("a", 1)}})), errors.ErrUnsupported)
+	require.True(t, s.SingleWriter())
+	require.ErrorIs(t, errOf(s.FireOnTime(t.Context(), storage.FireRequest{Fires: []storage.SlotFire{slotFire("a", 1)}})), errors.ErrUnsupported)
 	require.Equal(t, noon, readSchedule(t, s, "a").NextRunAt)
 }
 
 // L1, L3: Concurrent fires and claims fire each slot once.
 func TestConcurrentFiresFireEachSlotOnce(t *testing.T) {
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		var rows []hourbell.Schedule
-		var fires []hourbell.Fire
+		var rows []storage.Schedule
+		var fires []storage.SlotFire
 		for i := range 300 {
 			id := fmt.Sprintf("s%03d", i)
 			rows, fires = append(rows, dueSchedule(id)), append(fires, slotFire(id, 2))
@@ -301,10 +302,10 @@ func TestConcurrentFiresFireEachSlotOnce(t *testing.T) {
 				r := claimRequest("w1")
 				r.Limit = 100
 				claims, err := own.Claim(testContext(t), r)
-				fired[i] = len(claims.Rows)
+				fired[i] = len(claims.Claims)
 				return err
 			}
-			got, err := own.FireOnTime(testContext(t), hourbell.FireRequest{Fires: fires})
+			got, err := own.FireOnTime(testContext(t), storage.FireRequest{Fires: fires})
 			fired[i] = got.Slots
 			return err
 		}) {
@@ -328,7 +329,7 @@ func TestFastPathDoesNotWaitForLockedRows(t *testing.T) {
 	insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules WHERE id = 'a' FOR UPDATE").Error)
-		fired, err := s.FireOnTime(testContext(t), hourbell.FireRequest{Fires: []hourbell.Fire{slotFire("a", 1), slotFire("b", 1)}})
+		fired, err := s.FireOnTime(testContext(t), storage.FireRequest{Fires: []storage.SlotFire{slotFire("a", 1), slotFire("b", 1)}})
 		require.Equal(t, 1, fired.Slots)
 		return err
 	}))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/internal/testclock"
 	"github.com/hourbell/hourbell/store"
 )
@@ -81,10 +82,10 @@ func testContext(t testing.TB) context.Context {
 }
 
 // dueSchedule returns an enabled schedule that is due at noon.
-func dueSchedule(id string) hourbell.Schedule { return scheduleDueAt(id, noon) }
+func dueSchedule(id string) storage.Schedule { return scheduleDueAt(id, noon) }
 
-func scheduleDueAt(id string, next time.Time) hourbell.Schedule {
-	return hourbell.Schedule{
+func scheduleDueAt(id string, next time.Time) storage.Schedule {
+	return storage.Schedule{
 		Namespace: "test", ID: id, Name: "name of " + id, Description: "description of " + id, Cron: "0 * * * *", TimeZone: "Europe/Berlin",
 		TargetKind: "JOBS", Target: `["import"]`, Grace: grace, DefinitionHash: "h1", Enabled: true, NextRunAt: next,
 	}
@@ -94,16 +95,16 @@ func scheduleDueAt(id string, next time.Time) hourbell.Schedule {
 func numberedID(i int) string { return fmt.Sprintf("id-%04d", i) }
 
 // insertSchedules inserts schedules, all of which must be new.
-func insertSchedules(t testing.TB, s hourbell.Store, rows ...hourbell.Schedule) {
+func insertSchedules(t testing.TB, s hourbell.Store, rows ...storage.Schedule) {
 	t.Helper()
-	ids, err := s.Insert(t.Context(), newUpdates(rows...))
+	ids, err := s.InsertSchedules(t.Context(), newUpdates(rows...))
 	require.NoError(t, err)
 	require.Len(t, ids, len(rows))
 }
 
 // newUpdates returns schedules in the form that Insert takes.
-func newUpdates(rows ...hourbell.Schedule) []hourbell.Revision {
-	list := make([]hourbell.Revision, len(rows))
+func newUpdates(rows ...storage.Schedule) []storage.ScheduleUpdate {
+	list := make([]storage.ScheduleUpdate, len(rows))
 	for i, row := range rows {
 		list[i].Schedule = row
 	}
@@ -111,7 +112,7 @@ func newUpdates(rows ...hourbell.Schedule) []hourbell.Revision {
 }
 
 // readSchedule reads a schedule by its id.
-func readSchedule(t testing.TB, s hourbell.Store, id string) hourbell.Schedule {
+func readSchedule(t testing.TB, s hourbell.Store, id string) storage.Schedule {
 	t.Helper()
 	list, err := s.Schedules(t.Context(), id)
 	require.NoError(t, err)
@@ -132,12 +133,12 @@ func setColumn(t testing.TB, db *dbtest.DB, id, column string, value any) {
 }
 
 // claimRequest returns the request that the loop of a worker makes.
-func claimRequest(worker string) hourbell.ClaimRequest {
-	return hourbell.ClaimRequest{Worker: worker, Limit: 1000, LockTTL: lockTTL, MaxHold: maxBackoff, Dead: deadAfter, Except: []string{}}
+func claimRequest(worker string) storage.ClaimRequest {
+	return storage.ClaimRequest{Worker: worker, Limit: 1000, LockTTL: lockTTL, MaxBackoff: maxBackoff, DeadAfter: deadAfter, Exclude: []string{}}
 }
 
 // claimAll claims all due schedules.
-func claimAll(t testing.TB, s hourbell.Store, worker string) hourbell.Claims {
+func claimAll(t testing.TB, s hourbell.Store, worker string) storage.ClaimResult {
 	t.Helper()
 	claims, err := s.Claim(t.Context(), claimRequest(worker))
 	require.NoError(t, err)
@@ -145,39 +146,39 @@ func claimAll(t testing.TB, s hourbell.Store, worker string) hourbell.Claims {
 }
 
 // claimOne claims the only due schedule.
-func claimOne(t testing.TB, s hourbell.Store, worker string) hourbell.Claim {
+func claimOne(t testing.TB, s hourbell.Store, worker string) storage.Claim {
 	t.Helper()
 	claims := claimAll(t, s, worker)
-	require.Len(t, claims.Rows, 1)
-	return claims.Rows[0]
+	require.Len(t, claims.Claims, 1)
+	return claims.Claims[0]
 }
 
 // claimedIDs returns the ids of claims in their order.
-func claimedIDs(claims hourbell.Claims) []string {
+func claimedIDs(claims storage.ClaimResult) []string {
 	ids := []string{}
-	for _, c := range claims.Rows {
+	for _, c := range claims.Claims {
 		ids = append(ids, c.ID)
 	}
 	return ids
 }
 
 // firedAdvance fires the slot of a claim. The next slot is an hour later.
-func firedAdvance(c hourbell.Claim) hourbell.Settlement {
-	return hourbell.Settlement{Claim: c, Fired: c.NextRunAt, Through: c.NextRunAt, Next: c.NextRunAt.Add(time.Hour)}
+func firedAdvance(c storage.Claim) storage.Advance {
+	return storage.Advance{Claim: c, Fired: c.NextRunAt, Through: c.NextRunAt, Next: c.NextRunAt.Add(time.Hour)}
 }
 
 // advanceOne advances a claim and reports whether the claim was valid.
-func advanceOne(t testing.TB, s hourbell.Store, worker string, c hourbell.Claim) bool {
+func advanceOne(t testing.TB, s hourbell.Store, worker string, c storage.Claim) bool {
 	t.Helper()
-	ids, err := s.Advance(t.Context(), worker, []hourbell.Settlement{firedAdvance(c)})
+	ids, err := s.Advance(t.Context(), worker, []storage.Advance{firedAdvance(c)})
 	require.NoError(t, err)
 	return len(ids) == 1
 }
 
 // updateOne updates a schedule and reports whether the row was unchanged.
-func updateOne(t testing.TB, s hourbell.Store, r hourbell.Revision) bool {
+func updateOne(t testing.TB, s hourbell.Store, r storage.ScheduleUpdate) bool {
 	t.Helper()
-	ids, err := s.Revise(t.Context(), []hourbell.Revision{r})
+	ids, err := s.UpdateSchedules(t.Context(), []storage.ScheduleUpdate{r})
 	require.NoError(t, err)
 	return len(ids) == 1
 }

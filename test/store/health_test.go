@@ -8,9 +8,10 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-func readHealth(t testing.TB, s hourbell.Store) hourbell.Health {
+func readHealth(t testing.TB, s hourbell.Store) storage.Health {
 	t.Helper()
 	h, err := s.Health(t.Context(), deadAfter)
 	require.NoError(t, err)
@@ -19,7 +20,7 @@ func readHealth(t testing.TB, s hourbell.Store) hourbell.Health {
 
 func TestHealthOfEmptyDatabase(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
-		require.Equal(t, hourbell.Health{At: noon}, readHealth(t, s))
+		require.Equal(t, storage.Health{At: noon}, readHealth(t, s))
 	})
 }
 
@@ -39,7 +40,7 @@ func TestHealthListsOverdueSchedules(t *testing.T) {
 		h := readHealth(t, s)
 		require.Equal(t, 2, h.Overdue)
 		require.Equal(t, noon.Add(-time.Minute), h.OldestDue)
-		require.Equal(t, []hourbell.Schedule{readSchedule(t, s, "late"), readSchedule(t, s, "later")}, h.Late)
+		require.Equal(t, []storage.Schedule{readSchedule(t, s, "late"), readSchedule(t, s, "later")}, h.Late)
 	})
 }
 

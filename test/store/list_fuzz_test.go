@@ -9,6 +9,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 var sorts = []string{"id", "name", "nextRunAt", "lastRunAt"}
@@ -48,9 +49,9 @@ func FuzzPages(f *testing.F) {
 			t.Skip("New refuses such ids")
 		}
 		require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
-		rows := []hourbell.Schedule{dueSchedule(id), dueSchedule(other), dueSchedule("fixed")}
+		rows := []storage.Schedule{dueSchedule(id), dueSchedule(other), dueSchedule("fixed")}
 		rows[0].Name, rows[1].Name = name, otherName
-		inserted, err := s.Insert(t.Context(), newUpdates(rows...))
+		inserted, err := s.InsertSchedules(t.Context(), newUpdates(rows...))
 		if err != nil || len(inserted) != 3 {
 			t.Skip("the database stores both ids as the same text")
 		}

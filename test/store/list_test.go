@@ -13,6 +13,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // listAllPages reads all pages of a list, calls between after each but the
@@ -35,10 +36,10 @@ func listAllPages(t testing.TB, s hourbell.Store, q hourbell.ScheduleQuery, betw
 
 // insertMixedSchedules inserts schedules of every state, some with equal names,
 // equal times or no times.
-func insertMixedSchedules(t testing.TB, db *dbtest.DB, s hourbell.Store, n int) []hourbell.Schedule {
+func insertMixedSchedules(t testing.TB, db *dbtest.DB, s hourbell.Store, n int) []storage.Schedule {
 	t.Helper()
 	random := rand.New(rand.NewPCG(3, 4))
-	rows := make([]hourbell.Schedule, n)
+	rows := make([]storage.Schedule, n)
 	for i := range rows {
 		rows[i] = scheduleDueAt(fmt.Sprintf("s%03d", i), noon.Add(time.Duration(random.IntN(4)-2)*grace))
 		rows[i].Name = fmt.Sprintf("Name %c", 'a'+random.IntN(5))
@@ -53,7 +54,7 @@ func insertMixedSchedules(t testing.TB, db *dbtest.DB, s hourbell.Store, n int) 
 			setColumn(t, db, r.ID, "removed_at", noon)
 		}
 		if random.IntN(3) == 0 {
-			setColumn(t, db, r.ID, "failures", 2)
+			setColumn(t, db, r.ID, "consecutive_failures", 2)
 		}
 		if random.IntN(2) == 0 {
 			setColumn(t, db, r.ID, "last_run_at", noon.Add(-time.Duration(random.IntN(3))*time.Hour))
@@ -67,17 +68,17 @@ func insertMixedSchedules(t testing.TB, db *dbtest.DB, s hourbell.Store, n int) 
 func TestListPagesCoverAllSchedules(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		rows := insertMixedSchedules(t, db, s, 60)
-		sortKeys := map[string]func(hourbell.Schedule) string{
-			"id":   func(hourbell.Schedule) string { return "" },
-			"name": func(r hourbell.Schedule) string { return strings.ToLower(r.Name) },
-			"nextRunAt": func(r hourbell.Schedule) string {
+		sortKeys := map[string]func(storage.Schedule) string{
+			"id":   func(storage.Schedule) string { return "" },
+			"name": func(r storage.Schedule) string { return strings.ToLower(r.Name) },
+			"nextRunAt": func(r storage.Schedule) string {
 				return map[bool]string{true: "9", false: r.NextRunAt.Format(time.RFC3339)}[r.NextRunAt.IsZero()]
 			},
-			"lastRunAt": func(r hourbell.Schedule) string { return fmt.Sprintf("%020d", noon.Unix()-r.LastRunAt.Unix()+1<<60) },
+			"lastRunAt": func(r storage.Schedule) string { return fmt.Sprintf("%020d", noon.Unix()-r.LastRunAt.Unix()+1<<60) },
 		}
 		for sort, key := range sortKeys {
 			want := slices.Clone(rows)
-			slices.SortFunc(want, func(a, b hourbell.Schedule) int { return strings.Compare(key(a)+a.ID, key(b)+b.ID) })
+			slices.SortFunc(want, func(a, b storage.Schedule) int { return strings.Compare(key(a)+a.ID, key(b)+b.ID) })
 			ids := make([]string, len(want))
 			for i := range want {
 				ids[i] = want[i].ID
@@ -112,14 +113,14 @@ func TestListCountsStates(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		rows := insertMixedSchedules(t, db, s, 80)
 		insertSchedules(t, bindStore(t, db.DB, "other", c.Now), dueSchedule("in another namespace"))
-		present := func(r hourbell.Schedule) bool { return r.RemovedAt.IsZero() }
-		inState := map[string]func(hourbell.Schedule) bool{
-			"":         func(hourbell.Schedule) bool { return true },
-			"ENABLED":  func(r hourbell.Schedule) bool { return present(r) && r.Enabled },
-			"DISABLED": func(r hourbell.Schedule) bool { return present(r) && !r.Enabled },
-			"OVERDUE":  func(r hourbell.Schedule) bool { return r.Overdue(c.Now()) },
-			"FAILING":  func(r hourbell.Schedule) bool { return present(r) && r.Failures > 0 },
-			"REMOVED":  func(r hourbell.Schedule) bool { return !present(r) },
+		present := func(r storage.Schedule) bool { return r.RemovedAt.IsZero() }
+		inState := map[string]func(storage.Schedule) bool{
+			"":         func(storage.Schedule) bool { return true },
+			"ENABLED":  func(r storage.Schedule) bool { return present(r) && r.Enabled },
+			"DISABLED": func(r storage.Schedule) bool { return present(r) && !r.Enabled },
+			"OVERDUE":  func(r storage.Schedule) bool { return r.Overdue(c.Now()) },
+			"FAILING":  func(r storage.Schedule) bool { return present(r) && r.ConsecutiveFailures > 0 },
+			"REMOVED":  func(r storage.Schedule) bool { return !present(r) },
 		}
 		for _, at := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(time.Microsecond), noon.Add(grace), noon.Add(2*grace + 1000)} {
 			c.Set(at)

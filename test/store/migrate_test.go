@@ -99,7 +99,7 @@ func TestMigrationsApplyWithOtherTools(t *testing.T) {
 			require.NoError(t, err)
 		}
 		s, _ := newStore(t, db.DB)
-		require.NoError(t, s.Ready(t.Context()))
+		require.NoError(t, s.CheckMigrated(t.Context()))
 		require.NoError(t, store.Migrate(t.Context(), db.DB))
 		require.NoError(t, callAll(t.Context(), s))
 	})
@@ -114,7 +114,7 @@ func TestUnmigratedDatabaseReturnsErrNotMigrated(t *testing.T) {
 				require.ErrorIs(t, err, hourbell.ErrNotMigrated, v.name)
 				require.ErrorContains(t, err, "store.Migrate", v.name)
 			}
-			err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error { return errOf(s.Schedules(t.Context())) })
+			err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error { return errOf(s.Schedules(t.Context())) })
 			require.ErrorIs(t, err, hourbell.ErrNotMigrated)
 		}
 	})
@@ -122,9 +122,9 @@ func TestUnmigratedDatabaseReturnsErrNotMigrated(t *testing.T) {
 
 func TestOlderVersionReturnsErrNotMigrated(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		require.NoError(t, s.Ready(t.Context()))
+		require.NoError(t, s.CheckMigrated(t.Context()))
 		require.NoError(t, db.Exec("DELETE FROM hourbell_migrations").Error)
-		err := s.Ready(t.Context())
+		err := s.CheckMigrated(t.Context())
 		require.ErrorIs(t, err, hourbell.ErrNotMigrated)
 		require.ErrorContains(t, err, "0 of 1")
 	})
@@ -132,7 +132,7 @@ func TestOlderVersionReturnsErrNotMigrated(t *testing.T) {
 
 func TestMissingHostTableIsNotErrNotMigrated(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
-		err := s.Transaction(t.Context(), deadAfter, func(_ hourbell.Store, tx hourbell.Tx) error {
+		err := s.Transaction(t.Context(), deadAfter, func(_ hourbell.Store, tx *gorm.DB) error {
 			return tx.Exec("INSERT INTO host_table VALUES (1)").Error
 		})
 		require.ErrorContains(t, err, "host_table")
@@ -153,11 +153,11 @@ func tableNames(t testing.TB, db *dbtest.DB) (list []string) {
 
 // tableColumns lists the documented columns of each table in order.
 var tableColumns = map[string]string{
-	"hourbell_schedules": `namespace id definition_hash removed_at enabled next_run_at grace locked_by locked_at lock_token owed_since
-		held_until failures settled_until last_run_at last_scheduled_for updated_at created_at name description cron time_zone target_kind target
+	"hourbell_schedules": `namespace id definition_hash removed_at enabled next_run_at grace locked_by locked_at version unfinished_since
+		retry_at consecutive_failures settled_through last_run_at last_scheduled_for updated_at created_at name description cron time_zone target_kind target
 		enabled_note last_error`,
 	"hourbell_job_runs": `id namespace job job_group trigger schedule_id scheduled_for ordinal status args queued_at started_at finished_at
-		worker_id leased_until attempt error actor request_key`,
+		leased_by leased_until attempt error actor idempotency_key`,
 	"hourbell_workers": `id namespace worker_type hostname pid version build_time definitions_hash started_at heartbeat_at stopped_at
 		last_tick_at clock_skew`,
 	"hourbell_events":     `id namespace schedule_id kind reason at actor note slot_from slot_to slot_count detail`,

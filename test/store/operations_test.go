@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // operation is a call of a store that needs its tables.
@@ -17,42 +18,42 @@ type operation struct {
 
 // operations lists all such calls. Each succeeds on an empty database.
 var operations = []operation{
-	{"Ready", func(ctx context.Context, s hourbell.Store) error { return s.Ready(ctx) }},
+	{"Ready", func(ctx context.Context, s hourbell.Store) error { return s.CheckMigrated(ctx) }},
 	{"Schedules", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Schedules(ctx)) }},
 	{"Schedules by id", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Schedules(ctx, "a")) }},
 	{"ListSchedules", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.ListSchedules(ctx, hourbell.ScheduleQuery{Sort: "id", Limit: 1}))
 	}},
 	{"Insert", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Insert(ctx, newUpdates(scheduleDueAt("op", noon.AddDate(1000, 0, 0)))))
+		return errOf(s.InsertSchedules(ctx, newUpdates(scheduleDueAt("op", noon.AddDate(1000, 0, 0)))))
 	}},
 	{"Revise", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Revise(ctx, []hourbell.Revision{{Schedule: dueSchedule("a"), ReadHash: "none"}}))
+		return errOf(s.UpdateSchedules(ctx, []storage.ScheduleUpdate{{Schedule: dueSchedule("a"), ReadHash: "none"}}))
 	}},
 	{"Claim", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Claim(ctx, claimRequest("op"))) }},
 	{"Advance", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Advance(ctx, "op", []hourbell.Settlement{firedAdvance(hourbell.Claim{ID: "a"})}))
+		return errOf(s.Advance(ctx, "op", []storage.Advance{firedAdvance(storage.Claim{ID: "a"})}))
 	}},
 	{"GiveBack", func(ctx context.Context, s hourbell.Store) error {
-		return s.GiveBack(ctx, "op", []hourbell.Claim{{ID: "a"}})
+		return s.Release(ctx, "op", []storage.Claim{{ID: "a"}})
 	}},
 	{"Hold", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Hold(ctx, "op", []hourbell.Failure{{Claim: hourbell.Claim{ID: "a"}}}))
+		return errOf(s.RecordFailures(ctx, "op", []storage.Failure{{Claim: storage.Claim{ID: "a"}}}))
 	}},
 	{"Unlock", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Unlock(ctx, "a")) }},
 	{"InsertRuns", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.InsertRuns(ctx, []hourbell.JobRun{cronRun("op", noon, 0)}))
 	}},
-	{"RunsByKey", func(ctx context.Context, s hourbell.Store) error { return errOf(s.RunsByKey(ctx, "key")) }},
+	{"RunsByKey", func(ctx context.Context, s hourbell.Store) error { return errOf(s.RunsByIdempotencyKey(ctx, "key")) }},
 	{"Runs", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.Runs(ctx, hourbell.RunQuery{Limit: 1}))
 	}},
 	{"Outcomes", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Outcomes(ctx, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}, Limit: 1}))
+		return errOf(s.Outcomes(ctx, storage.OutcomeQuery{ScheduleIDs: []string{"a"}, Limit: 1}))
 	}},
 	{"Tallies", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Tallies(ctx, []int64{1}, 1)) }},
 	{"TakeRuns", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.TakeRuns(ctx, hourbell.TakeRequest{Worker: "op", Limit: 1, Lease: time.Minute}))
+		return errOf(s.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: "op", Limit: 1, Lease: time.Minute}))
 	}},
 	{"ExtendRun", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.ExtendRun(ctx, hourbell.JobRun{}, time.Minute))
@@ -72,7 +73,7 @@ var operations = []operation{
 	{"StopWorker", func(ctx context.Context, s hourbell.Store) error { return s.StopWorker(ctx, "op") }},
 	{"Workers", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Workers(ctx)) }},
 	{"Purge", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Purge(ctx, hourbell.Keep{Unfinished: true}, 1))
+		return errOf(s.Purge(ctx, storage.Retention{Unfinished: true}, 1))
 	}},
 	{"Health", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Health(ctx, deadAfter)) }},
 }

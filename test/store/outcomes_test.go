@@ -10,10 +10,11 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // readOutcomes returns each outcome as "id trigger kind from-to count reason".
-func readOutcomes(t testing.TB, s hourbell.Store, q hourbell.OutcomeQuery) (list []string) {
+func readOutcomes(t testing.TB, s hourbell.Store, q storage.OutcomeQuery) (list []string) {
 	t.Helper()
 	if q.Limit == 0 {
 		q.Limit = 100
@@ -44,7 +45,7 @@ func setRunStatus(t testing.TB, db *dbtest.DB, status string, runs ...hourbell.J
 // manualRun returns a run of a RunNow request for a schedule.
 func manualRun(id, key string, ordinal int) hourbell.JobRun {
 	run := apiRun(fmt.Sprintf("job-%d", ordinal), ordinal)
-	run.Trigger, run.ScheduleID, run.RequestKey = "MANUAL", id, key
+	run.Trigger, run.ScheduleID, run.IdempotencyKey = "MANUAL", id, key
 	return run
 }
 
@@ -66,11 +67,11 @@ func TestOutcomesCoverSlotsAndRequests(t *testing.T) {
 
 		require.Equal(t, []string{
 			"a MANUAL FIRED", "a CRON SKIPPED 14:00-16:00 3 LATE", "a CRON FIRED 13:00-13:00 1", "a CRON FAILED 12:00-12:00 1",
-		}, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a", "never"}}))
-		require.Equal(t, []string{"b CRON FIRED 12:00-12:00 1"}, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"b"}}))
+		}, readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"a", "never"}}))
+		require.Equal(t, []string{"b CRON FIRED 12:00-12:00 1"}, readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"b"}}))
 		require.Equal(t, []string{"a MANUAL FIRED", "a CRON SKIPPED 14:00-16:00 3 LATE"},
-			readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}, Since: noon.Add(90 * time.Minute)}))
-		require.Empty(t, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"none", "\x00"}}))
+			readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"a"}, Since: noon.Add(90 * time.Minute)}))
+		require.Empty(t, readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"none", "\x00"}}))
 	})
 }
 
@@ -88,14 +89,14 @@ func TestOutcomeOfRequestUsesOwnRuns(t *testing.T) {
 			}
 		}
 		want := []string{"a MANUAL FAILED", "a MANUAL FIRED", "a MANUAL FAILED", "a MANUAL FIRED"}
-		require.Equal(t, want, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}}))
+		require.Equal(t, want, readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"a"}}))
 
 		all := listRuns(t, s, hourbell.RunQuery{}) // newest first, two runs per request
 		for i, request := range map[int][]hourbell.JobRun{1: all[2:4], 3: all[6:8]} {
 			was := want[i]
 			want[i] = "a MANUAL FAILED" // the other request without a key stays FIRED
 			setRunStatus(t, db, "FAILED", request[0])
-			require.Equal(t, want, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a"}}))
+			require.Equal(t, want, readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"a"}}))
 			setRunStatus(t, db, "SUCCEEDED", request[0])
 			want[i] = was
 		}
@@ -110,7 +111,7 @@ func TestOutcomesLimitIsPerSchedule(t *testing.T) {
 		}
 		require.Equal(t, []string{
 			"b CRON FIRED 21:00-21:00 1", "a CRON FIRED 21:00-21:00 1", "b CRON FIRED 20:00-20:00 1", "a CRON FIRED 20:00-20:00 1",
-		}, readOutcomes(t, s, hourbell.OutcomeQuery{ScheduleIDs: []string{"a", "b"}, Limit: 2}))
+		}, readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"a", "b"}, Limit: 2}))
 	})
 }
 
@@ -170,7 +171,7 @@ func TestOutcomesUseIndexes(t *testing.T) {
 	}
 	var firstRuns []int64
 	statements := pool.during(func() {
-		found, err := s.Outcomes(testContext(t), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: 20})
+		found, err := s.Outcomes(testContext(t), storage.OutcomeQuery{ScheduleIDs: ids, Limit: 20})
 		require.NoError(t, err)
 		for _, o := range found {
 			if o.RunID != 0 {

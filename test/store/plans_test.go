@@ -13,6 +13,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // insertManySchedules inserts n schedules in one statement. The first ones are
@@ -118,7 +119,7 @@ func TestClaimUsesDueIndex(t *testing.T) {
 		r := claimRequest("w1")
 		r.Limit = limit
 		leastRecent := r
-		leastRecent.Fairly = true
+		leastRecent.LeastRecentFirst = true
 		statement := onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), leastRecent))) }), "UPDATE hourbell_schedules")
 		require.NotContains(t, explainPlans(t, db, statement)["custom"], "Seq Scan on hourbell_schedules", "limit %d", limit)
 		statement = onlyStatement(t, pool.during(func() { require.NoError(t, errOf(s.Claim(testContext(t), r))) }), "UPDATE hourbell_schedules")
@@ -159,7 +160,7 @@ func TestFastPathLooksUpSchedulesByKey(t *testing.T) {
 		if !analyzed {
 			require.NoError(t, db.Exec("DELETE FROM pg_statistic WHERE starelid = 'hourbell_schedules'::regclass").Error)
 		}
-		var list []hourbell.Fire
+		var list []storage.SlotFire
 		for i := range 20 {
 			f := slotFire(fmt.Sprintf("schedule-%d", 1+i), 2)
 			f.Slot = readSchedule(t, s, f.ScheduleID).NextRunAt
@@ -170,7 +171,7 @@ func TestFastPathLooksUpSchedulesByKey(t *testing.T) {
 		for i := range equal {
 			equal[i].Slot, equal[i].Next = list[0].Slot, list[0].Next
 		}
-		for _, list := range [][]hourbell.Fire{list, equal} {
+		for _, list := range [][]storage.SlotFire{list, equal} {
 			statement := onlyStatement(t, pool.during(func() { require.Zero(t, fireOnTime(t, s, list...).Slots, "the slots are late") }), "UPDATE hourbell_schedules")
 			for name, plan := range explainPlans(t, db, statement) {
 				require.Contains(t, plan, "Index Scan using hourbell_schedules_pkey", "%s:\n%s", name, plan)
@@ -189,7 +190,7 @@ func TestFastPathFindNextUsesIndexes(t *testing.T) {
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	s := bindStore(t, handle, "test", nil)
 	statement := onlyStatement(t, pool.during(func() {
-		require.NoError(t, errOf(s.FireOnTime(testContext(t), hourbell.FireRequest{Fires: []hourbell.Fire{slotFire("schedule-1", 1)}, Ask: true, Except: []string{"excluded h1"}})))
+		require.NoError(t, errOf(s.FireOnTime(testContext(t), storage.FireRequest{Fires: []storage.SlotFire{slotFire("schedule-1", 1)}, FindNext: true, Exclude: []string{"excluded h1"}})))
 	}), "UPDATE hourbell_schedules")
 	for name, plan := range explainPlans(t, db, statement) {
 		require.NotContains(t, plan, "Seq Scan on hourbell_schedules", "%s:\n%s", name, plan)
@@ -202,11 +203,11 @@ func TestBatchWritesUsePrimaryKey(t *testing.T) {
 	insertManySchedules(t, db, 20_000, 20)
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	s := bindStore(t, handle, "test", nil)
-	claims := claimAll(t, s, "w1").Rows
+	claims := claimAll(t, s, "w1").Claims
 	require.Len(t, claims, 20)
 	for name, call := range map[string]func() error{
-		"release":        func() error { return s.GiveBack(testContext(t), "w1", claims[:5]) },
-		"record failure": func() error { return errOf(s.Hold(testContext(t), "w1", []hourbell.Failure{{Claim: claims[5]}})) },
+		"release":        func() error { return s.Release(testContext(t), "w1", claims[:5]) },
+		"record failure": func() error { return errOf(s.RecordFailures(testContext(t), "w1", []storage.Failure{{Claim: claims[5]}})) },
 	} {
 		statement := onlyStatement(t, pool.during(func() { require.NoError(t, call()) }), "UPDATE hourbell_schedules")
 		for values, plan := range explainPlans(t, db, statement) {
@@ -232,7 +233,7 @@ func TestHistoryPagesUseIndexes(t *testing.T) {
 			return errOf(s.Runs(testContext(t), hourbell.RunQuery{Limit: 100, ScheduleID: "schedule-7"}))
 		},
 		"take runs": func() error {
-			return errOf(s.TakeRuns(testContext(t), hourbell.TakeRequest{Worker: "h", Limit: 9, Lease: time.Minute}))
+			return errOf(s.TakeRuns(testContext(t), hourbell.TakeRequest{LeasedBy: "h", Limit: 9, Lease: time.Minute}))
 		},
 		"events": func() error { return errOf(s.Events(testContext(t), hourbell.EventQuery{Limit: 100})) },
 		"events of a schedule": func() error {

@@ -10,13 +10,14 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // retention has another duration for each kind of row.
-var retention = hourbell.Keep{Runs: 30 * 24 * time.Hour, Events: 20 * 24 * time.Hour, Removed: 14 * 24 * time.Hour, Workers: 24 * time.Hour}
+var retention = storage.Retention{Runs: 30 * 24 * time.Hour, Events: 20 * 24 * time.Hour, Removed: 14 * 24 * time.Hour, Workers: 24 * time.Hour}
 
 // purgeRows returns how many rows a purge deletes.
-func purgeRows(t testing.TB, s hourbell.Store, r hourbell.Keep, limit int) int {
+func purgeRows(t testing.TB, s hourbell.Store, r storage.Retention, limit int) int {
 	t.Helper()
 	n, err := s.Purge(t.Context(), r, limit)
 	require.NoError(t, err)
@@ -143,7 +144,7 @@ func TestPurgeKeepsRedeclaredSchedule(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"))
 		setColumn(t, db, "a", "removed_at", noon)
 		c.Advance(retention.Removed + time.Hour)
-		require.True(t, updateOne(t, s, hourbell.Revision{Schedule: dueSchedule("a"), ReadHash: "h1", Settles: true}))
+		require.True(t, updateOne(t, s, storage.ScheduleUpdate{Schedule: dueSchedule("a"), ReadHash: "h1", Settles: true}))
 		require.Zero(t, purgeRows(t, s, retention, 10))
 		require.Zero(t, readSchedule(t, s, "a").RemovedAt)
 	})

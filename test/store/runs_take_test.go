@@ -15,7 +15,7 @@ import (
 // takeRun takes one run.
 func takeRun(t testing.TB, s hourbell.Store, worker string) hourbell.JobRun {
 	t.Helper()
-	runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: worker, Limit: 1, Lease: time.Minute})
+	runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: worker, Limit: 1, Lease: time.Minute})
 	require.NoError(t, err)
 	require.Len(t, runs, 1)
 	return runs[0]
@@ -28,15 +28,15 @@ func TestTakeRunsLeasesOldestRuns(t *testing.T) {
 		insertRuns(t, s, apiRun("b", 0))
 		insertRuns(t, s, apiRun("c", 0))
 		c.Advance(time.Second)
-		runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "h1", Limit: 2, Lease: time.Minute})
+		runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h1", Limit: 2, Lease: time.Minute})
 		require.NoError(t, err)
 		require.Equal(t, []string{"a", "b"}, jobNames(runs))
 		want := apiRun("a", 0)
 		want.ID, want.QueuedAt, want.StartedAt, want.LeasedUntil = runs[0].ID, noon, c.Now(), c.Now().Add(time.Minute)
-		want.Status, want.WorkerID, want.Attempt = "RUNNING", "h1", 1
+		want.Status, want.LeasedBy, want.Attempt = "RUNNING", "h1", 1
 		require.Equal(t, want, runs[0])
 		require.Equal(t, "c", takeRun(t, s, "h2").Job)
-		runs, err = s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "h2", Limit: 2, Lease: time.Minute})
+		runs, err = s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h2", Limit: 2, Lease: time.Minute})
 		require.NoError(t, err)
 		require.Empty(t, runs)
 	})
@@ -46,7 +46,7 @@ func TestTakeRunsFiltersByJob(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertRuns(t, s, apiRun("a", 0), apiRun("b", 1), apiRun("it's {c}", 2))
 		for _, jobs := range [][]string{{"none"}, {"b", "none"}, {"it's {c}"}} {
-			runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "h", Limit: 9, Lease: time.Minute, Jobs: jobs})
+			runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h", Limit: 9, Lease: time.Minute, Jobs: jobs})
 			require.NoError(t, err)
 			if jobs[0] == "none" {
 				require.Empty(t, runs)
@@ -69,7 +69,7 @@ func TestExpiredLeaseIsTakenAgain(t *testing.T) {
 		require.True(t, extended)
 
 		c.Advance(time.Minute - time.Microsecond)
-		runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "h2", Limit: 1, Lease: time.Minute})
+		runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h2", Limit: 1, Lease: time.Minute})
 		require.NoError(t, err)
 		require.Empty(t, runs)
 		c.Advance(time.Microsecond)
@@ -96,7 +96,7 @@ func TestRunIsFinishedOnce(t *testing.T) {
 		a, b := takeRun(t, s, "h1"), takeRun(t, s, "h1")
 		c.Advance(time.Hour)
 		otherWorker := a
-		otherWorker.WorkerID = "h2"
+		otherWorker.LeasedBy = "h2"
 		other := bindStore(t, db.DB, "other", c.Now)
 		for _, call := range []func() (bool, error){
 			func() (bool, error) { return s.FinishRun(t.Context(), otherWorker, "SUCCEEDED", "") },
@@ -122,7 +122,7 @@ func TestRunIsFinishedOnce(t *testing.T) {
 			require.NoError(t, err)
 			require.False(t, done)
 		}
-		runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "h2", Limit: 9, Lease: time.Minute})
+		runs, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h2", Limit: 9, Lease: time.Minute})
 		require.NoError(t, err)
 		require.Empty(t, runs)
 	})
@@ -140,7 +140,7 @@ func TestConcurrentTakersNeverShareRun(t *testing.T) {
 		for _, err := range runConcurrently(8, func(i int) error {
 			s := bindStore(t, db.Open(t, nil), "test", c.Now)
 			for len(taken[i]) < 200 {
-				runs, err := s.TakeRuns(testContext(t), hourbell.TakeRequest{Worker: strconv.Itoa(i), Limit: 7, Lease: time.Minute})
+				runs, err := s.TakeRuns(testContext(t), hourbell.TakeRequest{LeasedBy: strconv.Itoa(i), Limit: 7, Lease: time.Minute})
 				if err != nil {
 					return err
 				}
@@ -175,7 +175,7 @@ func TestTakeRunsDoesNotWaitForLockedRows(t *testing.T) {
 	insertRuns(t, s, apiRun("b", 0))
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_job_runs WHERE job = 'a' FOR UPDATE").Error)
-		runs, err := s.TakeRuns(testContext(t), hourbell.TakeRequest{Worker: "h", Limit: 5, Lease: time.Minute})
+		runs, err := s.TakeRuns(testContext(t), hourbell.TakeRequest{LeasedBy: "h", Limit: 5, Lease: time.Minute})
 		require.NoError(t, err)
 		require.Equal(t, []string{"b"}, jobNames(runs))
 		return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
@@ -36,7 +37,7 @@ func jobNames(runs []hourbell.JobRun) []string {
 func TestInsertedRunsRoundTrip(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		full := cronRun("a", noon.Add(-time.Minute), 3)
-		full.Args, full.Actor, full.RequestKey = json.RawMessage(`{"n": [1, 2.5, null, "ü€😀 \" ' \\ \n"]}`), "anna", "key-1"
+		full.Args, full.Actor, full.IdempotencyKey = json.RawMessage(`{"n": [1, 2.5, null, "ü€😀 \" ' \\ \n"]}`), "anna", "key-1"
 		bare := apiRun("bare", 0)
 		given := []hourbell.JobRun{full, bare}
 		got := insertRuns(t, s, given...)
@@ -121,7 +122,7 @@ func TestIdempotencyKeyIsUsedOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		keyed := func(job string, ordinal int, key string) hourbell.JobRun {
 			r := apiRun(job, ordinal)
-			r.RequestKey = key
+			r.IdempotencyKey = key
 			return r
 		}
 		insertRuns(t, s, keyed("b", 0, "k"), keyed("a", 1, "k"))
@@ -130,13 +131,13 @@ func TestIdempotencyKeyIsUsedOnce(t *testing.T) {
 		require.ElementsMatch(t, []string{"c", "a"}, jobNames(got))
 		insertRuns(t, bindStore(t, db.DB, "other", c.Now), keyed("a", 0, "k"))
 
-		runs, err := s.RunsByKey(t.Context(), "k2")
+		runs, err := s.RunsByIdempotencyKey(t.Context(), "k2")
 		require.NoError(t, err)
 		require.Equal(t, []string{"a"}, jobNames(runs))
-		runs, err = s.RunsByKey(t.Context(), "none")
+		runs, err = s.RunsByIdempotencyKey(t.Context(), "none")
 		require.NoError(t, err)
 		require.Empty(t, runs)
-		runs, err = s.RunsByKey(t.Context(), "k")
+		runs, err = s.RunsByIdempotencyKey(t.Context(), "k")
 		require.NoError(t, err)
 		require.Equal(t, []int{0, 1, 1}, []int{runs[0].Ordinal, runs[1].Ordinal, runs[2].Ordinal}, "runs keep the order of the request")
 		require.Equal(t, "b", runs[0].Job)
@@ -149,14 +150,14 @@ func TestConcurrentRequestsWithSameKeyInsertOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		found := make([]int, 8)
 		for _, err := range runConcurrently(8, func(i int) error {
-			return s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
-				runs, err := s.RunsByKey(testContext(t), "key")
+			return s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
+				runs, err := s.RunsByIdempotencyKey(testContext(t), "key")
 				found[i] = len(runs)
 				if err != nil || len(runs) > 0 {
 					return err
 				}
 				a, b := apiRun("a", 0), apiRun("b", 1)
-				a.RequestKey, b.RequestKey = "key", "key"
+				a.IdempotencyKey, b.IdempotencyKey = "key", "key"
 				return errOf(s.InsertRuns(testContext(t), []hourbell.JobRun{a, b}))
 			})
 		}) {
@@ -179,19 +180,19 @@ func TestRequestWaitsForSameKey(t *testing.T) {
 	db := dbtest.Postgres(t)
 	s, _ := newStore(t, db.DB)
 	found := make(chan []string, 1)
-	require.NoError(t, s.Transaction(testContext(t), deadAfter, func(in hourbell.Store, _ hourbell.Tx) error {
-		require.NoError(t, errOf(in.RunsByKey(testContext(t), "key")))
+	require.NoError(t, s.Transaction(testContext(t), deadAfter, func(in hourbell.Store, _ *gorm.DB) error {
+		require.NoError(t, errOf(in.RunsByIdempotencyKey(testContext(t), "key")))
 		for _, other := range []hourbell.Store{bindStore(t, db.DB, "other", nil), s} {
-			require.NoError(t, errOf(other.RunsByKey(testContext(t), "another key")))
+			require.NoError(t, errOf(other.RunsByIdempotencyKey(testContext(t), "another key")))
 		}
-		require.NoError(t, errOf(bindStore(t, db.DB, "other", nil).RunsByKey(testContext(t), "key")))
+		require.NoError(t, errOf(bindStore(t, db.DB, "other", nil).RunsByIdempotencyKey(testContext(t), "key")))
 		go func() {
-			runs, err := s.RunsByKey(testContext(t), "key")
+			runs, err := s.RunsByIdempotencyKey(testContext(t), "key")
 			found <- append(jobNames(runs), errorTexts(err)...)
 		}()
 		waitForLockWait(t, db)
 		run := apiRun("a", 0)
-		run.RequestKey = "key"
+		run.IdempotencyKey = "key"
 		insertRuns(t, in, run)
 		return nil
 	}))
@@ -203,7 +204,7 @@ func TestRunsFilterByEveryField(t *testing.T) {
 		manual := cronRun("a", time.Time{}, 0)
 		manual.Trigger, manual.Job, manual.Group = "MANUAL", "report", ""
 		insertRuns(t, s, cronRun("a", noon, 0), cronRun("b", noon, 0), manual, apiRun("other", 0))
-		taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "h", Limit: 1, Lease: time.Minute})
+		taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h", Limit: 1, Lease: time.Minute})
 		require.NoError(t, err)
 		require.Len(t, taken, 1)
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 func TestSchedulesReadsAllOrByID(t *testing.T) {
@@ -46,9 +47,9 @@ func TestInsertedSchedulesRoundTrip(t *testing.T) {
 		full := dueSchedule("full")
 		full.Grace = 90*time.Second + 1500*time.Microsecond
 		full.NextRunAt = time.Date(2027, 3, 4, 5, 6, 7, 0, time.FixedZone("", 3600))
-		bare := hourbell.Schedule{Namespace: "test", ID: "bare", Cron: "@daily", TimeZone: "UTC", TargetKind: "ALL_JOBS"}
+		bare := storage.Schedule{Namespace: "test", ID: "bare", Cron: "@daily", TimeZone: "UTC", TargetKind: "ALL_JOBS"}
 		insertSchedules(t, s, full, bare)
-		for _, want := range []hourbell.Schedule{full, bare} {
+		for _, want := range []storage.Schedule{full, bare} {
 			want.CreatedAt, want.UpdatedAt = noon, noon
 			want.NextRunAt = want.NextRunAt.UTC()
 			require.Equal(t, want, readSchedule(t, s, want.ID))
@@ -64,12 +65,12 @@ func TestInsertReturnsOnlyNewSchedules(t *testing.T) {
 		c.Advance(time.Hour)
 		other := dueSchedule("a")
 		other.Name, other.Enabled = "another", false
-		ids, err := s.Insert(t.Context(), newUpdates(other, dueSchedule("b")))
+		ids, err := s.InsertSchedules(t.Context(), newUpdates(other, dueSchedule("b")))
 		require.NoError(t, err)
 		require.Equal(t, []string{"b"}, ids)
 		require.Equal(t, before, readSchedule(t, s, "a"))
 
-		ids, err = s.Insert(t.Context(), nil)
+		ids, err = s.InsertSchedules(t.Context(), nil)
 		require.NoError(t, err)
 		require.Empty(t, ids)
 	})
@@ -81,7 +82,7 @@ func TestInsertIsRefusedAfterUntil(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		rows := newUpdates(dueSchedule("past"), dueSchedule("future"), dueSchedule("unlimited"))
 		rows[0].Until, rows[1].Until = noon, noon.Add(time.Microsecond)
-		ids, err := s.Insert(t.Context(), rows)
+		ids, err := s.InsertSchedules(t.Context(), rows)
 		require.NoError(t, err)
 		require.ElementsMatch(t, []string{"future", "unlimited"}, ids)
 	})
@@ -89,7 +90,7 @@ func TestInsertIsRefusedAfterUntil(t *testing.T) {
 
 func TestConcurrentInsertsAddScheduleOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
-		var rows []hourbell.Schedule
+		var rows []storage.Schedule
 		for i := range 100 {
 			rows = append(rows, dueSchedule(numberedID(i)))
 		}
@@ -99,7 +100,7 @@ func TestConcurrentInsertsAddScheduleOnce(t *testing.T) {
 			if i%2 == 1 {
 				slices.Reverse(mine) // replicas need not insert in the same order
 			}
-			inserted[i], err = s.Insert(testContext(t), newUpdates(mine...))
+			inserted[i], err = s.InsertSchedules(testContext(t), newUpdates(mine...))
 			return err
 		}) {
 			require.NoError(t, err)

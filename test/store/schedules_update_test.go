@@ -10,26 +10,27 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // insertUsedSchedule returns a schedule with a value in every column: settled
 // once, failed once and claimed.
-func insertUsedSchedule(t testing.TB, db *dbtest.DB, s hourbell.Store, c *testClock, id string) hourbell.Schedule {
+func insertUsedSchedule(t testing.TB, db *dbtest.DB, s hourbell.Store, c *testClock, id string) storage.Schedule {
 	t.Helper()
 	insertSchedules(t, s, scheduleDueAt(id, noon.Add(-time.Hour)))
 	require.True(t, advanceOne(t, s, "w1", claimOne(t, s, "w1")))
 	claimed := claimOne(t, s, "w1")
-	require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: claimed, Error: "no", For: time.Second, Owed: noon}})))
+	require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: claimed, Error: "no", Backoff: time.Second, UnfinishedSince: noon}})))
 	c.Advance(time.Second)
 	claimOne(t, s, "w1")
-	setColumn(t, db, id, "held_until", c.Now())
+	setColumn(t, db, id, "retry_at", c.Now())
 	setColumn(t, db, id, "enabled_note", "by an operator")
 	return readSchedule(t, s, id)
 }
 
 // redefined returns a schedule with another value in each column of its
 // definition.
-func redefined(r hourbell.Schedule) hourbell.Schedule {
+func redefined(r storage.Schedule) storage.Schedule {
 	r.Name, r.Description, r.Cron, r.TimeZone, r.TargetKind, r.Target = "n2", "d2", "@daily", "UTC", "GROUP", "feed"
 	r.Grace, r.DefinitionHash = time.Hour, "h2"
 	return r
@@ -41,8 +42,8 @@ func TestUpdateWithoutSettlingKeepsLoopState(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		before := insertUsedSchedule(t, db, s, c, "a")
 		c.Advance(time.Minute)
-		r := hourbell.Revision{Schedule: redefined(before), ReadHash: "h1"}
-		r.Enabled, r.EnabledNote, r.NextRunAt, r.SettledUntil, r.RemovedAt = false, "", noon, noon, noon
+		r := storage.ScheduleUpdate{Schedule: redefined(before), ReadHash: "h1"}
+		r.Enabled, r.EnabledNote, r.NextRunAt, r.SettledThrough, r.RemovedAt = false, "", noon, noon, noon
 		require.True(t, updateOne(t, s, r))
 		require.Equal(t, redefined(before), readSchedule(t, s, "a"), "version, lock, unfinished claim, retry state and updated_at are unchanged")
 	})
@@ -54,13 +55,13 @@ func TestSettlingUpdateClearsLoopState(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		before := insertUsedSchedule(t, db, s, c, "a")
 		c.Advance(time.Minute)
-		r := hourbell.Revision{Schedule: redefined(before), ReadHash: "h1", Settles: true}
-		r.Enabled, r.EnabledNote, r.NextRunAt, r.SettledUntil, r.RemovedAt = false, "off", noon.Add(time.Hour), noon, c.Now()
+		r := storage.ScheduleUpdate{Schedule: redefined(before), ReadHash: "h1", Settles: true}
+		r.Enabled, r.EnabledNote, r.NextRunAt, r.SettledThrough, r.RemovedAt = false, "off", noon.Add(time.Hour), noon, c.Now()
 		require.True(t, updateOne(t, s, r))
 
 		want := r.Schedule
-		want.LockedAt, want.LockedBy, want.LockToken, want.OwedSince = time.Time{}, "", before.LockToken+1, time.Time{}
-		want.HeldUntil, want.Failures, want.LastError, want.UpdatedAt = time.Time{}, 0, "", c.Now()
+		want.LockedAt, want.LockedBy, want.Version, want.UnfinishedSince = time.Time{}, "", before.Version+1, time.Time{}
+		want.RetryAt, want.ConsecutiveFailures, want.LastError, want.UpdatedAt = time.Time{}, 0, "", c.Now()
 		require.Equal(t, want, readSchedule(t, s, "a"))
 	})
 }
@@ -70,7 +71,7 @@ func TestSettlingUpdateInvalidatesClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
 		c := claimOne(t, s, "w1")
-		require.True(t, updateOne(t, s, hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
+		require.True(t, updateOne(t, s, storage.ScheduleUpdate{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
 		requireCannotWrite(t, s, "w1", c)
 	})
 }
@@ -84,10 +85,10 @@ func TestUpdateRefusesChangedRow(t *testing.T) {
 			require.NoError(t, db.Exec("DELETE FROM hourbell_schedules").Error)
 		},
 		"settled": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
-			require.True(t, updateOne(t, s, hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
+			require.True(t, updateOne(t, s, storage.ScheduleUpdate{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true}))
 		},
 		"released": func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
-			require.NoError(t, s.GiveBack(t.Context(), "w1", claimAll(t, s, "w1").Rows))
+			require.NoError(t, s.Release(t.Context(), "w1", claimAll(t, s, "w1").Claims))
 		},
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -101,7 +102,7 @@ func TestUpdateRefusesChangedRow(t *testing.T) {
 					change(t, db, s)
 					list, err := s.Schedules(t.Context())
 					require.NoError(t, err)
-					require.False(t, updateOne(t, s, hourbell.Revision{Schedule: read, ReadHash: read.DefinitionHash, Settles: settles}))
+					require.False(t, updateOne(t, s, storage.ScheduleUpdate{Schedule: read, ReadHash: read.DefinitionHash, Settles: settles}))
 					after, err := s.Schedules(t.Context())
 					require.NoError(t, err)
 					require.Equal(t, list, after)
@@ -116,7 +117,7 @@ func TestUpdateRefusesChangedRow(t *testing.T) {
 func TestUpdateIsRefusedAfterUntil(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
-		r := hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true, Until: noon.Add(time.Second)}
+		r := storage.ScheduleUpdate{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true, Until: noon.Add(time.Second)}
 		c.Set(noon.Add(time.Second))
 		require.False(t, updateOne(t, s, r))
 		c.Set(noon.Add(time.Second - time.Microsecond))
@@ -130,12 +131,12 @@ func TestUpdateReadsClockAfterLockWait(t *testing.T) {
 	s := bindStore(t, db.DB, "test", nil)
 	insertSchedules(t, s, dueSchedule("a"))
 	until := time.Now().Add(300 * time.Millisecond)
-	r := hourbell.Revision{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true, Until: until}
+	r := storage.ScheduleUpdate{Schedule: readSchedule(t, s, "a"), ReadHash: "h1", Settles: true, Until: until}
 	written := make(chan []string, 1)
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules FOR UPDATE").Error)
 		go func() {
-			ids, err := s.Revise(testContext(t), []hourbell.Revision{r})
+			ids, err := s.UpdateSchedules(testContext(t), []storage.ScheduleUpdate{r})
 			written <- append(ids, errorTexts(err)...)
 		}()
 		waitForLockWait(t, db)
@@ -151,32 +152,32 @@ func TestUpdateReadsClockAfterLockWait(t *testing.T) {
 func TestUpdateBatchWritesOnlyUnchangedRows(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
-		var list []hourbell.Revision
+		var list []storage.ScheduleUpdate
 		for _, id := range []string{"c", "a", "b"} {
-			r := hourbell.Revision{Schedule: readSchedule(t, s, id), ReadHash: "h1", Settles: id != "a"}
+			r := storage.ScheduleUpdate{Schedule: readSchedule(t, s, id), ReadHash: "h1", Settles: id != "a"}
 			r.Name = "new " + id
 			if id == "b" {
-				r.LockToken = 7
+				r.Version = 7
 			}
 			list = append(list, r)
 		}
-		ids, err := s.Revise(t.Context(), list)
+		ids, err := s.UpdateSchedules(t.Context(), list)
 		require.NoError(t, err)
 		require.ElementsMatch(t, []string{"a", "c"}, ids)
 		require.Equal(t, "new a", readSchedule(t, s, "a").Name)
 		require.Equal(t, "name of b", readSchedule(t, s, "b").Name)
-		require.EqualValues(t, 0, readSchedule(t, s, "a").LockToken)
-		require.EqualValues(t, 1, readSchedule(t, s, "c").LockToken)
+		require.EqualValues(t, 0, readSchedule(t, s, "a").Version)
+		require.EqualValues(t, 1, readSchedule(t, s, "c").Version)
 	})
 }
 
 // O6: Multi-row writes lock rows in id order, so two of them cannot deadlock.
 func TestBatchesInOppositeOrderDoNotDeadlock(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		var revisions, reversed []hourbell.Revision
+		var revisions, reversed []storage.ScheduleUpdate
 		for i := range 200 {
 			insertSchedules(t, s, dueSchedule(numberedID(i)))
-			revisions = append(revisions, hourbell.Revision{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
+			revisions = append(revisions, storage.ScheduleUpdate{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
 		}
 		reversed = slices.Clone(revisions)
 		slices.Reverse(reversed)
@@ -188,7 +189,7 @@ func TestBatchesInOppositeOrderDoNotDeadlock(t *testing.T) {
 			}
 			for range 5 {
 				err := db.DB.WithContext(testContext(t)).Transaction(func(tx *gorm.DB) error {
-					return errOf(s.Within(tx).Revise(testContext(t), mine))
+					return errOf(s.WithTx(tx).UpdateSchedules(testContext(t), mine))
 				})
 				if err != nil {
 					return err

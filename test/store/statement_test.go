@@ -11,6 +11,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Multi-row operations send a fixed number of statements.
@@ -33,29 +34,29 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 	counts := map[string]int{}
 	count := func(name string, fn func()) { counts[name] = len(pool.during(fn)) }
 
-	var rows []hourbell.Revision
+	var rows []storage.ScheduleUpdate
 	var runs []hourbell.JobRun
 	var events []hourbell.Event
 	for i := range n {
-		rows = append(rows, hourbell.Revision{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
+		rows = append(rows, storage.ScheduleUpdate{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
 		runs = append(runs, cronRun(numberedID(i), noon, 0))
 		events = append(events, hourbell.Event{Kind: "SKIPPED", ScheduleID: numberedID(i)})
 	}
-	count("insert", func() { require.NoError(t, errOf(s.Insert(t.Context(), rows))) })
-	count("update", func() { require.NoError(t, errOf(s.Revise(t.Context(), rows))) })
-	var claims []hourbell.Claim
-	count("claim", func() { claims = claimAll(t, s, "w1").Rows })
+	count("insert", func() { require.NoError(t, errOf(s.InsertSchedules(t.Context(), rows))) })
+	count("update", func() { require.NoError(t, errOf(s.UpdateSchedules(t.Context(), rows))) })
+	var claims []storage.Claim
+	count("claim", func() { claims = claimAll(t, s, "w1").Claims })
 	require.Len(t, claims, n)
-	count("release", func() { require.NoError(t, s.GiveBack(t.Context(), "w1", claims)) })
-	claims = claimAll(t, s, "w1").Rows
-	var failures []hourbell.Failure
+	count("release", func() { require.NoError(t, s.Release(t.Context(), "w1", claims)) })
+	claims = claimAll(t, s, "w1").Claims
+	var failures []storage.Failure
 	for _, held := range claims {
-		failures = append(failures, hourbell.Failure{Claim: held, For: time.Second})
+		failures = append(failures, storage.Failure{Claim: held, Backoff: time.Second})
 	}
-	count("record failures", func() { require.NoError(t, errOf(s.Hold(t.Context(), "w1", failures))) })
+	count("record failures", func() { require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", failures))) })
 	c.Advance(time.Second)
-	var settlements []hourbell.Settlement
-	for _, held := range claimAll(t, s, "w1").Rows {
+	var settlements []storage.Advance
+	for _, held := range claimAll(t, s, "w1").Claims {
 		settlements = append(settlements, firedAdvance(held))
 	}
 	require.Len(t, settlements, n)
@@ -64,11 +65,11 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 		require.NoError(t, err)
 		require.Len(t, ids, n)
 	})
-	count("empty claim", func() { require.Empty(t, claimAll(t, s, "w1").Rows) })
+	count("empty claim", func() { require.Empty(t, claimAll(t, s, "w1").Claims) })
 	count("insert runs", func() { insertRuns(t, s, runs...) })
 	count("insert events", func() { require.NoError(t, s.InsertEvents(t.Context(), events)) })
 	count("take runs", func() {
-		taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "h", Limit: n, Lease: time.Minute})
+		taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h", Limit: n, Lease: time.Minute})
 		require.NoError(t, err)
 		require.Len(t, taken, n)
 	})
@@ -81,7 +82,7 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 		ids[i] = settlements[i].ID
 	}
 	count("outcomes", func() {
-		require.NoError(t, errOf(s.Outcomes(t.Context(), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: 20})))
+		require.NoError(t, errOf(s.Outcomes(t.Context(), storage.OutcomeQuery{ScheduleIDs: ids, Limit: 20})))
 	})
 	count("health", func() { require.NoError(t, errOf(s.Health(t.Context(), deadAfter))) })
 	return counts
@@ -132,11 +133,11 @@ func TestHostileTextIsStored(t *testing.T) {
 				r.Name, r.Description, r.Target, r.TargetKind = text, text, text, "GROUP"
 				insertSchedules(t, s, r)
 				held := claimOne(t, s, "w1")
-				require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: held, Error: text, For: time.Second}})))
+				require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: held, Error: text, Backoff: time.Second}})))
 				got := readSchedule(t, s, "a")
 				require.Equal(t, []string{want, want, want, want}, []string{got.Name, got.Description, got.Target, got.LastError})
 				got.EnabledNote = text
-				require.True(t, updateOne(t, s, hourbell.Revision{Schedule: got, ReadHash: "h1", Settles: true}))
+				require.True(t, updateOne(t, s, storage.ScheduleUpdate{Schedule: got, ReadHash: "h1", Settles: true}))
 				require.Equal(t, want, readSchedule(t, s, "a").EnabledNote)
 
 				run := apiRun("job", 0)
@@ -178,32 +179,32 @@ func TestHostileNamesMatchOnlyThemselves(t *testing.T) {
 				s, _ := newStore(t, db.DB)
 				insertSchedules(t, s, dueSchedule("other"), dueSchedule(text))
 				r := claimRequest("w1")
-				r.Except = []string{"other h1", text + " h2"}
+				r.Exclude = []string{"other h1", text + " h2"}
 				claims, err := s.Claim(t.Context(), r)
 				if err != nil {
 					requireEncodingError(t, text, err)
 				} else {
 					require.Equal(t, []string{sanitized(text)}, claimedIDs(claims))
-					ids, err := s.Advance(t.Context(), "w1", []hourbell.Settlement{firedAdvance(claims.Rows[0])})
+					ids, err := s.Advance(t.Context(), "w1", []storage.Advance{firedAdvance(claims.Claims[0])})
 					require.NoError(t, err)
 					require.Equal(t, []string{sanitized(text)}, ids)
 				}
 				for _, call := range []func() error{
 					func() error { return errOf(s.Unlock(t.Context(), text)) },
 					func() error { return s.StopWorker(t.Context(), text) },
-					func() error { return errOf(s.RunsByKey(t.Context(), text)) },
+					func() error { return errOf(s.RunsByIdempotencyKey(t.Context(), text)) },
 					func() error {
-						return errOf(s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: text, Limit: 1, Lease: time.Minute, Jobs: []string{text}}))
+						return errOf(s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: text, Limit: 1, Lease: time.Minute, Jobs: []string{text}}))
 					},
 				} {
 					if err := call(); err != nil {
 						requireEncodingError(t, text, err)
 					}
 				}
-				require.Zero(t, readSchedule(t, s, "other").LockToken)
+				require.Zero(t, readSchedule(t, s, "other").Version)
 
 				run := cronRun(text, noon, 0)
-				run.Job, run.RequestKey = text, text
+				run.Job, run.IdempotencyKey = text, text
 				got := insertRuns(t, s, run, cronRun("other", noon, 0))
 				require.ElementsMatch(t, []string{text, "job-0"}, jobNames(got), "each run has its own name")
 				require.Len(t, listRuns(t, s, hourbell.RunQuery{ScheduleID: text, Job: text}), 1)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // O6: The transactions of the store use READ COMMITTED.
@@ -19,7 +20,7 @@ func TestTransactionsAreReadCommitted(t *testing.T) {
 	require.NoError(t, db.Exec("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").Error)
 	db.SQL().SetMaxOpenConns(1)
 	s, _ := newStore(t, db.DB)
-	require.NoError(t, s.Transaction(t.Context(), deadAfter, func(_ hourbell.Store, tx hourbell.Tx) error {
+	require.NoError(t, s.Transaction(t.Context(), deadAfter, func(_ hourbell.Store, tx *gorm.DB) error {
 		var level string
 		require.NoError(t, tx.Raw("SHOW transaction_isolation").Scan(&level).Error)
 		require.Equal(t, "read committed", level)
@@ -43,7 +44,7 @@ func TestSingleStatementsSetIsolationIfNeeded(t *testing.T) {
 		} {
 			require.Greater(t, len(pool.during(do)), 1, "%s: the default is not known yet", name)
 		}
-		require.NoError(t, s.Ready(t.Context()))
+		require.NoError(t, s.CheckMigrated(t.Context()))
 		for name, do := range map[string]func(){
 			"claim":     func() { claimAll(t, s, "w1") },
 			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
@@ -61,7 +62,7 @@ func TestIsolationErrorEndsAutocommit(t *testing.T) {
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	s := bindStore(t, handle, "test", nil)
 	insertSchedules(t, s, scheduleDueAt("a", time.Now().Add(-time.Hour)))
-	require.NoError(t, s.Ready(t.Context()))
+	require.NoError(t, s.CheckMigrated(t.Context()))
 	failed := false
 	pool.onStatement = func(string) error {
 		if !failed {
@@ -70,7 +71,7 @@ func TestIsolationErrorEndsAutocommit(t *testing.T) {
 		}
 		return nil
 	}
-	require.Len(t, claimAll(t, s, "w1").Rows, 1)
+	require.Len(t, claimAll(t, s, "w1").Claims, 1)
 	require.True(t, failed)
 	require.Greater(t, len(pool.during(func() { claimAll(t, s, "w1") })), 1, "later claims set the isolation level")
 }
@@ -88,7 +89,7 @@ func TestClaimsSucceedUnderAnyHostIsolation(t *testing.T) {
 			require.NoError(t, handle.Raw("SHOW default_transaction_isolation").Scan(&now).Error)
 			require.Equal(t, level, now)
 
-			var rows []hourbell.Schedule
+			var rows []storage.Schedule
 			for i := range 200 {
 				rows = append(rows, scheduleDueAt(numberedID(i), time.Now().Add(-time.Hour)))
 			}
@@ -111,9 +112,9 @@ func TestClaimsSucceedUnderAnyHostIsolation(t *testing.T) {
 			fired := make([]int, 4)
 			for _, err := range runConcurrently(4, func(i int) error {
 				for batch := range slices.Chunk(claimed[i], 10) {
-					err := s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error {
+					err := s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ *gorm.DB) error {
 						for _, c := range batch {
-							ids, err := s.Advance(testContext(t), c.worker, []hourbell.Settlement{firedAdvance(c.Claim)})
+							ids, err := s.Advance(testContext(t), c.worker, []storage.Advance{firedAdvance(c.Claim)})
 							if err != nil || len(ids) == 0 {
 								return err
 							}

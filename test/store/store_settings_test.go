@@ -20,6 +20,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
@@ -29,28 +30,28 @@ func exerciseStore(t *testing.T, handle *gorm.DB) {
 	t.Helper()
 	require.NoError(t, store.Migrate(testContext(t), handle))
 	s, c := newStore(t, handle)
-	require.NoError(t, s.Ready(testContext(t)))
+	require.NoError(t, s.CheckMigrated(testContext(t)))
 	for i := range 2 {
 		a, b := numberedID(2*i), numberedID(2*i+1)
 		insertSchedules(t, s, scheduleDueAt(a, c.Now()), scheduleDueAt(b, c.Now()))
 		sendHeartbeat(t, s, "w1")
 		claims := claimAll(t, s, "w1")
-		require.Len(t, claims.Rows, 2)
-		require.NoError(t, s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx hourbell.Tx) error {
-			require.True(t, advanceOne(t, s, "w1", claims.Rows[0]))
+		require.Len(t, claims.Claims, 2)
+		require.NoError(t, s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx *gorm.DB) error {
+			require.True(t, advanceOne(t, s, "w1", claims.Claims[0]))
 			insertRuns(t, s, cronRun(a, c.Now(), 0), cronRun(a, c.Now(), 1))
 			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: a, Kind: "ENABLED", SlotFrom: c.Now()}}))
 			return tx.Exec("SELECT count(*) FROM hourbell_job_runs WHERE namespace = ?", "test").Error
 		}))
-		require.NoError(t, errOf(s.Hold(t.Context(), "w1", []hourbell.Failure{{Claim: claims.Rows[1], Error: "e", For: time.Second}})))
+		require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: claims.Claims[1], Error: "e", Backoff: time.Second}})))
 		c.Advance(time.Second)
 		held := claimOne(t, s, "w1")
-		require.NoError(t, s.GiveBack(t.Context(), "w1", []hourbell.Claim{held}))
+		require.NoError(t, s.Release(t.Context(), "w1", []storage.Claim{held}))
 		claimOne(t, s, "w1")
 		holder, err := s.Unlock(t.Context(), b)
 		require.NoError(t, err)
 		require.Equal(t, "w1", holder)
-		off := hourbell.Revision{Schedule: readSchedule(t, s, b), ReadHash: "h1", Settles: true}
+		off := storage.ScheduleUpdate{Schedule: readSchedule(t, s, b), ReadHash: "h1", Settles: true}
 		off.Enabled, off.NextRunAt = false, time.Time{}
 		require.True(t, updateOne(t, s, off))
 		run := takeRun(t, s, "h")
@@ -59,9 +60,9 @@ func exerciseStore(t *testing.T, handle *gorm.DB) {
 		require.NoError(t, err)
 		require.True(t, done)
 		require.NoError(t, handle.Transaction(func(tx *gorm.DB) error {
-			within := s.Within(tx)
-			return within.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
-				runs, err := s.RunsByKey(t.Context(), a)
+			within := s.WithTx(tx)
+			return within.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
+				runs, err := s.RunsByIdempotencyKey(t.Context(), a)
 				require.Empty(t, runs)
 				return err
 			})
@@ -140,7 +141,7 @@ func TestSQLiteWorksWithDefaultSettings(t *testing.T) {
 		for n := range 10 {
 			name := fmt.Sprint(i, "-", n)
 			for err := hourbell.ErrBusy; err != nil; {
-				err = s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+				err = s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 					if err := errOf(s.Schedules(t.Context())); err != nil { // the read lock must become a write lock
 						return err
 					}
@@ -184,7 +185,7 @@ func TestSearchPathSelectsSchema(t *testing.T) {
 		require.NoError(t, db.Exec("CREATE SCHEMA "+name).Error)
 		handle := (&dbtest.DB{DSN: db.DSN + "&search_path=" + name, Dialect: "postgres"}).Open(t, nil)
 		s, _ := newStore(t, handle)
-		require.ErrorIs(t, s.Ready(t.Context()), hourbell.ErrNotMigrated, "the tables of the other schema do not count")
+		require.ErrorIs(t, s.CheckMigrated(t.Context()), hourbell.ErrNotMigrated, "the tables of the other schema do not count")
 		exerciseStore(t, handle)
 		stores[name] = s
 		var schemas []string
@@ -209,7 +210,7 @@ func TestSingleConnectionPoolDoesNotDeadlock(t *testing.T) {
 			s := bindStore(t, handle, "many", nil)
 			for _, err := range runConcurrently(8, func(i int) error {
 				if i%2 == 0 {
-					return s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ hourbell.Tx) error { return callUntilError(t, s) })
+					return s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, _ *gorm.DB) error { return callUntilError(t, s) })
 				}
 				return callUntilError(t, s)
 			}) {
@@ -229,7 +230,7 @@ func TestPrepareStmtDoesNotDeadlockSmallPool(t *testing.T) {
 		pool.SetMaxOpenConns(1)
 		s, _ := newStore(t, handle)
 		var concurrent sync.WaitGroup
-		require.NoError(t, s.Transaction(testContext(t), 15*time.Second, func(in hourbell.Store, _ hourbell.Tx) error {
+		require.NoError(t, s.Transaction(testContext(t), 15*time.Second, func(in hourbell.Store, _ *gorm.DB) error {
 			waiting := pool.Stats().WaitCount
 			concurrent.Go(func() { _, _ = s.Workers(testContext(t)) })
 			require.Eventually(t, func() bool { return pool.Stats().WaitCount > waiting }, 5*time.Second, time.Millisecond)

@@ -21,7 +21,7 @@ func TestRollbackWritesNothing(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"))
 		held := claimOne(t, s, "w1")
 		locked := readSchedule(t, s, "a")
-		err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+		err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 			require.True(t, advanceOne(t, s, "w1", held))
 			insertRuns(t, s, cronRun("a", noon, 0))
 			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "SKIPPED"}}))
@@ -37,7 +37,7 @@ func TestRollbackWritesNothing(t *testing.T) {
 func TestPanicRollsBackAndPropagates(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		require.PanicsWithError(t, errHost.Error(), func() {
-			_ = s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+			_ = s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 				insertSchedules(t, s, dueSchedule("a"))
 				panic(errHost)
 			})
@@ -55,7 +55,7 @@ func TestHostWritesJoinTransaction(t *testing.T) {
 			return n
 		}
 		for i, end := range []error{errHost, nil} {
-			err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, tx hourbell.Tx) error {
+			err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, tx *gorm.DB) error {
 				insertSchedules(t, s, dueSchedule(numberedID(i)))
 				require.NoError(t, tx.Exec("INSERT INTO host_jobs VALUES (1)").Error)
 				return end
@@ -71,8 +71,8 @@ func TestWithTxFollowsHostTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		for i, end := range []error{errHost, nil} {
 			err := db.Transaction(func(tx *gorm.DB) error {
-				within := s.Within(tx)
-				require.NoError(t, within.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+				within := s.WithTx(tx)
+				require.NoError(t, within.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 					insertRuns(t, s, cronRun("a", noon, 0))
 					return nil
 				}))
@@ -95,7 +95,7 @@ func TestFailureWithTxRollsBackOnlyItsWrites(t *testing.T) {
 		},
 		"canceled context": func(ctx context.Context, cancel func(), _ hourbell.Store) error { cancel(); return ctx.Err() },
 		"error of a nested transaction": func(ctx context.Context, _ func(), s hourbell.Store) error {
-			return s.Transaction(ctx, deadAfter, func(hourbell.Store, hourbell.Tx) error { return errHost })
+			return s.Transaction(ctx, deadAfter, func(hourbell.Store, *gorm.DB) error { return errHost })
 		},
 	}
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -111,7 +111,7 @@ func TestFailureWithTxRollsBackOnlyItsWrites(t *testing.T) {
 						require.NoError(t, tx.Exec("INSERT INTO host_rows VALUES (1)").Error)
 						ctx, cancel := context.WithCancel(t.Context())
 						defer cancel()
-						err := s.Within(tx).Transaction(ctx, deadAfter, func(s hourbell.Store, _ hourbell.Tx) error {
+						err := s.WithTx(tx).Transaction(ctx, deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 							insertRuns(t, s, cronRun("a", noon, 0))
 							return fail(ctx, cancel, s)
 						})
@@ -144,7 +144,7 @@ func TestServerLimitsTransaction(t *testing.T) {
 	for _, name := range limits {
 		before[name] = show(db.DB, name)
 	}
-	require.NoError(t, s.Transaction(t.Context(), 1500*time.Millisecond, func(_ hourbell.Store, tx hourbell.Tx) error {
+	require.NoError(t, s.Transaction(t.Context(), 1500*time.Millisecond, func(_ hourbell.Store, tx *gorm.DB) error {
 		require.Equal(t, "1500ms", show(tx, limits[0]))
 		require.Equal(t, "1500ms", show(tx, limits[1]))
 		require.Equal(t, "750ms", show(tx, limits[2]), "a lock wait must end before the other limits")
@@ -156,7 +156,7 @@ func TestServerLimitsTransaction(t *testing.T) {
 
 	// A host transaction keeps the limits of the host.
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-		return s.Within(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx hourbell.Tx) error {
+		return s.WithTx(tx).Transaction(t.Context(), time.Second, func(_ hourbell.Store, tx *gorm.DB) error {
 			for _, name := range limits {
 				require.Equal(t, before[name], show(tx, name), name)
 			}
@@ -188,7 +188,7 @@ func TestServerEndsUncommittedClaim(t *testing.T) {
 	<-paused
 	require.Eventually(t, func() bool {
 		claims, err := bindStore(t, db.DB, "test", nil).Claim(t.Context(), claimRequest("w2"))
-		return err == nil && len(claims.Rows) == 1
+		return err == nil && len(claims.Claims) == 1
 	}, 10*time.Second, 10*time.Millisecond)
 	close(resumed)
 	require.ErrorIs(t, <-failed, hourbell.ErrUnavailable)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 var testWorker = hourbell.Worker{
@@ -27,7 +28,7 @@ func TestHeartbeatWritesWorker(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
 		require.NoError(t, err)
-		require.Equal(t, hourbell.Beat{At: noon}, beat)
+		require.Equal(t, storage.HeartbeatResult{At: noon}, beat)
 		want := testWorker
 		want.StartedAt, want.HeartbeatAt = noon, noon
 		require.Equal(t, []hourbell.Worker{want}, listWorkers(t, s))
@@ -37,7 +38,7 @@ func TestHeartbeatWritesWorker(t *testing.T) {
 		next.StartedAt, next.LastTickAt, next.ClockSkew, next.Hostname = noon, noon, time.Hour, "ignored"
 		beat, err = s.Heartbeat(t.Context(), next, deadAfter)
 		require.NoError(t, err)
-		require.Equal(t, hourbell.Beat{At: c.Now()}, beat)
+		require.Equal(t, storage.HeartbeatResult{At: c.Now()}, beat)
 		want.HeartbeatAt, want.LastTickAt, want.ClockSkew = c.Now(), noon, time.Hour
 		require.Equal(t, []hourbell.Worker{want}, listWorkers(t, s))
 	})
@@ -74,7 +75,7 @@ func TestHeartbeatReportsOtherActiveBuild(t *testing.T) {
 				clock.Advance(c.after)
 				beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
 				require.NoError(t, err)
-				require.Equal(t, c.otherBuildActive, beat.Rivals)
+				require.Equal(t, c.otherBuildActive, beat.OtherBuildActive)
 			})
 		})
 	}
