@@ -7,30 +7,31 @@ import (
 	"fmt"
 	"sort"
 	"time"
+
+	"github.com/hourbell/hourbell/internal/lookahead"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// ErrUnknownJob and ErrUnknownGroup say that no job of that name, or of that group, is declared in this process.
-var (
-	ErrUnknownJob   = errors.New("unknown job")
-	ErrUnknownGroup = errors.New("unknown group")
-)
+// ErrUnknownTarget reports a job or group that this process does not declare.
+var ErrUnknownTarget = errors.New("unknown target")
 
-// catalog is what code declares, checked as a whole. It does not change after New.
+// catalog is the valid set of jobs and definitions. It does not change after
+// New.
 type catalog struct {
-	jobs         []FireJob
-	byName       map[string]FireJob
-	byGroup      map[string][]FireJob
-	descriptions map[string]string // of the jobs, which their runs do not carry
+	jobs         []storage.JobSpec
+	byName       map[string]storage.JobSpec
+	byGroup      map[string][]storage.JobSpec
+	descriptions map[string]string // by job
 	definitions  map[string]*definition
-	hashes       map[string]bool // of each definition
-	hash         string          // of all
+	hashes       map[string]bool // the hashes of the definitions
+	hash         string          // of the whole set of definitions
 }
 
-// newCatalog checks jobs and definitions as a set. leastGrace is the shortest grace that makes sense with the rest
-// of the config; grace is what a definition without one gets.
-func newCatalog(jobs []Job, definitions []Definition, grace, leastGrace time.Duration) (*catalog, error) {
+// newCatalog checks jobs and definitions as a set. A definition without a grace
+// gets grace; minGrace is the smallest one that the configuration allows.
+func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Duration) (*catalog, error) {
 	c := &catalog{
-		byName: map[string]FireJob{}, byGroup: map[string][]FireJob{}, descriptions: map[string]string{},
+		byName: map[string]storage.JobSpec{}, byGroup: map[string][]storage.JobSpec{}, descriptions: map[string]string{},
 		definitions: map[string]*definition{}, hashes: map[string]bool{},
 	}
 	var errs []error
@@ -43,12 +44,12 @@ func newCatalog(jobs []Job, definitions []Definition, grace, leastGrace time.Dur
 		if declared.Grace == 0 {
 			declared.Grace = grace
 		}
-		errs = append(errs, c.addDefinition(declared, leastGrace))
+		errs = append(errs, c.addDefinition(declared, minGrace))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	c.hash = c.fingerprint()
+	c.hash = c.computeHash()
 	return c, nil
 }
 
@@ -61,85 +62,93 @@ func (c *catalog) addJob(declared Job) error {
 			return fmt.Errorf("group %w", err)
 		}
 	}
-	if _, twice := c.byName[declared.Name]; twice {
+	if _, duplicate := c.byName[declared.Name]; duplicate {
 		return errors.New("is declared twice")
 	}
 	args, err := marshalArgs(declared.Args)
 	if err != nil {
 		return err
 	}
-	added := FireJob{declared.Name, declared.Group, args}
-	c.descriptions[added.Name] = declared.Description
-	c.jobs = append(c.jobs, added)
-	c.byName[added.Name] = added
-	if added.Group != "" {
-		c.byGroup[added.Group] = append(c.byGroup[added.Group], added)
+	spec := storage.JobSpec{Name: declared.Name, Group: declared.Group, Args: args}
+	c.descriptions[spec.Name] = declared.Description
+	c.jobs = append(c.jobs, spec)
+	c.byName[spec.Name] = spec
+	if spec.Group != "" {
+		c.byGroup[spec.Group] = append(c.byGroup[spec.Group], spec)
 	}
 	return nil
 }
 
-func (c *catalog) addDefinition(declared Definition, leastGrace time.Duration) error {
+func (c *catalog) addDefinition(declared Definition, minGrace time.Duration) error {
 	d, err := declared.compile()
 	if err != nil {
 		return err
 	}
-	wrong := func(field string, err error) error {
+	invalid := func(field string, err error) error {
 		return &DefinitionError{ID: d.ID, Field: field, Err: err}
 	}
-	if _, twice := c.definitions[d.ID]; twice {
-		return wrong("id", errors.New("is declared twice"))
+	if _, duplicate := c.definitions[d.ID]; duplicate {
+		return invalid("id", errors.New("is declared twice"))
 	}
-	if d.Grace < leastGrace {
-		return wrong("grace", fmt.Errorf("%v is shorter than PollInterval and a claim's deadline together, %v: slots would be skipped for no reason", d.Grace, leastGrace))
+	if d.Grace < minGrace {
+		return invalid("grace", fmt.Errorf("%v is %s, %v", d.Grace, graceTooShort, minGrace))
 	}
 	if d.jobs, err = c.resolve(d.Target); err != nil {
-		return wrong("target", err)
+		return invalid("target", err)
 	}
-	d.hash = d.fingerprint()
+	d.hash = d.computeHash()
 	c.definitions[d.ID] = d
 	c.hashes[d.hash] = true
 	return nil
 }
 
-// resolve lists the jobs of a target; there is always at least one.
-func (c *catalog) resolve(target Target) ([]FireJob, error) {
+const graceTooShort = "shorter than PollInterval plus the deadline of a claim, so slots would be skipped without need"
+
+// resolve returns the jobs of a target, at least one.
+func (c *catalog) resolve(target Target) ([]storage.JobSpec, error) {
 	switch target.kind {
 	case targetAll:
 		if len(c.jobs) == 0 {
-			return nil, fmt.Errorf("AllJobs is empty: %w: Config.Jobs has none", ErrUnknownJob)
+			return nil, fmt.Errorf("%w: AllJobs, but Config.Jobs is empty", ErrUnknownTarget)
 		}
 		return c.jobs, nil
 	case targetGroup:
 		jobs := c.byGroup[target.names[0]]
 		if len(jobs) == 0 {
-			return nil, fmt.Errorf("%w %q: no job of Config.Jobs is in it", ErrUnknownGroup, target.names[0])
+			return nil, fmt.Errorf("%w: no job of Config.Jobs is in group %q", ErrUnknownTarget, target.names[0])
 		}
 		return jobs, nil
 	}
-	jobs := make([]FireJob, len(target.names))
+	jobs := make([]storage.JobSpec, len(target.names))
 	for i, name := range target.names {
-		known, ok := c.byName[name]
+		spec, ok := c.byName[name]
 		if !ok {
-			return nil, fmt.Errorf("%w %q: it is not in Config.Jobs", ErrUnknownJob, name)
+			return nil, fmt.Errorf("%w: job %q is not in Config.Jobs", ErrUnknownTarget, name)
 		}
-		jobs[i] = known
+		jobs[i] = spec
 	}
 	return jobs, nil
 }
 
-// declared are jobs as they were declared, with their arguments as JSON.
-func (c *catalog) declared(jobs []FireJob) []Job {
-	list := make([]Job, len(jobs))
-	for i, j := range jobs {
-		list[i] = Job{Name: j.Name, Group: j.Group, Description: c.descriptions[j.Name]}
-		if j.Args != nil {
-			list[i].Args = j.Args
+// toJobs converts jobs back to their declarations, with arguments as JSON.
+func (c *catalog) toJobs(specs []storage.JobSpec) []Job {
+	list := make([]Job, len(specs))
+	for i, spec := range specs {
+		list[i] = Job{Name: spec.Name, Group: spec.Group, Description: c.descriptions[spec.Name]}
+		if spec.Args != nil {
+			list[i].Args = spec.Args
 		}
 	}
 	return list
 }
 
-// matches says whether these are the hashes of all definitions, and of no other.
+// declares reports whether a stored definition equals the one declared here.
+func (c *catalog) declares(id, hash string) bool {
+	d := c.definitions[id]
+	return d != nil && d.hash == hash
+}
+
+// matches reports whether hashes are those of all definitions and no others.
 func (c *catalog) matches(hashes []string) bool {
 	for _, hash := range hashes {
 		if !c.hashes[hash] {
@@ -149,8 +158,19 @@ func (c *catalog) matches(hashes []string) bool {
 	return len(hashes) == len(c.hashes)
 }
 
-// fingerprint is the hash of the whole set of definitions.
-func (c *catalog) fingerprint() string {
+// lookahead returns a table of the next slots of all definitions.
+func (c *catalog) lookahead() lookahead.Table {
+	list := make([]lookahead.Definition, 0, len(c.definitions))
+	for id, d := range c.definitions {
+		list = append(list, lookahead.Definition{
+			ID: id, Hash: d.hash, Cron: d.Cron, TimeZone: d.TimeZone, Slots: d.schedule, Jobs: d.jobs,
+		})
+	}
+	return lookahead.New(list)
+}
+
+// computeHash returns the hash of the whole set of definitions.
+func (c *catalog) computeHash() string {
 	entries := make([]string, 0, len(c.definitions))
 	for id, d := range c.definitions {
 		entries = append(entries, id+" "+d.hash)
@@ -159,17 +179,17 @@ func (c *catalog) fingerprint() string {
 	return hashOf(entries)
 }
 
-// marshalArgs turns arguments into JSON; nil stays nil.
+// marshalArgs returns arguments as JSON. Nil stays nil.
 func marshalArgs(args any) (json.RawMessage, error) {
 	if args == nil {
 		return nil, nil
 	}
 	text, err := json.Marshal(args)
 	if err != nil {
-		return nil, fmt.Errorf("args cannot be written as JSON: %w", err)
+		return nil, fmt.Errorf("args cannot be marshaled to JSON: %w", err)
 	}
 	if bytes.Contains(text, []byte(`\u0000`)) {
-		return nil, errors.New("args hold a NUL character, which Postgres cannot store")
+		return nil, errors.New("args contain a NUL character, which Postgres cannot store")
 	}
 	return text, nil
 }

@@ -6,181 +6,192 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell/cron"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// countLimit is how far skipped slots are counted exactly, so that the cost of a gap does not grow with its length.
-const countLimit = 1000
+// maxCount is the number up to which skipped slots are counted exactly. It
+// keeps the cost of a gap independent of its length (rule M3).
+const maxCount = 1000
 
-// The reasons for which slots are skipped, as stored.
-const (
-	skipLate       = "LATE"       // nobody claimed them in time
-	skipSuperseded = "SUPERSEDED" // a later slot came due first, and only the latest may fire
-	skipLapsed     = "LAPSED"     // somebody had claimed them, but then nobody came back for too long
-	skipDisabled   = "DISABLED"
-	skipChanged    = "CHANGED"
-	skipRemoved    = "REMOVED"
-)
-
-// skip is a range of slots that pass without a run.
+// skip is a range of slots that get no run.
 type skip struct {
-	reason   string
-	from, to time.Time // the first and the last of them
-	count    int       // exact up to countLimit, then countLimit
+	reason   SkipReason
+	from, to time.Time // the first and the last slot
+	count    int       // exact up to maxCount
 	atLeast  bool      // there are more than count
 }
 
-// decision is what a claimed schedule owes at the instant of its claim.
+// decision is what to do with a claimed schedule.
 type decision struct {
-	slot    time.Time // the latest slot due
-	fire    bool      // whether it fires; nothing else may
-	skipped *skip
+	slot    time.Time // the latest slot that is due
+	fire    bool      // the latest slot fires
+	skipped *skip     // the other slots; nil for none
 	next    time.Time // the first slot after the claim
-	owed    time.Time // when the debt was opened that a failure now would keep open; zero for none
+	// unfinishedSince is the start of the unfinished claim to keep if the fire
+	// fails; zero for none.
+	unfinishedSince time.Time
 }
 
-// decide says what a claim owes. It is a function of its arguments alone: no clock, no database, no logger.
+// decide decides what a claimed schedule fires and skips. The result depends
+// only on the arguments.
 //
-// The latest slot due fires if it is within grace at the claim (rule M2), or if the row owes a run: the slot that was
-// the latest when the debt was opened was within grace then, or the latest now has come since, while somebody was at
-// the row (rule L4). All other slots due are skipped.
-func decide(c Claim, grace time.Duration, slots *calendar) (decision, error) {
-	latest, err := slots.lastDue(c.NextRunAt, c.At)
+// Only the latest slot that is due may fire. It fires if it is within grace at
+// the time of the claim (rule M2), or if the row has an unfinished claim (rule
+// L4): some slot was then claimed within grace and has not been settled since.
+// All earlier slots are skipped.
+func decide(c storage.Claim, grace time.Duration, slots *calendar) (decision, error) {
+	latest, err := slots.latestDue(c.NextRunAt, c.At)
 	if err != nil {
 		return decision{}, err
 	}
-	next, err := slots.Next(c.At)
+	next, err := slots.next(c.At)
 	if err != nil {
 		return decision{}, err
 	}
-	owes := false
-	if c.OwedSince.Before(c.At) {
-		then, err := slots.lastDue(c.NextRunAt, c.OwedSince)
+	// The claiming statement opens an unfinished claim too, so UnfinishedSince is
+	// always set. An earlier one counts if the slot that was the latest at its
+	// start was within grace then.
+	unfinished := false
+	if c.UnfinishedSince.Before(c.At) {
+		claimed, err := slots.latestDue(c.NextRunAt, c.UnfinishedSince)
 		if err != nil {
 			return decision{}, err
 		}
-		owes = c.OwedSince.Sub(then) <= grace
+		unfinished = c.UnfinishedSince.Sub(claimed) <= grace
 	}
 	inGrace := c.At.Sub(latest) <= grace
-	attended := latest.After(c.OwedSince)
-	d := decision{slot: latest, fire: inGrace || owes || attended, next: next}
+	dueSinceClaim := latest.After(c.UnfinishedSince)
+	d := decision{slot: latest, fire: inGrace || unfinished || dueSinceClaim, next: next}
 	switch {
-	case inGrace && !owes:
-		d.owed = c.At
+	case inGrace && !unfinished:
+		d.unfinishedSince = c.At
 	case d.fire:
-		d.owed = c.OwedSince
+		d.unfinishedSince = c.UnfinishedSince
 	}
-	d.skipped, err = passedOver(c, grace, d, owes, slots)
+	d.skipped, err = skippedSlots(c, grace, d, unfinished, slots)
 	return d, err
 }
 
-// passedOver is what a decision skips, and why.
-func passedOver(c Claim, grace time.Duration, d decision, owes bool, slots *calendar) (*skip, error) {
+// skippedSlots returns the slots that a decision skips, with the reason.
+func skippedSlots(c storage.Claim, grace time.Duration, d decision, unfinished bool, slots *calendar) (*skip, error) {
 	to := d.slot
 	if d.fire {
 		if !c.NextRunAt.Before(d.slot) {
 			return nil, nil
 		}
 		var err error
-		if to, err = slots.lastBefore(c.NextRunAt, d.slot); err != nil {
+		if to, err = slots.latestBefore(c.NextRunAt, d.slot); err != nil {
 			return nil, err
 		}
 	}
-	reason := skipLate
+	reason := SkipLate
 	switch {
-	case d.fire && (owes || c.At.Sub(to) <= grace):
-		reason = skipSuperseded
-	case c.Lapsed:
-		reason = skipLapsed
+	case d.fire && (unfinished || c.At.Sub(to) <= grace):
+		reason = SkipSuperseded
+	case c.Abandoned:
+		reason = SkipAbandoned
 	}
 	return slots.skip(reason, c.NextRunAt, to)
 }
 
-// settle is what a schedule passes over when a person or a deploy stops or moves it at an instant: every slot due
-// and not fired (rule M5). It returns nil when there is none.
-func settle(row Schedule, at time.Time, reason string, slots *calendar) (*skip, error) {
+// settle returns the slots to record when an operator or a deploy stops or
+// moves a schedule: every slot that is due and has not fired (rule M5). It
+// returns nil if there are none.
+func settle(row *storage.Schedule, at time.Time, reason SkipReason, slots *calendar) (*skip, error) {
 	if row.NextRunAt.IsZero() || row.NextRunAt.After(at) {
 		return nil, nil
 	}
-	latest, err := slots.lastDue(row.NextRunAt, at)
+	latest, err := slots.latestDue(row.NextRunAt, at)
 	if err != nil {
 		return nil, err
 	}
 	return slots.skip(reason, row.NextRunAt, latest)
 }
 
-// calendar is one expression in one zone, with a memory of its answers: a burst asks the same few questions for
-// thousands of schedules. It is not safe for concurrent use.
+// calendar computes the slots of one expression in one time zone. It caches its
+// results, because a burst asks the same questions for thousands of schedules.
+// It is not safe for concurrent use.
 type calendar struct {
-	slots  cron.Schedule
-	next   map[time.Time]time.Time
-	prev   map[time.Time]time.Time
-	counts map[[2]time.Time]int
+	schedule  cron.Schedule
+	following map[time.Time]time.Time
+	preceding map[time.Time]time.Time
+	counts    map[[2]time.Time]int
 }
 
-func newCalendar(slots cron.Schedule) *calendar {
-	return &calendar{slots, map[time.Time]time.Time{}, map[time.Time]time.Time{}, map[[2]time.Time]int{}}
-}
+// calendarCache holds a calendar for each pair of expression and time zone. It
+// is not safe for concurrent use.
+type calendarCache map[[2]string]*calendar
 
-// calendarOf is the calendar of an expression in a zone, one for all rows that share them.
-func calendarOf(known map[[2]string]*calendar, expression, zone string) (*calendar, error) {
-	return remember(known, [2]string{expression, zone}, func() (*calendar, error) {
-		slots, err := cron.Parse(expression, zone)
+// get returns the calendar of an expression in a time zone.
+func (c calendarCache) get(expression, zone string) (*calendar, error) {
+	return cached(c, [2]string{expression, zone}, func() (*calendar, error) {
+		schedule, err := cron.Parse(expression, zone)
 		if err != nil {
 			return nil, fmt.Errorf("%q in %q: %w", expression, zone, err)
 		}
-		return newCalendar(slots), nil
+		return &calendar{schedule, map[time.Time]time.Time{}, map[time.Time]time.Time{}, map[[2]time.Time]int{}}, nil
 	})
 }
 
-// Next is the first slot strictly after t.
-func (c *calendar) Next(t time.Time) (time.Time, error) {
-	return remember(c.next, t, func() (time.Time, error) { return c.slots.Next(t) })
+// next returns the first slot strictly after t.
+func (c *calendar) next(t time.Time) (time.Time, error) {
+	return cached(c.following, t, func() (time.Time, error) { return c.schedule.Next(t) })
 }
 
-// lastDue is the latest slot due at t, of a row whose pointer stands at next: the later of the pointer and the last
-// slot ≤ t. The pointer counts even where the expression no longer has it.
-func (c *calendar) lastDue(next, t time.Time) (time.Time, error) {
-	return c.lastBefore(next, t.Truncate(time.Second).Add(time.Second))
+// latestDue returns the latest slot that is due at t: the last slot ≤ t, or
+// nextRunAt if that is later. nextRunAt counts even if it is no longer a slot
+// of the expression.
+func (c *calendar) latestDue(nextRunAt, t time.Time) (time.Time, error) {
+	return c.latestBefore(nextRunAt, t.Truncate(time.Second).Add(time.Second))
 }
 
-// lastBefore is the later of next and the last slot strictly before t.
-func (c *calendar) lastBefore(next, t time.Time) (time.Time, error) {
-	if t.Sub(next) <= time.Second {
-		return next, nil // slots are whole seconds
+// latestBefore returns the last slot strictly before t, or nextRunAt if that is
+// later.
+func (c *calendar) latestBefore(nextRunAt, t time.Time) (time.Time, error) {
+	if t.Sub(nextRunAt) <= time.Second {
+		return nextRunAt, nil // slots are whole seconds
 	}
-	last, err := remember(c.prev, t, func() (time.Time, error) { return c.slots.Prev(t) })
+	last, err := cached(c.preceding, t, func() (time.Time, error) { return c.schedule.Prev(t) })
 	switch {
-	case errors.Is(err, cron.ErrNever), err == nil && last.Before(next):
-		return next, nil
+	case errors.Is(err, cron.ErrNever), err == nil && last.Before(nextRunAt):
+		return nextRunAt, nil
 	case err != nil:
 		return time.Time{}, fmt.Errorf("last slot before %v: %w", t, err)
 	}
 	return last, nil
 }
 
-// skip describes the slots from one to another, both included.
-func (c *calendar) skip(reason string, from, to time.Time) (*skip, error) {
-	count, err := remember(c.counts, [2]time.Time{from, to}, func() (int, error) {
-		return c.slots.Count(from, to, countLimit+1)
+// skip describes the slots between two slots, both included.
+func (c *calendar) skip(reason SkipReason, from, to time.Time) (*skip, error) {
+	count, err := cached(c.counts, [2]time.Time{from, to}, func() (int, error) {
+		return c.schedule.Count(from, to, maxCount+1)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("count the slots from %v to %v: %w", from, to, err)
 	}
 	skipped := &skip{reason: reason, from: from, to: to, count: max(count, 1)}
-	if count > countLimit {
-		skipped.count, skipped.atLeast = countLimit, true
+	if count > maxCount {
+		skipped.count, skipped.atLeast = maxCount, true
 	}
 	return skipped, nil
 }
 
-// remember answers from memory, or computes and keeps the answer.
-func remember[K comparable, V any](memory map[K]V, key K, compute func() (V, error)) (V, error) {
-	if known, ok := memory[key]; ok {
-		return known, nil
+// cached returns the value of a key, and computes and stores it if it is
+// missing.
+func cached[K comparable, V any](values map[K]V, key K, compute func() (V, error)) (V, error) {
+	if value, ok := values[key]; ok {
+		return value, nil
 	}
 	value, err := compute()
 	if err == nil {
-		memory[key] = value
+		values[key] = value
 	}
 	return value, err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

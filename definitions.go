@@ -7,49 +7,66 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/hourbell/hourbell/cron"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Job is something the host can run.
 type Job struct {
-	// Name identifies the job: 1 to 200 printable characters, unique in the set.
+	// Name identifies the job: 1 to 200 printable characters, unique in
+	// Config.Jobs.
 	Name string
-	// Group is what [Group] targets. A job may have none.
-	Group       string
+	// Group is the name by which [Group] targets the job: up to 200 printable
+	// characters. Defaults to no group.
+	Group string
+	// Description is shown to operators. Defaults to none.
 	Description string
-	// Args are the default arguments of the job's runs, in any form that encoding/json takes. Nil means none.
+	// Args are the arguments of the job's runs, unless a call gives others. They
+	// may be any value that encoding/json accepts. Defaults to none.
 	Args any
 }
 
 // Definition is a schedule as code declares it.
 type Definition struct {
-	// ID identifies the schedule for as long as it lives: 1 to 100 letters, digits and . _ - / : characters.
-	ID          string
-	Name        string // Defaults to ID.
+	// ID identifies the schedule permanently: 1 to 100 letters, digits and
+	// . _ - / : characters, starting with a letter or digit.
+	ID string
+	// Name is shown to operators: up to 200 printable characters. Defaults to ID.
+	Name string
+	// Description is shown to operators. Defaults to none.
 	Description string
-	// Cron is an expression of 5 fields, of 6 with leading seconds, or a macro such as @daily. See the package cron.
+	// Cron is an expression of five fields, of six fields with seconds first, or
+	// a macro such as @daily. Package cron documents the dialect.
 	Cron string
-	// TimeZone is an IANA name such as "Europe/Berlin". Defaults to "UTC".
+	// TimeZone is the IANA name of the zone in which Cron is read, such as
+	// "Europe/Berlin". Defaults to "UTC".
 	TimeZone string
-	Target   Target
-	// EnabledByDefault enables the schedule when it is first stored. Later only people enable and disable it.
+	// Target selects the jobs that each slot enqueues.
+	Target Target
+	// EnabledByDefault enables the schedule when it is first stored. After that,
+	// only operators enable and disable it. Defaults to false.
 	EnabledByDefault bool
-	// Grace is how late a slot may still be claimed; later it is skipped. Defaults to Config.Grace.
+	// Grace is how late a slot may be claimed and still fire. A slot that is
+	// claimed later is skipped. It must be at least PollInterval plus the
+	// deadline of a claim. Defaults to Config.Grace.
 	Grace time.Duration
 }
 
-// Validate checks what can be checked of a definition by itself. The error is a [*DefinitionError], or several joined.
+// Validate checks the definition without the rest of the configuration. The
+// error is a [*DefinitionError], or several that are joined.
 func (d Definition) Validate() error {
 	_, err := d.compile()
 	return err
 }
 
-// Next is the first slot strictly after an instant, in UTC and whole seconds. The error is a [*DefinitionError], or
-// cron.ErrNever when no slot is to come.
+// Next returns the first slot strictly after a time, in UTC and whole seconds.
+// The error is a [*DefinitionError], or cron.ErrNever if no slot follows.
 func (d Definition) Next(after time.Time) (time.Time, error) {
 	slots, err := d.slots()
 	if err != nil {
@@ -58,7 +75,9 @@ func (d Definition) Next(after time.Time) (time.Time, error) {
 	return slots.Next(after)
 }
 
-// Between lists the slots in [from, to), ascending, in UTC. It refuses to list more than 100,000.
+// Between returns the slots in [from, to) in ascending order, in UTC. It
+// returns an error if there are more than 100,000. The error is otherwise a
+// [*DefinitionError].
 func (d Definition) Between(from, to time.Time) ([]time.Time, error) {
 	slots, err := d.slots()
 	if err != nil {
@@ -67,63 +86,155 @@ func (d Definition) Between(from, to time.Time) ([]time.Time, error) {
 	return slots.Between(from, to)
 }
 
-// DefinitionError says which field of which definition is wrong.
+// DefinitionError reports an invalid field of a definition.
 type DefinitionError struct {
-	ID    string
-	Field string // id, name, description, cron, time zone, target or grace
-	Err   error
+	// ID is the ID of the definition.
+	ID string
+	// Field is id, name, description, cron, time zone, target or grace.
+	Field string
+	// Err says what is wrong with the field.
+	Err error
 }
 
+// Error returns the definition's ID, the field and what is wrong with it.
 func (e *DefinitionError) Error() string {
 	return fmt.Sprintf("hourbell: schedule %q: %s %v", e.ID, e.Field, e.Err)
 }
 
+// Unwrap returns Err.
 func (e *DefinitionError) Unwrap() error { return e.Err }
 
-// definition is a checked Definition with what follows from it.
+// Target selects the jobs that a schedule enqueues. [AllJobs], [Group] and
+// [Jobs] make one. The zero Target is invalid.
+type Target struct {
+	kind  string
+	names []string
+}
+
+// The kinds of target, as stored.
+const (
+	targetAll   = "ALL_JOBS"
+	targetGroup = "GROUP"
+	targetJobs  = "JOBS"
+)
+
+// AllJobs targets every job of Config.Jobs, in the order of declaration.
+func AllJobs() Target { return Target{kind: targetAll} }
+
+// Group targets the jobs of one group, in the order of declaration.
+func Group(name string) Target { return Target{kind: targetGroup, names: []string{name}} }
+
+// Jobs targets jobs by name, in the given order.
+func Jobs(names ...string) Target { return Target{kind: targetJobs, names: slices.Clone(names)} }
+
+// String describes the target in words, such as `group "feed"`.
+func (t Target) String() string {
+	switch t.kind {
+	case targetAll:
+		return "all jobs"
+	case targetGroup:
+		return fmt.Sprintf("group %q", t.names[0])
+	case targetJobs:
+		return fmt.Sprintf("jobs %q", t.names)
+	}
+	return "nothing"
+}
+
+// validate checks the target without the declared jobs.
+func (t Target) validate() error {
+	switch {
+	case t.kind == "":
+		return errors.New("is missing: use AllJobs, Group or Jobs")
+	case t.kind == targetGroup && t.names[0] == "":
+		return errors.New("names an empty group")
+	case t.kind == targetJobs && len(t.names) == 0:
+		return errors.New("lists no jobs")
+	}
+	seen := make(map[string]bool, len(t.names))
+	for _, name := range t.names {
+		if seen[name] {
+			return fmt.Errorf("lists job %q twice", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// stored returns the target's names as the schedule's row holds them: an empty
+// string, the group, or a JSON array of job names.
+func (t Target) stored() string {
+	switch t.kind {
+	case targetGroup:
+		return t.names[0]
+	case targetJobs:
+		text, _ := json.Marshal(t.names) // marshaling strings cannot fail
+		return string(text)
+	}
+	return ""
+}
+
+// storedTarget returns the target in a schedule's row.
+func storedTarget(row *storage.Schedule) (Target, error) {
+	switch row.TargetKind {
+	case targetAll:
+		return AllJobs(), nil
+	case targetGroup:
+		return Group(row.Target), nil
+	case targetJobs:
+		var names []string
+		if err := json.Unmarshal([]byte(row.Target), &names); err != nil {
+			return Target{}, fmt.Errorf("hourbell: schedule %q: stored target %q is not a list of jobs: %w", row.ID, row.Target, err)
+		}
+		return Jobs(names...), nil
+	}
+	return Target{}, fmt.Errorf("hourbell: schedule %q: unknown stored target kind %q", row.ID, row.TargetKind)
+}
+
+// definition is a valid Definition with what is derived from it.
 type definition struct {
 	Definition
-	slots cron.Schedule
-	jobs  []FireJob
-	hash  string
+	schedule cron.Schedule
+	jobs     []storage.JobSpec
+	hash     string
 }
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:-]{0,99}$`)
 
-// compile checks the definition by itself and fills in its defaults, the jobs and the grace excepted.
+// compile checks the definition and fills in its defaults, except for the jobs
+// and the grace, which depend on the rest of the configuration.
 func (d Definition) compile() (*definition, error) {
 	var errs []error
-	wrong := func(field string, err error) {
+	check := func(field string, err error) {
 		if err != nil {
 			errs = append(errs, &DefinitionError{ID: d.ID, Field: field, Err: err})
 		}
 	}
 	if !validID.MatchString(d.ID) {
-		wrong("id", fmt.Errorf("%q is not 1 to 100 letters, digits and . _ - / : characters, beginning with a letter or digit", d.ID))
+		check("id", fmt.Errorf("%q is not 1 to 100 letters, digits and . _ - / : characters, starting with a letter or digit", d.ID))
 	}
 	if d.Name == "" {
 		d.Name = d.ID
 	} else {
-		wrong("name", checkName(d.Name))
+		check("name", checkName(d.Name))
 	}
-	if !utf8.ValidString(d.Description) || containsNUL(d.Description) {
-		wrong("description", errors.New("is not valid text"))
+	if !utf8.ValidString(d.Description) || strings.ContainsRune(d.Description, 0) {
+		check("description", errors.New("is not valid text"))
 	}
 	if d.TimeZone == "" {
 		d.TimeZone = "UTC"
 	}
 	if d.Grace < 0 {
-		wrong("grace", fmt.Errorf("%v is negative", d.Grace))
+		check("grace", fmt.Errorf("%v is negative", d.Grace))
 	}
-	wrong("target", d.Target.check())
+	check("target", d.Target.validate())
 	slots, err := d.slots()
 	if err != nil {
 		errs = append(errs, err)
 	}
-	return &definition{Definition: d, slots: slots}, errors.Join(errs...)
+	return &definition{Definition: d, schedule: slots}, errors.Join(errs...)
 }
 
-// slots parses expression and zone.
+// slots parses expression and time zone.
 func (d Definition) slots() (cron.Schedule, error) {
 	slots, err := cron.Parse(d.Cron, d.TimeZone)
 	switch {
@@ -135,23 +246,25 @@ func (d Definition) slots() (cron.Schedule, error) {
 	return slots, nil
 }
 
-// fingerprint is the definition's hash: it covers all that code owns of the stored row, id included, and of the jobs all that
-// their runs carry, so that two builds share a hash only if they would enqueue the same.
-func (d *definition) fingerprint() string {
+// computeHash returns the definition's hash. It covers every column of the row
+// that code owns, the ID, and everything of the jobs that their runs carry: two
+// builds with the same hash enqueue the same runs.
+func (d *definition) computeHash() string {
 	return hashOf([]any{d.ID, d.Name, d.Description, d.Cron, d.TimeZone, d.Target.kind, d.Target.stored(), d.Grace, d.jobs})
 }
 
-// hashOf is a short hash of a value's JSON.
+// hashOf returns a short hash of a value's JSON.
 func hashOf(value any) string {
 	text, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // strings, numbers and JSON that was marshalled before
+		panic(err) // impossible: strings, numbers and JSON that was marshaled before
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16])
 }
 
-// checkName checks a name that people read: of a job, a group or a schedule.
+// checkName checks a name that is shown to operators: of a job, group or
+// schedule.
 func checkName(name string) error {
 	switch {
 	case name == "":
@@ -167,13 +280,4 @@ func checkName(name string) error {
 		}
 	}
 	return nil
-}
-
-func containsNUL(text string) bool {
-	for i := range len(text) {
-		if text[i] == 0 {
-			return true
-		}
-	}
-	return false
 }

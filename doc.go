@@ -1,6 +1,7 @@
-// Package hourbell enqueues jobs on cron schedules, exactly once per slot, from every replica of a Go backend.
+// Package hourbell enqueues jobs on cron schedules, exactly once per slot, from
+// every replica of a Go backend.
 //
-// A backend declares its jobs and its cron schedules in code:
+// A backend, the host, declares its jobs and cron schedules in code:
 //
 //	scheduler, err := hourbell.New(store.New(db), hourbell.Config{
 //		Jobs: []hourbell.Job{{Name: "refresh-prices", Group: "feed"}},
@@ -11,29 +12,48 @@
 //	…
 //	err = scheduler.Run(ctx) // blocks until ctx ends
 //
-// Run syncs the definitions to the backend's own database and then loops: it claims the schedules that are due,
-// decides for each whether its slot fires or is skipped, and inserts one [JobRun] per job of the schedule's target.
-// Any number of replicas may run the same loop on one database.
+// Run syncs the definitions to the host's database and then loops. It claims
+// the schedules that are due, decides whether their slots fire or are skipped,
+// and inserts one [JobRun] for each job of the schedule's target. Any number of
+// replicas may run the loop on one database.
 //
-// # Words
+// # Terms
 //
-// A [Job] is something the host can run. A [Definition] is a schedule as code declares it, a [Schedule] the same as
-// stored, with its state. A slot is the instant, in UTC, at which a schedule is due; it comes from the schedule's row
-// and never from the time of day. A tick is one pass of the loop. A [JobRun] is one enqueued job. A [Worker] is one
-// process that runs the loop. An [Event] is a stored fact that is not a run, such as a skipped slot. To settle a
-// schedule is to bring its account to now: every slot passed over is fired or recorded as skipped.
+//   - A [Job] is something the host can run.
+//   - A [Definition] is a schedule as code declares it. A [Schedule] is a
+//     definition as stored, with its state.
+//   - A slot is the time, in UTC, at which a schedule is due. It comes from the
+//     schedule's row and is never the current time.
+//   - A slot fires when its runs are inserted. A slot that is skipped gets no run
+//     and is recorded with a reason.
+//   - Grace is how late a slot may be claimed and still fire.
+//   - A tick is one pass of the loop. It claims due schedules: it locks their rows
+//     for this replica.
+//   - An unfinished claim is a claim within grace whose slot has neither fired nor
+//     been recorded as skipped. The next replica that claims the row finishes it.
+//   - To settle a schedule is to fire or record every slot up to now, and to clear
+//     its lock, retry time and unfinished claim.
+//   - A [JobRun] is one enqueued job. A job worker of the host executes it, or an
+//     [Enqueuer] passes it to an engine, such as River.
+//   - A [Worker] is one process that runs the loop.
+//   - An [Event] is something that happened, other than a run.
 //
-// # What it promises
+// # Promises
 //
-// Every slot of an enabled schedule either fires once or is recorded as skipped once, with the reason, through
-// crashes, deploys, clock changes and restarts of the database. It fires at or after its instant by the database's
-// clock, never before. A slot that nobody came for within its grace is skipped, not caught up. Only the latest slot
-// due may ever fire. Schedules start disabled until a person enables them.
+// Every slot of an enabled schedule either fires once or is recorded as skipped
+// once, through crashes, deploys, clock changes and database restarts. It never
+// fires early, by the database clock. A slot that no replica claims within its
+// grace is skipped. Only the latest slot that is due may fire, so a schedule
+// never catches up on missed slots. Schedules are disabled until an operator
+// enables them.
 //
-// # What it does not promise
+// # Limits
 //
-// It does not execute jobs: a worker of the host takes the runs ([Scheduler.TakeRuns]) or an [Enqueuer] hands them
-// to an engine. An engine that cannot join the transaction gets each run at least once, with a key that does not
-// change ([JobRun.Key]). Exactly once holds for the history that the database keeps: a standby that lost the last
-// commits may fire those slots again, under the same keys.
+// Package hourbell does not execute jobs. A job worker of the host takes runs
+// with [Scheduler.TakeRuns]. An engine that cannot join the transaction receives
+// each run at least once, with a permanent key ([JobRun.Key]).
+//
+// Exactly once holds for the history that the database keeps. After a failover
+// to a standby that has lost the last commits, those slots may fire again, with
+// the same keys.
 package hourbell

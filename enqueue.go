@@ -8,163 +8,207 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// JobRun is one enqueued job. Instants are UTC; a zero instant is none.
+// Trigger says what enqueued a run.
+type Trigger string
+
+// The triggers.
+const (
+	TriggerCron   Trigger = "CRON"   // a slot of a schedule
+	TriggerManual Trigger = "MANUAL" // [Scheduler.RunNow]
+	TriggerAPI    Trigger = "API"    // EnqueueAll, EnqueueGroup or EnqueueJob
+)
+
+// RunStatus is the state of a run.
+type RunStatus string
+
+// The run statuses. With an [Enqueuer], runs stay QUEUED.
+const (
+	RunQueued    RunStatus = "QUEUED"
+	RunRunning   RunStatus = "RUNNING"
+	RunSucceeded RunStatus = "SUCCEEDED"
+	RunFailed    RunStatus = "FAILED"
+)
+
+var (
+	triggers    = []Trigger{TriggerCron, TriggerManual, TriggerAPI}
+	runStatuses = []RunStatus{RunQueued, RunRunning, RunSucceeded, RunFailed}
+)
+
+// JobRun is one enqueued job. All times are UTC and by the database clock; the
+// zero time means none.
 type JobRun struct {
-	ID           int64
-	Namespace    string
-	Job, Group   string
-	Trigger      string    // CRON, MANUAL (RunNow) or API (the enqueue calls)
-	ScheduleID   string    // empty for API
-	ScheduledFor time.Time // the slot; none unless Trigger is CRON
-	Ordinal      int       // place in its fire or call, from 0
-	Status       string    // QUEUED, RUNNING, SUCCEEDED or FAILED
-	Args         json.RawMessage
-	QueuedAt     time.Time
-	StartedAt    time.Time
-	FinishedAt   time.Time
-	WorkerID     string    // who took it
-	LeasedUntil  time.Time // after this anybody may take it again
-	Attempt      int       // how often it was taken
-	Error        string
-	Actor        string
-	RequestKey   string
-	// Repeated says, in the answer to a call with a key, that an earlier call with that key had enqueued the run. It is
-	// not stored.
-	Repeated bool
+	ID             int64
+	Namespace      string
+	Job, Group     string
+	Trigger        Trigger
+	ScheduleID     string    // empty for TriggerAPI
+	ScheduledFor   time.Time // the slot; zero unless Trigger is TriggerCron
+	Ordinal        int       // position in its fire or call, from 0
+	Status         RunStatus
+	Args           json.RawMessage // nil for none
+	QueuedAt       time.Time
+	StartedAt      time.Time // start of the last attempt
+	FinishedAt     time.Time
+	LeasedBy       string    // the job worker that took the run last
+	LeasedUntil    time.Time // after this time, any job worker may take the run
+	Attempt        int       // how often the run was taken
+	Error          string    // why the run failed
+	Actor          string    // who asked for the run; empty for TriggerCron
+	IdempotencyKey string
+	// Duplicate reports that an earlier call with the same idempotency key
+	// enqueued this run. Only the enqueue calls set it; it is not stored.
+	Duplicate bool
 }
 
-// The triggers and statuses, as stored.
-const (
-	triggerCron   = "CRON"
-	triggerManual = "MANUAL"
-	triggerAPI    = "API"
-
-	statusQueued    = "QUEUED"
-	statusRunning   = "RUNNING"
-	statusSucceeded = "SUCCEEDED"
-	statusFailed    = "FAILED"
-)
-
-// Key names a run for ever, in whatever attempt or transaction it is handed over: namespace/schedule@slot/job for a
-// slot. Engines that cannot join the transaction drop duplicates by it.
+// Key identifies the run permanently, in every attempt and transaction. For a
+// cron run it is namespace/schedule@slot/job. An engine that cannot join the
+// transaction uses it to drop duplicates.
 func (r JobRun) Key() string {
 	switch {
-	case r.Trigger == triggerCron:
+	case r.Trigger == TriggerCron:
 		return r.Namespace + "/" + r.ScheduleID + "@" + r.ScheduledFor.UTC().Format(time.RFC3339) + "/" + r.Job
-	case r.RequestKey != "":
-		return r.Namespace + "#" + r.RequestKey + "/" + r.Job
+	case r.IdempotencyKey != "":
+		return r.Namespace + "#" + r.IdempotencyKey + "/" + r.Job
 	}
 	return r.Namespace + "#" + strconv.FormatInt(r.ID, 10)
 }
 
-// Enqueuer hands runs to whatever executes them.
+// Enqueuer passes runs to an engine, such as River, that executes them.
 type Enqueuer interface {
-	// Enqueue gets runs that were just inserted, in the transaction that inserted them. What it writes through tx
-	// commits or rolls back together with them. It must not commit or roll back tx, nor keep it. The same runs may
-	// come again, under the same keys, when the transaction did not commit. Calls for different runs come side by side, each
-	// with a transaction of its own. ctx ends at the fire's deadline; a call that outlives it is abandoned and counts as failed.
-	Enqueue(ctx context.Context, tx Tx, runs []JobRun) error
+	// Enqueue receives runs that were just inserted, and the transaction that
+	// inserted them. What it writes through tx commits or rolls back with the
+	// runs. It must not commit or roll back tx, and must not use tx after it has
+	// returned.
+	//
+	// If the transaction does not commit, the same runs may be passed again with
+	// the same keys. Calls for different runs may be concurrent, each with its
+	// own transaction. ctx ends at the deadline of the fire. A call that has not
+	// returned by then is abandoned and counts as failed, as does a panic.
+	Enqueue(ctx context.Context, tx *gorm.DB, runs []JobRun) error
 }
 
-// EnqueueOptions are the ways to enqueue a job by hand.
+// EnqueueOptions are the options of a call that enqueues runs. The zero value
+// is valid.
 type EnqueueOptions struct {
-	By
-	// Tx is an open transaction of the host's to join: rolled back means never enqueued. Defaults to one of its own.
-	Tx Tx
-	// Key makes the request repeatable: the same key enqueues nothing new and returns the same runs, for as long as
-	// these are kept. Up to 200 characters. Defaults to none.
-	Key string
-	// Args replace the jobs' default arguments. Defaults to them.
+	// Actor and Note are recorded in an event. Actor is also recorded in the runs.
+	// Default to none.
+	Actor, Note string
+	// IfMatch is the [Schedule].ETag that the caller of RunNow has seen. If it has
+	// changed since, the call fails with [ErrChanged]. Defaults to no condition.
+	IfMatch string
+	// IdempotencyKey makes the call repeatable: a second call with the same key
+	// enqueues nothing and returns the same runs, as long as they are kept. Up to
+	// 200 printable characters. Defaults to none.
+	IdempotencyKey string
+	// Args replace the jobs' default arguments. They may be any value that
+	// encoding/json accepts. Defaults to the default arguments.
 	Args any
+	// Tx is an open transaction of the host. If it rolls back, nothing is
+	// enqueued. Defaults to a transaction of the call's own.
+	Tx *gorm.DB
 }
 
-// EnqueueAll enqueues every declared job once.
+// ErrKeyReused reports that an idempotency key was used before for another
+// target.
+var ErrKeyReused = errors.New("the idempotency key was used before for another target")
+
+// EnqueueAll enqueues one run of every declared job and returns the runs.
 func (s *Scheduler) EnqueueAll(ctx context.Context, options EnqueueOptions) ([]JobRun, error) {
-	return s.request(ctx, AllJobs(), Schedule{}, options)
+	return s.request(ctx, AllJobs(), nil, options)
 }
 
-// EnqueueGroup enqueues every declared job of a group once, or returns [ErrUnknownGroup].
+// EnqueueGroup enqueues one run of every declared job of a group and returns
+// the runs. It returns [ErrUnknownTarget] if no job is in the group.
 func (s *Scheduler) EnqueueGroup(ctx context.Context, group string, options EnqueueOptions) ([]JobRun, error) {
-	return s.request(ctx, Group(group), Schedule{}, options)
+	return s.request(ctx, Group(group), nil, options)
 }
 
-// EnqueueJob enqueues one declared job, or returns [ErrUnknownJob].
+// EnqueueJob enqueues one run of a declared job and returns it. It returns
+// [ErrUnknownTarget] if the job is not declared.
 func (s *Scheduler) EnqueueJob(ctx context.Context, name string, options EnqueueOptions) ([]JobRun, error) {
-	return s.request(ctx, Jobs(name), Schedule{}, options)
+	return s.request(ctx, Jobs(name), nil, options)
 }
 
-// RunNow enqueues what a stored schedule targets, now, whether it is enabled or not. It changes nothing of the
-// schedule: the next slot fires as ever.
+// RunNow enqueues the jobs that a stored schedule targets, whether it is
+// enabled or not, and returns the runs. It does not change the schedule: the
+// next slot fires as planned. It returns [ErrUnknownSchedule] if the schedule is
+// not stored, and [ErrUnknownTarget] if a job is not declared here.
 func (s *Scheduler) RunNow(ctx context.Context, id string, options EnqueueOptions) ([]JobRun, error) {
-	st := s.store
-	if options.Tx != nil {
-		st = st.Within(options.Tx)
-	}
-	rows, err := st.Schedules(ctx, id)
+	row, err := s.readRow(ctx, s.storeFor(options.Tx), id)
 	if err != nil {
 		return nil, err
 	}
-	if len(rows) == 0 {
-		return nil, fmt.Errorf("hourbell: %w: %q", ErrUnknownSchedule, id)
-	}
-	target, err := storedTarget(rows[0])
+	target, err := storedTarget(row)
 	if err != nil {
 		return nil, err
 	}
-	return s.request(ctx, target, rows[0], options)
+	return s.request(ctx, target, row, options)
 }
 
-// ErrKeyReused says that a request key was used before for something else.
-var ErrKeyReused = errors.New("the request key was used before for another target")
+// storeFor returns the store inside the host's transaction, if there is one.
+func (s *Scheduler) storeFor(tx *gorm.DB) Store {
+	if tx == nil {
+		return s.store
+	}
+	return s.store.WithTx(tx)
+}
 
-// request enqueues a target by hand, for a schedule or for none.
-func (s *Scheduler) request(ctx context.Context, target Target, schedule Schedule, options EnqueueOptions) ([]JobRun, error) {
-	runs, err := s.requested(target, schedule.ID, options)
+// request enqueues the jobs of a target for a call. row is the schedule of
+// RunNow, and nil for the other calls.
+func (s *Scheduler) request(ctx context.Context, target Target, row *storage.Schedule, options EnqueueOptions) ([]JobRun, error) {
+	scheduleID := ""
+	if row != nil {
+		scheduleID = row.ID
+	}
+	requested, err := s.requestedRuns(target, scheduleID, options)
 	if err != nil {
 		return nil, fmt.Errorf("hourbell: enqueue: %w", err)
 	}
-	st := s.store
-	if options.Tx != nil {
-		st = st.Within(options.Tx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.fireDeadline())
+	timeout := s.cfg.fireTimeout()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var answer []JobRun
-	err = st.Transaction(ctx, s.fireDeadline(), func(st Store, tx Tx) error {
+	var runs []JobRun
+	err = s.storeFor(options.Tx).Transaction(ctx, timeout, func(st Store, tx *gorm.DB) error {
 		var err error
-		if answer, err = repeated(ctx, st, options.Key, runs); err != nil || answer != nil {
+		if runs, err = duplicates(ctx, st, options.IdempotencyKey, requested); err != nil || runs != nil {
 			return err
 		}
-		if err := options.unchanged(schedule); err != nil {
+		if row != nil {
+			if err := checkMatch(row, options.IfMatch); err != nil {
+				return err
+			}
+		}
+		if runs, err = s.enqueue(ctx, st, tx, requested); err != nil {
 			return err
 		}
-		if answer, err = s.enqueue(ctx, st, tx, runs); err != nil {
-			return err
+		if len(runs) != len(requested) {
+			return fmt.Errorf("%w: %q", ErrKeyReused, options.IdempotencyKey)
 		}
-		if len(answer) != len(runs) {
-			return fmt.Errorf("%w: %q", ErrKeyReused, options.Key)
-		}
-		if schedule.ID == "" && options.By == (By{}) {
+		if scheduleID == "" && options.Actor == "" && options.Note == "" {
 			return nil
 		}
 		return st.InsertEvents(ctx, []Event{{
-			ScheduleID: schedule.ID, Kind: eventRunNow, Actor: options.Actor, Note: options.Note,
+			ScheduleID: scheduleID, Kind: EventRunNow, Actor: options.Actor, Note: options.Note,
 			Detail: fmt.Sprintf("%d runs of %s", len(runs), target),
 		}})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hourbell: enqueue: %w", err)
 	}
-	return answer, nil
+	return runs, nil
 }
 
-// requested lists the runs that a request asks for.
-func (s *Scheduler) requested(target Target, scheduleID string, options EnqueueOptions) ([]JobRun, error) {
-	if len(options.Key) > 0 {
-		if err := checkName(options.Key); err != nil {
-			return nil, fmt.Errorf("key %w", err)
+// requestedRuns returns the runs that a call asks for.
+func (s *Scheduler) requestedRuns(target Target, scheduleID string, options EnqueueOptions) ([]JobRun, error) {
+	if options.IdempotencyKey != "" {
+		if err := checkName(options.IdempotencyKey); err != nil {
+			return nil, fmt.Errorf("idempotency key %w", err)
 		}
 	}
 	jobs, err := s.catalog.resolve(target)
@@ -175,64 +219,71 @@ func (s *Scheduler) requested(target Target, scheduleID string, options EnqueueO
 	if err != nil {
 		return nil, err
 	}
-	trigger := triggerAPI
+	trigger := TriggerAPI
 	if scheduleID != "" {
-		trigger = triggerManual
+		trigger = TriggerManual
 	}
 	runs := make([]JobRun, len(jobs))
-	for i, j := range jobs {
-		runs[i] = JobRun{
-			Namespace: s.cfg.Namespace, Job: j.Name, Group: j.Group, Trigger: trigger, ScheduleID: scheduleID,
-			Ordinal: i, Status: statusQueued, Args: j.Args, Actor: options.Actor, RequestKey: options.Key,
-		}
+	for i, job := range jobs {
 		if args != nil {
-			runs[i].Args = args
+			job.Args = args
 		}
+		runs[i] = s.newRun(job, i, trigger, scheduleID)
+		runs[i].Actor, runs[i].IdempotencyKey = options.Actor, options.IdempotencyKey
 	}
 	return runs, nil
 }
 
-// repeated returns the runs of an earlier request with the same key, nil when there was none, and an error when that
-// request was for something else.
-func repeated(ctx context.Context, st Store, key string, wanted []JobRun) ([]JobRun, error) {
+// newRun returns a queued run of a job, to be inserted.
+func (s *Scheduler) newRun(job storage.JobSpec, ordinal int, trigger Trigger, scheduleID string) JobRun {
+	return JobRun{
+		Namespace: s.cfg.Namespace, Job: job.Name, Group: job.Group, Args: job.Args,
+		Trigger: trigger, ScheduleID: scheduleID, Ordinal: ordinal, Status: RunQueued,
+	}
+}
+
+// duplicates returns the runs of an earlier call with the same idempotency key,
+// or nil if there was none. It returns an error if that call had another target.
+func duplicates(ctx context.Context, st Store, key string, requested []JobRun) ([]JobRun, error) {
 	if key == "" {
 		return nil, nil
 	}
-	earlier, err := st.RunsByKey(ctx, key)
-	if err != nil || len(earlier) == 0 {
+	runs, err := st.RunsByIdempotencyKey(ctx, key)
+	if err != nil || len(runs) == 0 {
 		return nil, err
 	}
-	same := len(earlier) == len(wanted)
-	for i := 0; same && i < len(wanted); i++ {
-		same = earlier[i].Job == wanted[i].Job && earlier[i].ScheduleID == wanted[i].ScheduleID
-	}
-	if !same {
+	sameTarget := slices.EqualFunc(runs, requested, func(a, b JobRun) bool {
+		return a.Job == b.Job && a.ScheduleID == b.ScheduleID
+	})
+	if !sameTarget {
 		return nil, fmt.Errorf("%w: %q", ErrKeyReused, key)
 	}
-	for i := range earlier {
-		earlier[i].Repeated = true
+	for i := range runs {
+		runs[i].Duplicate = true
 	}
-	return earlier, nil
+	return runs, nil
 }
 
-// enqueue is the one path on which runs come into being, for the loop and for every other call (rule E1): the first
-// run of each fire, then the others of those fires whose first was not there yet, then the Enqueuer. It returns the
-// runs inserted.
-func (s *Scheduler) enqueue(ctx context.Context, st Store, tx Tx, runs []JobRun) ([]JobRun, error) {
-	heads := runs
-	if slices.ContainsFunc(runs, follows) {
-		heads = slices.DeleteFunc(slices.Clone(runs), follows)
+// enqueue is the only path that inserts runs, for the loop and for all calls
+// (rule E1). It inserts the first run of each fire, then the other runs of the
+// fires whose first run was new, and passes the inserted runs to the Enqueuer.
+// It returns the inserted runs.
+func (s *Scheduler) enqueue(ctx context.Context, st Store, tx *gorm.DB, runs []JobRun) ([]JobRun, error) {
+	isFirst := func(run JobRun) bool { return run.Ordinal == 0 }
+	first := runs
+	if slices.ContainsFunc(runs, func(run JobRun) bool { return !isFirst(run) }) {
+		first = slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return !isFirst(run) })
 	}
-	inserted, err := st.InsertRuns(ctx, heads)
+	inserted, err := st.InsertRuns(ctx, first)
 	if err != nil {
 		return nil, err
 	}
-	if len(heads) < len(runs) && len(inserted) > 0 {
-		fresh := make(map[string]bool, len(inserted))
+	if len(first) < len(runs) && len(inserted) > 0 {
+		fired := make(map[string]bool, len(inserted))
 		for i := range inserted {
-			fresh[inserted[i].ScheduleID] = true
+			fired[inserted[i].ScheduleID] = true
 		}
-		others := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return !follows(run) || !fresh[run.ScheduleID] })
+		others := slices.DeleteFunc(slices.Clone(runs), func(run JobRun) bool { return isFirst(run) || !fired[run.ScheduleID] })
 		more, err := st.InsertRuns(ctx, others)
 		if err != nil {
 			return nil, err
@@ -242,34 +293,34 @@ func (s *Scheduler) enqueue(ctx context.Context, st Store, tx Tx, runs []JobRun)
 	if s.cfg.Enqueuer == nil || len(inserted) == 0 {
 		return inserted, nil
 	}
-	return inserted, s.hand(ctx, tx, inserted)
+	return inserted, s.callEnqueuer(ctx, tx, inserted)
 }
 
-// follows says that a run is not the first of its fire or call.
-func follows(run JobRun) bool { return run.Ordinal > 0 }
+// errEnqueuerTimeout reports that the Enqueuer did not return in time.
+var errEnqueuerTimeout = errors.New("the Enqueuer did not return by its deadline and was abandoned")
 
-// errEnqueuerLate says that the Enqueuer did not return in time.
-var errEnqueuerLate = errors.New("the Enqueuer has not returned by its deadline and was abandoned")
-
-// hand calls the Enqueuer. A panic is a failure, and so is a call that outlives its deadline.
-func (s *Scheduler) hand(ctx context.Context, tx Tx, runs []JobRun) error {
+// callEnqueuer calls the Enqueuer in a goroutine of its own, so that it can stop
+// waiting when ctx ends. A panic is an error.
+func (s *Scheduler) callEnqueuer(ctx context.Context, tx *gorm.DB, runs []JobRun) error {
 	done := make(chan error, 1)
-	own := tx.WithContext(ctx) // not shared with who rolls back while an abandoned call goes on
+	// An abandoned call may still use its handle while the transaction is rolled
+	// back, so it gets a handle of its own.
+	handle := tx.WithContext(ctx)
 	go func() {
 		defer func() {
 			if reason := recover(); reason != nil {
 				done <- fmt.Errorf("the Enqueuer panicked: %v", reason)
 			}
 		}()
-		done <- s.cfg.Enqueuer.Enqueue(ctx, own, runs)
+		done <- s.cfg.Enqueuer.Enqueue(ctx, handle, runs)
 	}()
 	select {
 	case err := <-done:
 		if err != nil && ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", errEnqueuerLate, err)
+			return fmt.Errorf("%w: %w", errEnqueuerTimeout, err)
 		}
 		return err
 	case <-ctx.Done():
-		return errEnqueuerLate
+		return errEnqueuerTimeout
 	}
 }

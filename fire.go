@@ -3,152 +3,161 @@ package hourbell
 import (
 	"context"
 	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// maxRuns is how many runs one transaction inserts at most, unless a single schedule has more.
+// maxRuns is the number of runs that one transaction inserts at most, unless a
+// single schedule has more.
 const maxRuns = 10_000
 
-// split makes batches of at most maxRuns runs. A schedule that failed before goes alone until it has succeeded.
-func split(ready []*due) [][]*due {
-	var batches [][]*due
-	var batch []*due
+// splitBatches splits schedules into batches of at most maxRuns runs. A
+// schedule whose last attempt failed is in a batch of its own, so that it cannot
+// fail others. Those batches come last, because they may take long.
+func splitBatches(ready []*claimedSchedule) [][]*claimedSchedule {
+	var full, single [][]*claimedSchedule
+	var batch []*claimedSchedule
 	runs := 0
-	for _, d := range ready {
-		if d.Failures > 0 {
-			batches = append(batches, []*due{d})
+	for _, c := range ready {
+		if c.ConsecutiveFailures > 0 {
+			single = append(single, []*claimedSchedule{c})
 			continue
 		}
-		if runs += len(d.jobs); runs > maxRuns && len(batch) > 0 {
-			batches = append(batches, batch)
-			batch, runs = nil, len(d.jobs)
+		if runs += len(c.jobs); runs > maxRuns && len(batch) > 0 {
+			full = append(full, batch)
+			batch, runs = nil, len(c.jobs)
 		}
-		batch = append(batch, d)
+		batch = append(batch, c)
 	}
 	if len(batch) > 0 {
-		// Before the ones that failed, which may take long.
-		batches = append([][]*due{batch}, batches...)
+		full = append(full, batch)
 	}
-	return batches
+	return append(full, single...)
 }
 
-// fire settles a batch in one transaction: the fenced advance, then the runs and the skips of what was advanced. All
-// of it commits or none. It returns the claims that no longer held.
-func (p *pass) fire(ctx context.Context, batch []*due) (lost []Claim, err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.fireDeadline())
+// fire settles a batch in one transaction: it advances the schedules (fenced),
+// then inserts runs and skips of those that were advanced, and calls the
+// Enqueuer. Everything commits or nothing does. It returns the claims that were
+// no longer valid.
+func (p *pass) fire(ctx context.Context, batch []*claimedSchedule) (lost []storage.Claim, err error) {
+	s := p.scheduler
+	timeout := s.cfg.fireTimeout()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	settlements := make([]Settlement, len(batch))
-	for i, d := range batch {
-		settlements[i] = Settlement{Claim: d.Claim, Through: d.slot, Next: d.next}
-		if d.fire {
-			settlements[i].Fired = d.slot
+	rows := make([]storage.Advance, len(batch))
+	for i, c := range batch {
+		rows[i] = storage.Advance{Claim: c.Claim, Through: c.slot, Next: c.next}
+		if c.fire {
+			rows[i].Fired = c.slot
 		}
 	}
-	var kept []*due
+	var advanced []*claimedSchedule
 	var runs []JobRun
-	err = p.store.Transaction(ctx, p.fireDeadline(), func(st Store, tx Tx) error {
-		advanced, err := st.Advance(ctx, p.worker.ID, settlements)
+	err = s.store.Transaction(ctx, timeout, func(st Store, tx *gorm.DB) error {
+		ids, err := st.Advance(ctx, s.worker.ID, rows)
 		if err != nil {
 			return err
 		}
-		kept, lost = sortOut(batch, advanced)
-		if skips := p.skips(kept); len(skips) > 0 {
-			if err := st.InsertEvents(ctx, skips); err != nil {
-				return err
-			}
+		advanced, lost = partition(batch, ids)
+		if err := st.InsertEvents(ctx, s.skipEvents(advanced)); err != nil {
+			return err
 		}
-		runs, err = p.enqueue(ctx, st, tx, p.runs(kept))
+		runs, err = s.enqueue(ctx, st, tx, s.cronRuns(advanced))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	p.account(ctx, kept, lost, runs)
+	p.reportFire(ctx, advanced, lost, runs)
 	return lost, nil
 }
 
-// sortOut tells the schedules that were advanced from those whose claim no longer held.
-func sortOut(batch []*due, advanced []string) (kept []*due, lost []Claim) {
-	if len(advanced) == len(batch) {
+// partition separates the schedules that were advanced from those whose claim
+// was no longer valid.
+func partition(batch []*claimedSchedule, advancedIDs []string) (advanced []*claimedSchedule, lost []storage.Claim) {
+	if len(advancedIDs) == len(batch) {
 		return batch, nil
 	}
-	still := make(map[string]bool, len(advanced))
-	for _, id := range advanced {
-		still[id] = true
+	valid := make(map[string]bool, len(advancedIDs))
+	for _, id := range advancedIDs {
+		valid[id] = true
 	}
-	for _, d := range batch {
-		if still[d.ID] {
-			kept = append(kept, d)
+	for _, c := range batch {
+		if valid[c.ID] {
+			advanced = append(advanced, c)
 		} else {
-			lost = append(lost, d.Claim)
+			lost = append(lost, c.Claim)
 		}
 	}
-	return kept, lost
+	return advanced, lost
 }
 
-// runs lists the runs of what fires.
-func (p *pass) runs(kept []*due) []JobRun {
+// cronRuns returns the runs of the slots that fire.
+func (s *Scheduler) cronRuns(advanced []*claimedSchedule) []JobRun {
 	count := 0
-	for _, d := range kept {
-		if d.fire {
-			count += len(d.jobs)
+	for _, c := range advanced {
+		if c.fire {
+			count += len(c.jobs)
 		}
 	}
 	runs := make([]JobRun, 0, count)
-	for _, d := range kept {
-		if !d.fire {
+	for _, c := range advanced {
+		if !c.fire {
 			continue
 		}
-		for i, j := range d.jobs {
-			runs = append(runs, JobRun{
-				Namespace: p.cfg.Namespace, Job: j.Name, Group: j.Group, Trigger: triggerCron, ScheduleID: d.ID,
-				ScheduledFor: d.slot, Ordinal: i, Status: statusQueued, Args: j.Args,
-			})
+		for i, job := range c.jobs {
+			run := s.newRun(job, i, TriggerCron, c.ID)
+			run.ScheduledFor = c.slot
+			runs = append(runs, run)
 		}
 	}
 	return runs
 }
 
-// skips lists the events of what does not fire.
-func (p *pass) skips(kept []*due) []Event {
+// skipEvents returns the events of the slots that are skipped.
+func (s *Scheduler) skipEvents(advanced []*claimedSchedule) []Event {
 	var events []Event
-	for _, d := range kept {
-		if d.skipped != nil {
-			events = append(events, d.skipped.event(d.ID, By{Actor: p.worker.ID}))
+	for _, c := range advanced {
+		if c.skipped != nil {
+			events = append(events, c.skipped.event(c.ID, ChangeOptions{Actor: s.worker.ID}))
 		}
 	}
 	return events
 }
 
-// account reports and logs what a committed batch did.
-func (p *pass) account(ctx context.Context, kept []*due, lost []Claim, runs []JobRun) {
+// reportFire counts and logs what a committed batch did.
+func (p *pass) reportFire(ctx context.Context, advanced []*claimedSchedule, lost []storage.Claim, runs []JobRun) {
+	log := p.scheduler.log
 	done := TickReport{Enqueued: len(runs), LockLost: len(lost)}
-	fired := make(map[string]bool, len(kept))
-	for _, run := range runs {
-		fired[run.ScheduleID] = true
+	fired := make(map[string]bool, len(advanced))
+	for i := range runs {
+		fired[runs[i].ScheduleID] = true
 	}
-	for _, d := range kept {
-		if d.skipped != nil {
-			done.Skipped += d.skipped.count
-			p.log.WarnContext(ctx, "hourbell: slots skipped", "schedule", d.ID, "reason", d.skipped.reason,
-				"from", d.skipped.from.Format(time.RFC3339), "to", d.skipped.to.Format(time.RFC3339),
-				"count", d.skipped.count, "at_least", d.skipped.atLeast)
+	for _, c := range advanced {
+		if c.skipped != nil {
+			done.Skipped += c.skipped.count
+			log.WarnContext(ctx, "hourbell: slots skipped", "schedule", c.ID, "reason", c.skipped.reason,
+				"from", c.skipped.from.Format(time.RFC3339), "to", c.skipped.to.Format(time.RFC3339),
+				"count", c.skipped.count, "at_least", c.skipped.atLeast)
 		}
 		switch {
-		case d.fire && fired[d.ID]:
+		case c.fire && fired[c.ID]:
 			done.Fired++
-		case d.fire:
-			p.log.WarnContext(ctx, "hourbell: slot had already fired; nothing inserted", "schedule", d.ID, "slot", d.slot.Format(time.RFC3339))
+		case c.fire: // the unique index had the slot's first run
+			log.WarnContext(ctx, "hourbell: slot had already fired", "schedule", c.ID, "slot", c.slot.Format(time.RFC3339))
 		}
 	}
 	if len(lost) > 0 {
-		p.log.WarnContext(ctx, "hourbell: lock lost before the slot could fire; nothing changed", "count", len(lost), "first", lost[0].ID)
+		log.WarnContext(ctx, "hourbell: locks lost before firing", "count", len(lost), "first", lost[0].ID)
 	}
-	p.logFired(ctx, len(fired), len(runs))
+	p.scheduler.logFired(ctx, len(fired), len(runs))
 	p.count(done)
 }
 
-func (p *pass) logFired(ctx context.Context, schedules, runs int) {
+func (s *Scheduler) logFired(ctx context.Context, schedules, runs int) {
 	if runs > 0 {
-		p.log.InfoContext(ctx, "hourbell: fired", "schedules", schedules, "runs", runs)
+		s.log.InfoContext(ctx, "hourbell: fired", "schedules", schedules, "runs", runs)
 	}
 }

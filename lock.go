@@ -5,108 +5,114 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/hourbell/hourbell/internal/storage"
+	"github.com/hourbell/hourbell/internal/timing"
 )
 
-// Why a slot fires once.
+// Why a slot fires once
 //
-// The lock does not make it so. It only says who works on a schedule, so that replicas share the work instead of
-// repeating it, and so that a person can see it. A lock can always be held by somebody who no longer should: its
-// holder was stopped for an hour between two lines, and the lock was taken over in the meantime.
+// The lock does not ensure it. The lock divides work among replicas, and shows
+// operators which replica works on a schedule. A process that is paused for an
+// hour still believes that it holds a lock which another replica has taken over
+// in the meantime.
 //
-// What makes a slot fire once is the fenced advance. The token is the version of the row and grows with every change
-// of enabled, removed, cron, zone, next_run_at, debt or lock. The transaction that inserts the runs of a slot moves
-// next_run_at past it, and does so only where token and holder are still those of the claim. So of all that ever
-// claimed a row at next_run_at, one commits, and who comes later finds another token. Giving back and recording a
-// failure are fenced the same way.
+// The fenced advance ensures it. Each row has a version, which every change of
+// enabled, removed, cron, zone, next_run_at, unfinished claim or lock
+// increments. The transaction that inserts a slot's runs also moves next_run_at
+// past the slot, and only if version and lock holder are still those of the
+// claim. Of all workers that ever claimed the row for a slot, one commits. The
+// others find a newer version and change nothing. Releases and failures have
+// the same condition.
 //
-// Behind it stands a unique index over CRON fires. With a right fence nothing ever reaches it.
+// A unique index over the cron fires is the backstop. As long as the fence is
+// correct, no insert violates it.
 //
-// What is due is judged by one clock, the database's, read by the claiming statement itself and returned with the
-// claim. No instant read earlier judges anything, and the advance checks once more that the clock has reached the slot.
+// The database clock decides what is due. The claiming statement reads it and
+// returns it with the claim. The advance reads it again and refuses slots that
+// it has not reached.
 
-// The heartbeat of a Worker, and when a Worker is taken for dead.
-const (
-	heartbeatEvery    = 10 * time.Second
-	deadAfter         = 30 * time.Second
-	heartbeatDeadline = 5 * time.Second
-)
-
-// A loop is behind when it claims as much as one claim takes, of which the earliest slot has been due for longer than behindAfter.
-// For the time of behindFor it then sees to it that every schedule has its turn, those that are due once a day included.
+// A loop is behind if a claim is full and its earliest slot has been due for
+// longer than behindAfter. For behindFor, it then claims the schedules first
+// that have not fired for the longest time. Otherwise, among schedules that are
+// always due, a daily one would never be claimed within its grace.
 const (
 	behindAfter = 5 * time.Second
 	behindFor   = 25 * time.Hour
 )
 
-// claim locks a batch of due schedules, but for those that this worker has locked since an instant, for its lanes are at them.
-// It says whether it took as many as it could.
-func (p *pass) claim(ctx context.Context, underway time.Time) (claims Claims, full bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, p.callDeadline())
+// claim locks a batch of due schedules. It leaves out those that this worker
+// has locked since excludeOwnSince, because another connection processes them.
+// It reports whether the batch is full.
+func (p *pass) claim(ctx context.Context, excludeOwnSince time.Time) (result storage.ClaimResult, full bool, err error) {
+	s := p.scheduler
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.callTimeout())
 	defer cancel()
-	request := p.claimRequest()
-	request.Underway = underway
-	asked := wallClock()
-	claims, err = p.store.Claim(ctx, request)
+	request := s.claimRequest()
+	request.ExcludeOwnSince = excludeOwnSince
+	sent := timing.Now()
+	result, err = s.store.Claim(ctx, request)
 	if err != nil {
-		return Claims{}, false, fmt.Errorf("hourbell: claim due schedules: %w", err)
+		return storage.ClaimResult{}, false, fmt.Errorf("hourbell: claim due schedules: %w", err)
 	}
-	p.contact.seen()
-	p.ticked(claims.At, asked)
-	full = len(claims.Rows) >= request.Limit
-	p.count(TickReport{Claimed: len(claims.Rows)})
-	if len(claims.Rows) == 0 {
-		p.rest(claims.At, claims.Wake, claims.Busy)
+	s.noteTick(result.At, sent)
+	full = len(result.Claims) >= request.Limit
+	p.count(TickReport{Claimed: len(result.Claims)})
+	if len(result.Claims) == 0 {
+		p.noteIdle(result.At, result.WakeAt, result.HeldByOthers)
 	}
-	p.guard.Lock()
-	defer p.guard.Unlock()
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
 	switch {
-	case full && claims.At.Sub(claims.Rows[0].NextRunAt) > behindAfter:
-		p.behind = claims.At
-	case claims.At.Sub(p.behind) > behindFor:
-		p.behind = time.Time{}
+	case full && result.At.Sub(result.Claims[0].NextRunAt) > behindAfter:
+		s.loop.behindSince = result.At
+	case result.At.Sub(s.loop.behindSince) > behindFor:
+		s.loop.behindSince = time.Time{}
 	}
-	return claims, full, nil
+	return result, full, nil
 }
 
-func (p *pass) claimRequest() ClaimRequest {
-	p.guard.Lock()
-	defer p.guard.Unlock()
-	request := ClaimRequest{
-		Worker: p.worker.ID, Limit: p.limit, LockTTL: p.cfg.LockTTL, MaxHold: p.cfg.PollInterval, Except: p.exceptions(),
-		Fairly: !p.behind.IsZero(),
+func (s *Scheduler) claimRequest() storage.ClaimRequest {
+	s.loop.mu.Lock()
+	defer s.loop.mu.Unlock()
+	request := storage.ClaimRequest{
+		Worker: s.worker.ID, Limit: s.loop.batchSize, LockTTL: s.cfg.LockTTL, MaxBackoff: s.cfg.PollInterval,
+		Exclude: s.exclusions(), LeastRecentFirst: !s.loop.behindSince.IsZero(),
 	}
-	if p.contact.steady() {
-		request.Dead = deadAfter
+	if s.contact.steady() {
+		request.DeadAfter = deadAfter
 	}
 	return request
 }
 
-// giveBack clears the locks of claims that are not going to be settled; their debts stay.
-func (s *Scheduler) giveBack(ctx context.Context, claims []Claim) error {
+// release clears the locks of claims that will not be settled, so that any
+// replica can claim the rows at once. Unfinished claims remain.
+func (s *Scheduler) release(ctx context.Context, claims []storage.Claim) error {
 	if len(claims) == 0 {
 		return nil
 	}
-	deadline := s.callDeadline()
-	if ctx.Err() != nil { // a last word before the process ends
-		ctx, deadline = context.WithoutCancel(ctx), min(deadline, 500*time.Millisecond)
+	timeout := s.cfg.callTimeout()
+	if ctx.Err() != nil { // the process is stopping: one short attempt
+		ctx, timeout = context.WithoutCancel(ctx), min(timeout, 500*time.Millisecond)
 	}
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := s.store.GiveBack(ctx, s.worker.ID, claims); err != nil {
-		return fmt.Errorf("hourbell: give back %d claims: %w", len(claims), err)
+	if err := s.store.Release(ctx, s.worker.ID, claims); err != nil {
+		return fmt.Errorf("hourbell: release %d claims: %w", len(claims), err)
 	}
 	return nil
 }
 
-// noteTakeovers records the locks that were taken over from a worker that is stopped, dead or stalled.
-func (s *Scheduler) noteTakeovers(ctx context.Context, claims []Claim) {
+// recordTakeovers records the locks that were taken over from a worker that has
+// stopped, is dead or is stalled.
+func (s *Scheduler) recordTakeovers(ctx context.Context, claims []storage.Claim) {
 	var events []Event
 	for _, c := range claims {
 		if c.HeldBy == "" || c.HeldBy == s.worker.ID {
 			continue
 		}
 		events = append(events, Event{
-			ScheduleID: c.ID, Kind: eventLockExpired, Actor: s.worker.ID,
+			ScheduleID: c.ID, Kind: EventLockExpired, Actor: s.worker.ID,
 			Detail: "taken over from worker " + c.HeldBy,
 		})
 	}
@@ -114,88 +120,73 @@ func (s *Scheduler) noteTakeovers(ctx context.Context, claims []Claim) {
 		return
 	}
 	s.log.WarnContext(ctx, "hourbell: locks taken over", "count", len(events), "first", events[0].ScheduleID)
-	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.callTimeout())
 	defer cancel()
 	if err := s.store.InsertEvents(ctx, events); err != nil {
-		s.log.ErrorContext(ctx, "hourbell: takeovers could not be recorded", "error", err)
+		s.log.ErrorContext(ctx, "hourbell: recording takeovers failed", "error", err)
 	}
 }
 
-// Unlock clears a schedule's lock by hand. Whoever held it can no longer fire on it, and any replica may claim it at
-// once. It does nothing on a schedule that is not locked.
-func (s *Scheduler) Unlock(ctx context.Context, id string, by By) error {
-	if _, err := s.Schedule(ctx, id); err != nil {
-		return err
-	}
-	return s.transaction(ctx, func(ctx context.Context, st Store) error {
-		holder, err := st.Unlock(ctx, id)
-		switch {
-		case err != nil:
-			return err
-		case by.Seen != "" && by.Seen != holder:
-			return fmt.Errorf("hourbell: schedule %q: the lock is no longer that of worker %q: %w", id, by.Seen, ErrChanged)
-		case holder == "":
-			return nil
-		}
-		return st.InsertEvents(ctx, []Event{{
-			ScheduleID: id, Kind: eventUnlocked, Actor: by.Actor, Note: by.Note, Detail: "held by worker " + holder,
-		}})
-	})
+// exclude leaves a row out of further claims as long as it has the definition
+// of another build (rule D8).
+func (s *Scheduler) exclude(c storage.Claim) {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.excluded[c.ID] = c.DefinitionHash
+	s.process.needsResync = true
 }
 
-// except leaves a row out of further claims for as long as its definition is not this process's own (rule D8).
-func (s *Scheduler) except(c Claim) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.excepted[c.ID] = c.DefinitionHash
-	s.doubt = true
-}
-
-// exceptions lists the rows left out, as ClaimRequest wants them.
-func (s *Scheduler) exceptions() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]string, 0, len(s.excepted))
-	for id, hash := range s.excepted {
+// exclusions lists the excluded rows in the form of ClaimRequest.Exclude.
+func (s *Scheduler) exclusions() []string {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	list := make([]string, 0, len(s.process.excluded))
+	for id, hash := range s.process.excluded {
 		list = append(list, id+" "+hash)
 	}
 	return list
 }
 
-// failure is what an attempt that failed writes to its row: the next attempt comes after a back-off that doubles
-// from a second to the poll interval, and at the latest at the next slot (rule E4).
-func (s *Scheduler) failure(d *due, err error) Failure {
-	wait := time.Second << min(d.Failures, 20)
-	return Failure{Claim: d.Claim, Error: shortened(err.Error()), For: min(wait, s.cfg.PollInterval), Until: d.next, Owed: d.owed}
+// newFailure returns what to record for a schedule whose slot could not fire.
+// The next attempt follows after a backoff that doubles from one second to the
+// poll interval, and no later than the next slot (rule E4).
+func (s *Scheduler) newFailure(c *claimedSchedule, err error) storage.Failure {
+	backoff := time.Second << min(c.ConsecutiveFailures, 20)
+	return storage.Failure{
+		Claim: c.Claim, Error: truncate(err.Error()), Backoff: min(backoff, s.cfg.PollInterval),
+		Until: c.next, UnfinishedSince: c.unfinishedSince,
+	}
 }
 
-// shortened keeps what people read of an error within bounds: an engine's may hold a whole request.
-func shortened(text string) string {
-	const most = 2000
-	if len(text) <= most {
+// truncate limits an error message that is stored. An engine's message may
+// contain a whole request.
+func truncate(text string) string {
+	const limit = 2000
+	if len(text) <= limit {
 		return text
 	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// hold records failures on their rows and in the history.
-func (p *pass) hold(ctx context.Context, failures []Failure) error {
+// recordFailures records failures in their rows and as events.
+func (p *pass) recordFailures(ctx context.Context, failures []storage.Failure) error {
 	if len(failures) == 0 {
 		return nil
 	}
+	s := p.scheduler
 	p.count(TickReport{Failed: len(failures)})
 	events := make(map[string]Event, len(failures))
 	for _, f := range failures {
-		p.log.ErrorContext(ctx, "hourbell: enqueue failed", "schedule", f.ID, "attempt", f.Failures+1, "retry", f.For, "error", f.Error)
-		events[f.ID] = Event{ScheduleID: f.ID, Kind: eventEnqueueFailed, Actor: p.worker.ID, Detail: f.Error}
+		s.log.ErrorContext(ctx, "hourbell: enqueue failed", "schedule", f.ID, "attempt", f.ConsecutiveFailures+1, "retry", f.Backoff, "error", f.Error)
+		events[f.ID] = Event{ScheduleID: f.ID, Kind: EventEnqueueFailed, Actor: s.worker.ID, Detail: f.Error}
 	}
-	err := p.transaction(ctx, func(ctx context.Context, st Store) error {
-		held, err := st.Hold(ctx, p.worker.ID, failures)
+	err := s.transaction(ctx, func(ctx context.Context, st Store) error {
+		ids, err := st.RecordFailures(ctx, s.worker.ID, failures)
 		if err != nil {
 			return err
 		}
-		recorded := make([]Event, len(held))
-		for i, id := range held {
+		recorded := make([]Event, len(ids))
+		for i, id := range ids {
 			recorded[i] = events[id]
 		}
 		return st.InsertEvents(ctx, recorded)

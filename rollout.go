@@ -3,100 +3,109 @@ package hourbell
 import (
 	"context"
 	"fmt"
-	"time"
+
+	"github.com/hourbell/hourbell/internal/timing"
 )
 
-// Rolling deploys (rule D7).
+// Rolling deploys (rule D7)
 //
-// While a deploy is under way, builds that declare different definitions run side by side. The newest that lives owns
-// what is stored: an older one that restarts does not write its definitions back, and takes over once no newer one is
-// left. Meanwhile each build fires only the rows that are stored as it declares them (rule D8).
+// During a deploy, builds with different definitions run side by side. The
+// newest active build owns the stored definitions. An older process that
+// restarts does not write its own back. It takes over when no newer build is
+// active any more. Meanwhile, each build fires only the rows whose stored
+// definition it declares (rule D8).
 //
-// In the usual case, all alike, that costs nothing: each heartbeat says whether another build lives, and only then, or
-// when a row of another definition was met, or once an hour, does the loop look what is stored.
+// Each heartbeat reports whether another build is active. The loop compares the
+// stored definitions with its own only then, after a claim of a row with another
+// definition, and once an hour. If all builds are equal, this costs nothing.
 
-// owner is the worker whose definitions count: that of the newest build, and among builds of one age, or when the age
-// of one is not known, the last to start. One that has not started yet will be the last.
-func owner(living []Worker) Worker {
-	aged := true
-	for _, w := range living {
-		aged = aged && !w.BuildTime.IsZero()
+// owner returns the worker whose definitions count: the newest build. If build
+// times are equal, or one is unknown, it is the last worker to start. A worker
+// that has not started yet will be the last.
+func owner(active []Worker) Worker {
+	allKnown := true
+	for _, w := range active {
+		allKnown = allKnown && !w.BuildTime.IsZero()
 	}
 	newer := func(a, b Worker) bool {
 		switch {
-		case aged && !a.BuildTime.Equal(b.BuildTime):
+		case allKnown && !a.BuildTime.Equal(b.BuildTime):
 			return a.BuildTime.After(b.BuildTime)
 		case !a.StartedAt.Equal(b.StartedAt):
 			return a.StartedAt.IsZero() || a.StartedAt.After(b.StartedAt) && !b.StartedAt.IsZero()
 		}
 		return a.ID > b.ID
 	}
-	first := living[0]
-	for _, w := range living[1:] {
-		if newer(w, first) {
-			first = w
+	newest := active[0]
+	for _, w := range active[1:] {
+		if newer(w, newest) {
+			newest = w
 		}
 	}
-	return first
+	return newest
 }
 
-// outranked returns the worker that owns the definitions if they are not this process's own, nil if they are.
-func (s *Scheduler) outranked(workers []Worker, now time.Time) *Worker {
-	s.mu.Lock()
-	own := s.worker
-	s.mu.Unlock()
-	living := []Worker{own}
+// newerBuild returns the worker that owns the definitions, or nil if this
+// process's definitions are the owner's.
+func (s *Scheduler) newerBuild(workers []Worker) *Worker {
+	own := s.ownWorker()
+	active := []Worker{own}
 	for _, w := range workers {
-		if w.ID != own.ID && w.Alive(now) {
-			living = append(living, w)
+		if w.ID != own.ID && w.Active {
+			active = append(active, w)
 		}
 	}
-	if first := owner(living); first.DefinitionsHash != own.DefinitionsHash {
-		return &first
+	if newest := owner(active); newest.DefinitionsHash != own.DefinitionsHash {
+		return &newest
 	}
 	return nil
 }
 
-// defend syncs again if another build may have written its definitions, once a poll interval at most.
-func (s *Scheduler) defend(ctx context.Context) {
-	s.mu.Lock()
-	now := wallClock()
-	ask := s.doubt && elapsed(s.defended, now) >= s.cfg.PollInterval
-	if ask {
-		s.defended, s.doubt = now, s.rivals
-	}
-	s.mu.Unlock()
-	if !ask {
+// resyncIfNeeded syncs again if another build may have written its definitions,
+// once per poll interval at most.
+func (s *Scheduler) resyncIfNeeded(ctx context.Context) {
+	if !s.resyncDue() {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, s.callDeadline())
+	boundedCtx, cancel := context.WithTimeout(ctx, s.cfg.callTimeout())
 	defer cancel()
-	if err := s.redeclare(bounded); err != nil && ctx.Err() == nil {
-		s.suspect()
-		s.log.WarnContext(ctx, "hourbell: could not see whether another build has changed the definitions; will try again", "error", err)
+	if err := s.resync(boundedCtx); err != nil && ctx.Err() == nil {
+		s.markForResync()
+		s.log.WarnContext(ctx, "hourbell: checking the definitions failed", "error", err, "retry", s.cfg.PollInterval)
 	}
 }
 
-// redeclare syncs unless a newer build lives, which is asked first: as long as one does, that is all it costs.
-func (s *Scheduler) redeclare(ctx context.Context) error {
-	now, err := s.store.Now(ctx)
-	if err != nil {
-		return fmt.Errorf("hourbell: read the clock: %w", err)
+// resyncDue reports whether a resync is due, and starts the next interval.
+func (s *Scheduler) resyncDue() bool {
+	p := &s.process
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := timing.Now()
+	due := p.needsResync && timing.Elapsed(p.resyncedAt, now) >= s.cfg.PollInterval
+	if due {
+		p.resyncedAt, p.needsResync = now, p.otherBuildActive
 	}
-	workers, err := s.store.Workers(ctx)
+	return due
+}
+
+// resync syncs unless a newer build is active. It reads the workers first, so
+// that one statement is enough while a newer build is active.
+func (s *Scheduler) resync(ctx context.Context) error {
+	workers, err := s.Workers(ctx)
 	if err != nil {
 		return fmt.Errorf("hourbell: read the workers: %w", err)
 	}
-	if s.outranked(workers, now) != nil {
-		s.suspect()
+	if s.newerBuild(workers) != nil {
+		s.markForResync()
 		return nil
 	}
 	return s.Sync(ctx)
 }
 
-// suspect notes that what is stored may not be what this process declares.
-func (s *Scheduler) suspect() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.doubt = true
+// markForResync records that the stored definitions may differ from those that
+// this process declares.
+func (s *Scheduler) markForResync() {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.needsResync = true
 }

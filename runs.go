@@ -7,39 +7,26 @@ import (
 	"time"
 )
 
-// RunQuery selects runs. Its zero value selects the newest 100 of all.
-type RunQuery struct {
-	ID                                      int64  // one run; zero: any
-	ScheduleID, Job, Group, Status, Trigger string // empty: any
-
-	Before int64 // only those with a smaller id: the last one of the page before
-	Limit  int   // 1 to 1,000. Defaults to 100.
-}
-
-// Runs lists runs, newest first. The error is a [*QueryError] where the query is at fault.
-func (s *Scheduler) Runs(ctx context.Context, query RunQuery) ([]JobRun, error) {
-	err := errors.Join(checkLimit(&query.Limit),
-		oneOf("Status", query.Status, statusQueued, statusRunning, statusSucceeded, statusFailed),
-		oneOf("Trigger", query.Trigger, triggerCron, triggerManual, triggerAPI))
-	if err != nil {
-		return nil, err
-	}
-	return s.store.Runs(ctx, query)
-}
-
 // TakeRequest asks for runs to execute.
 type TakeRequest struct {
-	Worker string        // the host's name for whoever executes them
-	Limit  int           // 1 to 1,000. Defaults to 1.
-	Lease  time.Duration // how long before they may be taken again. Defaults to 5 min.
-	Jobs   []string      // only these. Defaults to all.
+	// LeasedBy is the host's name for the job worker. It must not be empty.
+	LeasedBy string
+	// Limit is the number of runs to take, 1 to 1,000. Defaults to 1.
+	Limit int
+	// Lease is how long the runs are reserved for the job worker. Defaults to
+	// 5 min.
+	Lease time.Duration
+	// Jobs are the names of the jobs to take. Defaults to all.
+	Jobs []string
 }
 
-// ErrLeaseLost says that a run is no longer the worker's: its lease ended and another took it, or it is finished.
-var ErrLeaseLost = errors.New("the run is no longer this worker's")
+// ErrLeaseLost reports that a job worker no longer holds a run: its lease has
+// expired and another job worker has taken the run, or the run is finished.
+var ErrLeaseLost = errors.New("the run is no longer leased by this worker")
 
-// TakeRuns leases queued runs, oldest first, and runs whose lease has ended. A run taken is RUNNING and has its
-// attempt counted. It is for hosts without an Enqueuer.
+// TakeRuns leases queued runs, and runs with an expired lease, oldest first. It
+// sets them to RUNNING and increments their attempt. It is for hosts without an
+// [Enqueuer].
 func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun, error) {
 	if request.Limit == 0 {
 		request.Limit = 1
@@ -48,8 +35,8 @@ func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun
 		request.Lease = 5 * time.Minute
 	}
 	switch {
-	case request.Worker == "":
-		return nil, errors.New("hourbell: take runs: Worker is empty")
+	case request.LeasedBy == "":
+		return nil, errors.New("hourbell: take runs: LeasedBy is empty")
 	case request.Limit < 1 || request.Limit > 1000:
 		return nil, fmt.Errorf("hourbell: take runs: Limit %d is not in 1-1000", request.Limit)
 	case request.Lease < 0:
@@ -62,8 +49,9 @@ func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun
 	return runs, nil
 }
 
-// ExtendRun makes the lease of a run that [Scheduler.TakeRuns] returned end a lease from now, or returns [ErrLeaseLost].
-// A lease of a millisecond gives the run back.
+// ExtendRun makes the lease of a run that [Scheduler.TakeRuns] returned end
+// after lease from now. A very short lease makes the run available to other job
+// workers. It returns [ErrLeaseLost] if the job worker no longer holds the run.
 func (s *Scheduler) ExtendRun(ctx context.Context, run JobRun, lease time.Duration) error {
 	if lease <= 0 {
 		return fmt.Errorf("hourbell: extend run %d: lease %v is not positive", run.ID, lease)
@@ -72,12 +60,14 @@ func (s *Scheduler) ExtendRun(ctx context.Context, run JobRun, lease time.Durati
 	return leaseError("extend", run, held, err)
 }
 
-// FinishRun ends a run that [Scheduler.TakeRuns] returned, as SUCCEEDED, or as FAILED with the first 2,000 bytes of
-// what failure says, or returns [ErrLeaseLost].
+// FinishRun finishes a run that [Scheduler.TakeRuns] returned. If failure is
+// nil, the run is SUCCEEDED; otherwise it is FAILED, with the first 2,000 bytes
+// of the error. It returns [ErrLeaseLost] if the job worker no longer holds the
+// run.
 func (s *Scheduler) FinishRun(ctx context.Context, run JobRun, failure error) error {
-	status, message := statusSucceeded, ""
+	status, message := RunSucceeded, ""
 	if failure != nil {
-		status, message = statusFailed, shortened(failure.Error())
+		status, message = RunFailed, truncate(failure.Error())
 	}
 	held, err := s.store.FinishRun(ctx, run, status, message)
 	return leaseError("finish", run, held, err)

@@ -6,180 +6,304 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/hourbell/hourbell/internal/parallel"
+	"github.com/hourbell/hourbell/internal/storage"
+	"github.com/hourbell/hourbell/internal/timing"
 )
 
-// Schedule is a definition as stored, with its state. Instants are UTC; a zero instant is none.
+// Schedule is a definition as stored, with its state. All times are UTC and by
+// the database clock; the zero time means none.
 type Schedule struct {
 	Namespace, ID, Name, Description string
 	Cron, TimeZone                   string
-	TargetKind                       string // ALL_JOBS, GROUP or JOBS
-	Target                           string // empty, the group, or a JSON array of job names
-	Grace                            time.Duration
+	TargetKind                       string        // ALL_JOBS, GROUP or JOBS
+	Target                           string        // empty, the group, or a JSON array of job names
+	Grace                            time.Duration // how late a slot may be claimed and still fire
 	DefinitionHash                   string
 	Enabled                          bool
-	EnabledNote                      string    // the note of whoever enabled or disabled it last
-	NextRunAt                        time.Time // none while disabled or removed
-	LastRunAt                        time.Time // when it last fired
+	EnabledNote                      string    // the note of the last Enable or Disable
+	NextRunAt                        time.Time // the next slot; zero if disabled or removed
+	LastRunAt                        time.Time // when the schedule last fired
 	LastScheduledFor                 time.Time // the slot that fired then
-	SettledUntil                     time.Time // the last slot fired or recorded as skipped
+	SettledThrough                   time.Time // the last slot that fired or was recorded as skipped
 	LockedAt                         time.Time
-	LockedBy                         string // a Worker's id
-	LockToken                        int64  // the row's version
-	OwedSince                        time.Time
-	Failures                         int // attempts to enqueue that failed since the last that did not
-	LastError                        string
-	HeldUntil                        time.Time // no attempt before this
-	RemovedAt                        time.Time // when it was found missing from code
+	LockedBy                         string    // the ID of a [Worker]
+	Version                          int64     // incremented by each change of state
+	UnfinishedSince                  time.Time // start of the unfinished claim
+	ConsecutiveFailures              int       // failed attempts to enqueue since the last fire
+	LastError                        string    // of the last failed attempt; cleared by a fire
+	RetryAt                          time.Time // no attempt before this time
+	RemovedAt                        time.Time // when code no longer declared the schedule
 	CreatedAt                        time.Time
-	UpdatedAt                        time.Time // when it was last claimed, fired, held back, given back or settled
+	UpdatedAt                        time.Time // last claim, fire, failure, release or settlement
+
+	// The fields below are not stored. Each call that returns a Schedule
+	// computes them.
+
+	ReadAt  time.Time // when the schedule was read
+	State   ScheduleState
+	Overdue bool // NextRunAt is out of grace and not settled
+	// ETag changes when code or an operator changes the schedule, and stays the
+	// same when it fires. See [ChangeOptions].
+	ETag string
+	// LockExpiresAt is when any replica may take over the lock: after LockTTL, or
+	// as soon as its holder has stopped or missed its heartbeats.
+	LockExpiresAt time.Time
+	// DeclaredHere reports that this process declares the stored definition. A
+	// process does not fire other schedules.
+	DeclaredHere bool
+	// Jobs are the declared jobs that the schedule targets, with arguments as
+	// JSON; nil if this process does not declare all of them.
+	Jobs []Job
+	// Outcomes are the newest outcomes, newest first. Only [Scheduler.Schedules]
+	// returns them, as many as the query asks for.
+	Outcomes []Outcome
 }
 
-// TickReport says what one pass of the loop did.
+// TickReport is the result of one tick.
 type TickReport struct {
-	Claimed  int // claims, of which a schedule may have several; a fire that needed none counts as one
+	Claimed  int // claims; a schedule may be claimed repeatedly, and a fire on the fast path counts as one
 	Fired    int // slots
 	Skipped  int // slots
 	Enqueued int // runs
 	Failed   int // attempts to enqueue
-	LockLost int // claims that no longer held when they were to be settled
-	// Wake is the earliest instant, by the database's clock, at which another pass can find something; zero for never.
-	Wake time.Time
-	at   time.Time // the clock's instant in the last claim
-	busy bool      // another worker holds what is due
+	LockLost int // claims that were no longer valid when their slots were to fire
+	// WakeAt is the earliest database time at which another tick can find
+	// something to do; zero if nothing is planned.
+	WakeAt time.Time
 }
 
-// Run syncs the definitions and then loops until ctx ends: it ticks, and sleeps until the next slot, PollInterval at
-// most. It returns nil after a clean stop, within about five seconds of ctx's end. It returns an error, and has
-// written nothing, when the database is away, is not migrated, or refuses the definitions at the start; later
-// faults of the database are logged and outlived. A Scheduler runs once: it is one Worker, which starts and stops.
+// Run syncs the definitions and then runs the loop until ctx ends: it ticks,
+// and sleeps until the next slot or for PollInterval, whichever is shorter.
+//
+// Run returns nil about 5 s after ctx ends, at the latest. It returns an error
+// if the first sync or the registration of the worker fails, for example with
+// [ErrUnavailable] or [ErrNotMigrated]. Later database failures are logged and
+// retried. A Scheduler runs once; a second call returns an error.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if err := s.Sync(ctx); err != nil {
-		return unlessStopped(ctx, err)
+		return unlessCanceled(ctx, err)
 	}
-	if s.ran.Swap(true) {
-		return errors.New("hourbell: this Scheduler was run before; make another with New")
+	if s.started.Swap(true) {
+		return errors.New("hourbell: run: this Scheduler was run before; make another one with New")
 	}
 	stop, err := s.startWorker(ctx)
 	if err != nil {
-		s.ran.Store(false)
-		return unlessStopped(ctx, err)
+		s.started.Store(false)
+		return unlessCanceled(ctx, err)
 	}
 	defer stop()
 	s.log.InfoContext(ctx, "hourbell: running", "worker", s.worker.ID, "namespace", s.cfg.Namespace,
 		"jobs", len(s.catalog.jobs), "schedules", len(s.catalog.definitions), "poll", s.cfg.PollInterval)
-	s.loop(ctx)
+	s.runLoop(ctx)
 	s.log.InfoContext(ctx, "hourbell: stopped", "worker", s.worker.ID)
 	return nil
 }
 
-// unlessStopped is an error of the start, unless it is that of being told to stop.
-func unlessStopped(ctx context.Context, err error) error {
+// unlessCanceled returns err, or nil if the caller has ended ctx.
+func unlessCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // whoever ended ctx knows why
+		return nil //nolint:nilerr // the caller stopped Run, so its start did not fail
 	}
 	return err
 }
 
-// loop ticks until ctx ends.
-func (s *Scheduler) loop(ctx context.Context) {
-	pace, warmup := newPace(s.cfg.PollInterval), newWarmup(s)
-	defer warmup.wait()
+// runLoop ticks until ctx ends.
+func (s *Scheduler) runLoop(ctx context.Context) {
+	pacer, warmUp := timing.NewPacer(s.cfg.PollInterval), newWarmUp(s)
+	defer warmUp.wait()
 	for ctx.Err() == nil {
-		s.defend(ctx)
-		report, err := s.Tick(ctx)
+		s.resyncIfNeeded(ctx)
+		p, err := s.tick(ctx)
 		switch {
 		case ctx.Err() != nil:
 		case err == nil:
-			now := s.estimate()
-			pause := pace.after(report, now)
-			if now.Add(pause).Equal(report.Wake) { // whoever lets others go first has time
-				pause = warmup.before(ctx, report.Wake, pause)
+			now := s.estimatedNow()
+			pause := pacer.After(p.summary(), now)
+			end := time.Now().Add(pause)
+			if now.Add(pause).Equal(p.report.WakeAt) { // not if this replica yields
+				warmUp.beforeSlot(ctx, p.report.WakeAt, end)
 			}
-			sleepExactly(ctx, pause)
+			timing.SleepUntil(ctx, end)
 		default:
-			pause := pace.afterFault()
+			pause := pacer.AfterFailure()
 			s.log.ErrorContext(ctx, "hourbell: tick failed", "error", err, "retry", pause)
-			sleep(ctx, pause)
+			timing.Sleep(ctx, pause)
 		}
 	}
 }
 
-// Tick makes one pass: it claims what is due, decides, and fires or skips it, until nothing is due, or for PollInterval
-// where more comes due meanwhile than it can fire. Ticks of one Scheduler follow one another. The report says what was done even
-// where there is an error.
+// Tick makes one pass of the loop: it claims due schedules, decides, and fires
+// or skips their slots, until nothing is due. If schedules come due faster than
+// it can fire them, it returns after PollInterval. Concurrent calls run one
+// after the other. If there is an error, the report says what was done before.
 //
-// When ctx ends, the fire under way is finished or rolled back within about four seconds and nothing new is claimed.
+// When ctx ends, Tick claims nothing more. The fire in progress commits or
+// rolls back within about 4 s.
 func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
-	s.ticking.Lock()
-	defer s.ticking.Unlock()
-	pass := &pass{Scheduler: s, calendars: map[[2]string]*calendar{}}
-	lasting, cancel := outlive(ctx, stopGrace)
+	p, err := s.tick(ctx)
+	return p.report, err
+}
+
+func (s *Scheduler) tick(ctx context.Context) (*pass, error) {
+	s.loop.ticking.Lock()
+	defer s.loop.ticking.Unlock()
+	p := &pass{scheduler: s, calendars: calendarCache{}}
+	workCtx, cancel := timing.DelayCancel(ctx, stopTimeout)
 	defer cancel()
 	if s.cfg.OnTick != nil {
-		defer func() { s.cfg.OnTick(pass.report) }()
+		defer func() { s.cfg.OnTick(p.report) }()
 	}
-	if over, err := pass.fireOnTime(ctx, lasting); err != nil || over {
-		return pass.report, err
+	idle, err := p.fireOnTime(ctx, workCtx)
+	if err == nil && !idle {
+		err = p.claimAndFire(ctx, workCtx)
 	}
-	err := pass.claimAndFire(ctx, lasting)
-	return pass.report, err
+	return p, err
 }
 
-// pass is the work of one tick.
+// pass is the work of one tick. Its connections share it.
 type pass struct {
-	*Scheduler
-	guard     sync.Mutex // of what follows, and of what ticking guards, among the lanes
-	report    TickReport
-	calendars map[[2]string]*calendar
+	scheduler *Scheduler
+
+	mu           sync.Mutex // guards the fields below
+	report       TickReport
+	idleAt       time.Time // database time of the last claim that found nothing
+	heldByOthers bool      // other workers held due rows then
+	calendars    calendarCache
 }
 
-// claimAndFire claims what is due, decides, and fires or skips it, until nothing is left. If the first claim is full, other
-// lanes help.
-func (p *pass) claimAndFire(stop, ctx context.Context) error {
-	if err := stop.Err(); err != nil {
+// claimAndFire claims due schedules and fires or skips their slots, until
+// nothing is due. If the first claim returns a full batch, further connections
+// claim too. The claims stop when ctx ends; a fire in progress uses workCtx.
+func (p *pass) claimAndFire(ctx, workCtx context.Context) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	first, full, err := p.claim(ctx, time.Time{})
-	if err != nil || len(first.Rows) == 0 {
+	first, full, err := p.claim(workCtx, time.Time{})
+	if err != nil || len(first.Claims) == 0 {
 		return err
 	}
-	lanes := 1
+	connections := 1
 	if full {
-		lanes = p.lanes()
+		connections = p.scheduler.connections()
 	}
-	going, halt := context.WithCancel(stop)
-	defer halt()
-	return sideBySide(lanes, func(lane int) (err error) {
+	claimCtx, stopOthers := context.WithCancel(ctx)
+	defer stopOthers()
+	return parallel.Run(connections, func(i int) (err error) {
 		defer func() {
 			if err != nil {
-				halt() // the other lanes finish what they are at
+				stopOthers()
 			}
 		}()
-		claims := first
-		if lane > 0 {
-			claims, _, err = p.claim(ctx, first.At)
+		result := first
+		if i > 0 {
+			result, _, err = p.claim(workCtx, first.At)
 		}
-		for err == nil && len(claims.Rows) > 0 {
-			if err := p.process(going, ctx, claims.Rows); err != nil {
+		for err == nil && len(result.Claims) > 0 {
+			if err := p.process(claimCtx, workCtx, result.Claims); err != nil {
 				return err
 			}
 			switch {
-			case claims.At.Sub(first.At) >= p.cfg.PollInterval: // the host is told what was done, though it has no end
-				p.again(claims.At)
+			case result.At.Sub(first.At) >= p.scheduler.cfg.PollInterval:
+				p.noteMoreDue(result.At)
 				return nil
-			case going.Err() != nil:
-				return stop.Err()
+			case claimCtx.Err() != nil:
+				return ctx.Err()
 			}
-			claims, _, err = p.claim(ctx, first.At)
+			result, _, err = p.claim(workCtx, first.At)
 		}
 		return err
 	})
 }
 
-// count adds what a lane has done to the report.
+// claimedSchedule is a claimed schedule with the decision about it.
+type claimedSchedule struct {
+	storage.Claim
+	decision
+	jobs []storage.JobSpec
+}
+
+// process decides and fires one batch of claims. It releases the claims that it
+// does not get to.
+func (p *pass) process(ctx, workCtx context.Context, claims []storage.Claim) error {
+	s := p.scheduler
+	s.recordTakeovers(workCtx, claims)
+	ready, released, failed := p.decideAll(claims)
+	batches := splitBatches(ready)
+	// Claims older than half of LockTTL are released and claimed again, so that
+	// no lock expires while its holder still works.
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LockTTL/2)
+	defer cancel()
+	var err error
+	for len(batches) > 0 && err == nil && ctx.Err() == nil {
+		batch := batches[0]
+		batches = batches[1:]
+		var lost []storage.Claim
+		lost, err = p.fire(workCtx, batch)
+		released = append(released, lost...)
+		switch {
+		case err == nil:
+			s.growBatch()
+		case isSystemic(workCtx, err, len(batch)):
+			s.shrinkBatch(errors.Is(err, errEnqueuerTimeout))
+			batches = append(batches, batch)
+			err = fmt.Errorf("hourbell: fire %d schedules: %w", len(batch), err)
+		case len(batch) == 1:
+			failed, err = append(failed, s.newFailure(batch[0], err)), nil
+		default: // halve the batch until the schedule that fails is alone
+			batches, err = append(batches, batch[:len(batch)/2], batch[len(batch)/2:]), nil
+		}
+	}
+	for _, batch := range batches {
+		for _, c := range batch {
+			released = append(released, c.Claim)
+		}
+	}
+	return errors.Join(err, p.recordFailures(workCtx, failed), s.release(workCtx, released))
+}
+
+// isSystemic reports whether no single schedule caused a failure: the database
+// is unavailable, or a deadline has passed. The whole batch is then released. A
+// schedule that exceeds the Enqueuer's deadline on its own caused it.
+func isSystemic(ctx context.Context, err error, batchSize int) bool {
+	if ctx.Err() == nil && errors.Is(err, errEnqueuerTimeout) {
+		return batchSize > 1
+	}
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
+}
+
+// decideAll decides every claim. It separates claims of definitions that this
+// process does not declare (rule D8), and claims that cannot be decided.
+func (p *pass) decideAll(claims []storage.Claim) (ready []*claimedSchedule, foreign []storage.Claim, failed []storage.Failure) {
+	s := p.scheduler
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, claim := range claims {
+		if !s.catalog.declares(claim.ID, claim.DefinitionHash) {
+			s.exclude(claim)
+			foreign = append(foreign, claim)
+			continue
+		}
+		declared := s.catalog.definitions[claim.ID]
+		c := &claimedSchedule{Claim: claim, jobs: declared.jobs}
+		slots, err := p.calendars.get(declared.Cron, declared.TimeZone)
+		if err == nil {
+			c.decision, err = decide(claim, declared.Grace, slots)
+		}
+		if err != nil {
+			failed = append(failed, s.newFailure(c, err))
+			continue
+		}
+		ready = append(ready, c)
+	}
+	return ready, foreign, failed
+}
+
+// count adds the work of one connection to the report.
 func (p *pass) count(done TickReport) {
-	p.guard.Lock()
-	defer p.guard.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.report.Claimed += done.Claimed
 	p.report.Fired += done.Fired
 	p.report.Skipped += done.Skipped
@@ -188,98 +312,31 @@ func (p *pass) count(done TickReport) {
 	p.report.LockLost += done.LockLost
 }
 
-// rest notes that nothing was due at an instant that this process could claim. Of several lanes the last to say so is right,
-// and of those that say so at one instant the one that sees furthest, for it was asked after the others had fired.
-func (p *pass) rest(at, wake time.Time, busy bool) {
-	p.guard.Lock()
-	defer p.guard.Unlock()
-	overtaken := at.Equal(p.report.at) && !wake.IsZero() && wake.Before(p.report.Wake)
-	if !at.Before(p.report.at) && !overtaken {
-		p.report.at, p.report.Wake, p.report.busy = at, wake, busy
-		p.coming.moveTo(at)
+// noteIdle records that no claimable schedule was due at a time. If several
+// connections report, the latest report counts. If they report the same time,
+// the latest wake-up counts: that connection asked after the others had fired.
+func (p *pass) noteIdle(at, wakeAt time.Time, heldByOthers bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	outdated := at.Equal(p.idleAt) && !wakeAt.IsZero() && wakeAt.Before(p.report.WakeAt)
+	if at.Before(p.idleAt) || outdated {
+		return
 	}
+	p.idleAt, p.report.WakeAt, p.heldByOthers = at, wakeAt, heldByOthers
+	loop := &p.scheduler.loop
+	loop.mu.Lock()
+	defer loop.mu.Unlock()
+	loop.lookahead.MoveTo(at)
 }
 
-// again ends a pass that has not come to rest.
-func (p *pass) again(at time.Time) {
-	p.guard.Lock()
-	defer p.guard.Unlock()
-	p.report.Wake = at
+// noteMoreDue records that the tick ended while schedules were still due.
+func (p *pass) noteMoreDue(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.WakeAt = at
 }
 
-// due is a claimed schedule with what was decided for it.
-type due struct {
-	Claim
-	decision
-	jobs []FireJob
-}
-
-// process decides and fires one batch of claims. Whatever it does not get to is given back.
-func (p *pass) process(stop, ctx context.Context, claims []Claim) error {
-	p.noteTakeovers(ctx, claims)
-	p.guard.Lock()
-	ready, back, failed := p.decideAll(claims)
-	p.guard.Unlock()
-	fires := split(ready)
-	// Past half the lock's life the rest is given back, to be claimed afresh.
-	stop, cancel := context.WithTimeout(stop, p.cfg.LockTTL/2)
-	defer cancel()
-	var err error
-	for len(fires) > 0 && err == nil && stop.Err() == nil {
-		batch := fires[0]
-		fires = fires[1:]
-		var lost []Claim
-		lost, err = p.fire(ctx, batch)
-		back = append(back, lost...)
-		switch {
-		case err == nil:
-			p.grow()
-		case p.shared(ctx, err, batch):
-			p.shrink(errors.Is(err, errEnqueuerLate))
-			fires = append(fires, batch)
-			err = fmt.Errorf("hourbell: fire %d schedules: %w", len(batch), err)
-		case len(batch) == 1:
-			failed, err = append(failed, p.failure(batch[0], err)), nil
-		default:
-			fires, err = append(fires, batch[:len(batch)/2], batch[len(batch)/2:]), nil
-		}
-	}
-	for _, batch := range fires {
-		for _, d := range batch {
-			back = append(back, d.Claim)
-		}
-	}
-	return errors.Join(err, p.hold(ctx, failed), p.giveBack(ctx, back))
-}
-
-// shared says whether a failure is nobody's own: the database is away or a deadline has passed, so that the batch is
-// to be given back whole. A schedule that ran into a deadline all alone has only itself to blame.
-func (p *pass) shared(ctx context.Context, err error, batch []*due) bool {
-	if ctx.Err() == nil && errors.Is(err, errEnqueuerLate) {
-		return len(batch) > 1
-	}
-	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
-}
-
-// decideAll decides every claim, and puts aside those that this process must not fire and those that cannot be decided.
-func (p *pass) decideAll(claims []Claim) (ready []*due, foreign []Claim, failed []Failure) {
-	for _, c := range claims {
-		own := p.catalog.definitions[c.ID]
-		if own == nil || own.hash != c.DefinitionHash {
-			p.except(c)
-			foreign = append(foreign, c)
-			continue
-		}
-		d := &due{Claim: c, jobs: own.jobs}
-		slots, err := calendarOf(p.calendars, own.Cron, own.TimeZone)
-		if err == nil {
-			d.decision, err = decide(c, own.Grace, slots)
-		}
-		if err != nil {
-			failed = append(failed, p.failure(d, err))
-			continue
-		}
-		ready = append(ready, d)
-	}
-	return ready, foreign, failed
+// summary returns what the pacer needs to know of the tick.
+func (p *pass) summary() timing.Tick {
+	return timing.Tick{At: p.idleAt, WakeAt: p.report.WakeAt, Claimed: p.report.Claimed > 0, HeldByOthers: p.heldByOthers}
 }

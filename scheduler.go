@@ -10,118 +10,159 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/hourbell/hourbell/internal/lookahead"
+	"github.com/hourbell/hourbell/internal/timing"
 )
 
-// Config is what a host declares. It is read once, by [New].
+// Config is the configuration of a [Scheduler]. [New] reads it once.
 type Config struct {
-	Jobs        []Job
+	// Jobs are the jobs that the host can run. Defaults to none.
+	Jobs []Job
+	// Definitions are the schedules. Defaults to none.
 	Definitions []Definition
-	// Enqueuer hands runs to whatever executes them. Defaults to none: a worker takes them with [Scheduler.TakeRuns].
+	// Enqueuer passes runs to an engine. Defaults to none: a job worker takes
+	// them with [Scheduler.TakeRuns].
 	Enqueuer Enqueuer
-	// Namespace keeps apart the services that share a database: 1 to 100 letters, digits and . _ - characters.
-	// Defaults to "default".
+	// Namespace separates services that share a database: 1 to 100 letters,
+	// digits and . _ - characters, starting with a letter or digit. Defaults to
+	// "default".
 	Namespace string
-	// PollInterval is how long the loop sleeps at most. Defaults to 60 s.
+	// PollInterval is the longest time that the loop sleeps. Defaults to 60 s.
 	PollInterval time.Duration
-	// LockTTL is how old a lock may grow before anybody may take it over; at least 1 s. Defaults to 5 min.
+	// LockTTL is the age at which any replica may take over a lock; at least 1 s.
+	// Defaults to 5 min.
 	LockTTL time.Duration
-	// Grace is how late a slot may still be claimed; at least PollInterval and the smaller of 10 s and LockTTL/2
-	// together. Defaults to 2 min.
+	// Grace is how late a slot may be claimed and still fire. It must be at least
+	// PollInterval plus the deadline of a claim, which is 10 s or half of
+	// LockTTL, whichever is smaller. Defaults to 2 min.
 	Grace time.Duration
-	// BatchSize is how many schedules are claimed and fired together, at most 10,000. Defaults to 1,000.
+	// BatchSize is the number of schedules that are claimed and fired together,
+	// 1 to 10,000. Defaults to 1,000.
 	BatchSize int
-	// Connections is how many connections of the host's pool a tick uses at once, at most 16, where more is due than one
-	// batch. Defaults to 2. An Enqueuer is called from each of them. On SQLite it is one always.
+	// Connections is the number of connections of the host's pool that a tick
+	// uses when more than one batch is due, 1 to 16. Each of them calls the
+	// Enqueuer. SQLite uses one. Defaults to 2.
 	Connections int
-	// Retention is how long finished runs and events are kept, at least 1 h. With an Enqueuer it counts from when a
-	// run was enqueued, finished or not. Defaults to 30 days.
+	// Retention is how long finished runs and events are kept; at least 1 h. With
+	// an Enqueuer it starts when a run is enqueued, and unfinished runs are
+	// deleted too. Defaults to 30 days.
 	Retention time.Duration
-	// Version and BuildTime say which build of the host this is. The newest build that lives owns the definitions; where
-	// build times are equal or unknown, the last process to start does. Default to what the toolchain left in the binary:
-	// the main module's version, and the time of the commit it was built from, if that is known.
+	// Version and BuildTime identify this build of the host. The newest active
+	// build owns the definitions. If build times are equal or unknown, the last
+	// process to start owns them. Default to what the toolchain recorded in the
+	// binary: the version of the main module, and the time of its commit.
 	Version   string
 	BuildTime time.Time
-	// OnTick is called after every tick with what it did, in the loop: the place to feed metrics. Defaults to none.
+	// OnTick is called in the loop after every tick, for example to update
+	// metrics. Defaults to none.
 	OnTick func(TickReport)
-	// Now replaces the database's clock everywhere. It is for tests. Defaults to the database's clock.
+	// Now replaces the database clock in every statement. It is for tests.
+	// Defaults to the database clock.
 	Now func() time.Time
-	// Logger gets what happens in the loop. Defaults to slog.Default().
+	// Logger logs what the loop does. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
-// Scheduler keeps one process's part in the schedules of a namespace. Its methods are safe for concurrent use.
+// Scheduler is one process's access to the schedules of a namespace: it runs
+// the loop, enqueues jobs, and shows and changes schedules. Its methods are
+// safe for concurrent use.
 type Scheduler struct {
 	cfg     Config
 	store   Store
 	log     *slog.Logger
 	catalog *catalog
-	worker  Worker
-	contact contact
-	ran     atomic.Bool
-
-	ticking sync.Mutex // held for a tick; guards what follows, together with the mutex of its pass
-	limit   int        // how many schedules the next claim takes
-	behind  time.Time  // when the loop last found more due than it can fire; zero for not lately
-	coming  timetable  // none where there is no second road
-
-	mu       sync.Mutex        // guards what follows
-	excepted map[string]string // rows left out of claims: id to definition hash
-	lastTick time.Time         // by the database's clock
-	tickedAt time.Time         // the same by this process's; when it began to run, before the first tick
-	running  bool
-	skew     time.Duration
-	rivals   bool      // another build lived at the last heartbeat
-	doubt    bool      // what is stored may not be what is declared here
-	defended time.Time // when that was last looked into, by this process's clock
-	judge    distant   // the clock that judges
+	worker  Worker      // this process's row, without the columns that change
+	started atomic.Bool // Run was called
+	loop    loopState
+	process processState
+	contact dbContact
 }
 
-// By says who asks for a change, and why. Both are recorded with it.
-type By struct {
+// loopState is what the loop keeps from one tick to the next.
+type loopState struct {
+	ticking sync.Mutex // held during a tick, so that ticks do not overlap
+
+	mu        sync.Mutex // guards the fields below
+	batchSize int        // how many schedules the next batch has
+	// behindSince is when the loop last found more schedules due than it could
+	// fire; zero if it keeps up.
+	behindSince time.Time
+	lookahead   lookahead.Table // nil if there is no fast path
+}
+
+// processState is what this process knows about itself and other replicas.
+type processState struct {
+	mu        sync.Mutex // guards the fields below
+	running   bool       // the loop is running
+	startedAt time.Time  // database time of the first heartbeat
+	lastTick  time.Time  // database time of the last claim
+	tickedAt  time.Time  // the same by this process's clock
+	skew      time.Duration
+	clock     timing.ClockEstimate // estimates the database clock
+	excluded  map[string]string    // rows left out of claims: id to definition hash
+
+	otherBuildActive bool      // as of the last heartbeat
+	needsResync      bool      // the stored definitions may differ from those here
+	resyncedAt       time.Time // last check, by this process's clock
+}
+
+// ChangeOptions says who asks for a change, why, and on what condition.
+type ChangeOptions struct {
+	// Actor and Note are recorded in the event of the change. Default to none.
 	Actor, Note string
-	// Seen is the [Schedule.Fingerprint] of the schedule as the person saw it, and for Unlock the lock's holder. If that
-	// is no longer so, the change is refused with [ErrChanged]. Defaults to no such condition.
-	Seen string
+	// IfMatch is the [Schedule].ETag that the caller has seen, or for Unlock the
+	// lock's holder. If it has changed since, the call fails with [ErrChanged].
+	// Defaults to no condition.
+	IfMatch string
 }
 
-// ErrUnknownSchedule says that no schedule of that id is stored.
-var ErrUnknownSchedule = errors.New("unknown schedule")
+var (
+	// ErrUnknownSchedule reports that no schedule with the id is stored.
+	ErrUnknownSchedule = errors.New("unknown schedule")
+	// ErrChanged reports that a schedule no longer matches the IfMatch of a call.
+	ErrChanged = errors.New("the schedule has changed in the meantime")
+)
 
-// New checks the whole configuration. It makes no call to the database and starts nothing. Its error names every
-// value that is wrong.
+// New checks the whole configuration. It sends no statement and starts no
+// goroutine. Its error names every invalid value.
 func New(store Store, cfg Config) (*Scheduler, error) {
 	if store == nil || reflect.ValueOf(store).Kind() == reflect.Pointer && reflect.ValueOf(store).IsNil() {
 		return nil, errors.New("hourbell: the store is nil: use store.New(db)")
 	}
 	cfg = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	s := &Scheduler{cfg: cfg, log: cfg.Logger, limit: cfg.BatchSize, excepted: map[string]string{}}
+	s := &Scheduler{cfg: cfg, log: cfg.Logger}
+	s.loop.batchSize = cfg.BatchSize
+	s.process.excluded = map[string]string{}
 	var err error
 	if s.store, err = store.Bind(cfg.Namespace, cfg.Now); err != nil {
 		return nil, fmt.Errorf("hourbell: %w", err)
 	}
-	if s.catalog, err = newCatalog(cfg.Jobs, cfg.Definitions, cfg.Grace, cfg.PollInterval+s.callDeadline()); err != nil {
+	if s.catalog, err = newCatalog(cfg.Jobs, cfg.Definitions, cfg.Grace, cfg.minGrace()); err != nil {
 		return nil, err
 	}
-	if cfg.Enqueuer == nil && !s.store.OneByOne() {
-		s.coming = newTimetable(s.catalog.definitions)
+	if cfg.Enqueuer == nil && !s.store.SingleWriter() {
+		s.loop.lookahead = s.catalog.lookahead()
 	}
 	s.worker = newWorker(cfg, s.catalog.hash)
 	return s, nil
 }
 
 func (c Config) withDefaults() Config {
-	or := func(value *time.Duration, standard time.Duration) {
+	setDefault := func(value *time.Duration, standard time.Duration) {
 		if *value == 0 {
 			*value = standard
 		}
 	}
-	or(&c.PollInterval, time.Minute)
-	or(&c.LockTTL, 5*time.Minute)
-	or(&c.Grace, 2*time.Minute)
-	or(&c.Retention, 30*24*time.Hour)
+	setDefault(&c.PollInterval, time.Minute)
+	setDefault(&c.LockTTL, 5*time.Minute)
+	setDefault(&c.Grace, 2*time.Minute)
+	setDefault(&c.Retention, 30*24*time.Hour)
 	if c.Namespace == "" {
 		c.Namespace = "default"
 	}
@@ -139,52 +180,54 @@ func (c Config) withDefaults() Config {
 
 var validNamespace = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
-func (c Config) check() error {
+func (c Config) validate() error {
 	var errs []error
-	wrong := func(field, format string, args ...any) {
+	invalid := func(field, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("hourbell: Config.%s: %s", field, fmt.Sprintf(format, args...)))
 	}
 	if !validNamespace.MatchString(c.Namespace) {
-		wrong("Namespace", "%q is not 1 to 100 letters, digits and . _ - characters, beginning with a letter or digit", c.Namespace)
+		invalid("Namespace", "%q is not 1 to 100 letters, digits and . _ - characters, starting with a letter or digit", c.Namespace)
 	}
 	if c.PollInterval < 0 {
-		wrong("PollInterval", "%v is negative", c.PollInterval)
+		invalid("PollInterval", "%v is negative", c.PollInterval)
 	}
 	if c.LockTTL < time.Second {
-		wrong("LockTTL", "%v is shorter than 1s", c.LockTTL)
+		invalid("LockTTL", "%v is shorter than 1s", c.LockTTL)
 	}
-	if least := c.PollInterval + callDeadline(c.LockTTL); c.Grace < least {
-		wrong("Grace", "%v is shorter than PollInterval and a claim's deadline together, %v: slots would be skipped for no reason", c.Grace, least)
+	if c.Grace < c.minGrace() {
+		invalid("Grace", "%v is %s, %v", c.Grace, graceTooShort, c.minGrace())
 	}
 	if c.BatchSize < 1 || c.BatchSize > 10_000 {
-		wrong("BatchSize", "%d is not in 1-10000", c.BatchSize)
+		invalid("BatchSize", "%d is not in 1-10000", c.BatchSize)
 	}
 	if c.Connections < 1 || c.Connections > 16 {
-		wrong("Connections", "%d is not in 1-16", c.Connections)
+		invalid("Connections", "%d is not in 1-16", c.Connections)
 	}
 	if c.Retention < time.Hour {
-		wrong("Retention", "%v is shorter than 1h", c.Retention)
+		invalid("Retention", "%v is shorter than 1h", c.Retention)
 	}
 	return errors.Join(errs...)
 }
 
-// stopGrace is how long work under way may go on after the loop was told to stop.
-const stopGrace = 3500 * time.Millisecond
+// minGrace is the shortest grace with which the loop can claim every slot in
+// time: it may sleep for PollInterval, and a claim may take its whole deadline.
+func (c Config) minGrace() time.Duration { return c.PollInterval + c.callTimeout() }
 
-// fireDeadline bounds a transaction that fires, in the client and in the server.
-func (s *Scheduler) fireDeadline() time.Duration { return min(30*time.Second, s.cfg.LockTTL/2) }
+// callTimeout limits every call to the database except for a fire.
+func (c Config) callTimeout() time.Duration { return min(10*time.Second, c.LockTTL/2) }
 
-// callDeadline bounds every other call to the database.
-func (s *Scheduler) callDeadline() time.Duration { return callDeadline(s.cfg.LockTTL) }
+// fireTimeout limits a transaction that fires, in the client and in the server.
+func (c Config) fireTimeout() time.Duration { return min(30*time.Second, c.LockTTL/2) }
 
-func callDeadline(lockTTL time.Duration) time.Duration { return min(10*time.Second, lockTTL/2) }
+// stopTimeout is how long work in progress may continue after the loop's
+// context has ended.
+const stopTimeout = 3500 * time.Millisecond
 
-// transaction runs a write that a person or a deploy asked for: bounded, so that it never hangs on somebody's lock.
+// transaction runs a write that an operator or a deploy asked for. The server
+// limits how long it waits for a lock.
 func (s *Scheduler) transaction(ctx context.Context, fn func(context.Context, Store) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.callDeadline())
+	timeout := s.cfg.callTimeout()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return s.store.Transaction(ctx, s.callDeadline()/2, func(st Store, _ Tx) error { return fn(ctx, st) })
+	return s.store.Transaction(ctx, timeout/2, func(st Store, _ *gorm.DB) error { return fn(ctx, st) })
 }
-
-// Workers lists the processes that run the loop, or did within the last day, latest start first.
-func (s *Scheduler) Workers(ctx context.Context) ([]Worker, error) { return s.store.Workers(ctx) }

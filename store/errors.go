@@ -15,32 +15,35 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// tries is how often a statement or transaction is tried that was refused for reasons of concurrency alone.
-const tries = 12
+// maxTries is how often a statement or transaction is tried that fails because
+// of concurrent ones.
+const maxTries = 12
 
-// retry runs fn again where another try may mend it, unless that is the host's to do, and says of what kind an error
-// is that remains.
-func (s *Store) retry(ctx context.Context, fn func() error) error {
+// retry calls fn again after a serialization failure or deadlock, and
+// classifies the remaining error. In the host's transaction, only the host can
+// retry.
+func (s *database) retry(ctx context.Context, fn func() error) error {
 	err := fn()
-	for i := 1; err != nil && !s.inside && transient(err) && !errors.As(err, new(answered)) && i < tries && ctx.Err() == nil; i++ {
-		pause(ctx, time.Duration(i*i)*time.Millisecond)
-		again := fn()
-		if again != nil && ctx.Err() != nil && s.dialect == sqlite {
-			break // the time went on waiting for the file's lock
+	for i := 1; err != nil && !s.inTx && isTransient(err) && !errors.As(err, new(partialResult)) && i < maxTries && ctx.Err() == nil; i++ {
+		sleep(ctx, time.Duration(i*i)*time.Millisecond)
+		next := fn()
+		if next != nil && ctx.Err() != nil && s.dialect == sqlite {
+			break // the wait for the file lock used up the time: report the first error
 		}
-		err = again
+		err = next
 	}
 	return classify(err)
 }
 
-// answered is a failure after rows had been answered, which another try would answer again: where SQLite keeps no
-// write-ahead log, a reader can stand in the way of the commit of a statement that is done.
-type answered struct{ error }
+// partialResult is an error after rows were returned, which a retry would return
+// again. Without a write-ahead log, a reader can prevent the commit of a SQLite
+// statement that has returned its rows.
+type partialResult struct{ error }
 
-func (a answered) Unwrap() error { return a.error }
+func (p partialResult) Unwrap() error { return p.error }
 
-// pause waits for about as long as it is told to.
-func pause(ctx context.Context, d time.Duration) {
+// sleep waits for about d: between half of it and one and a half.
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d/2 + rand.N(d))
 	defer timer.Stop()
 	select {
@@ -49,14 +52,16 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// The SQLSTATEs and SQLite codes that mean something here.
+// The SQLSTATEs and SQLite result codes that hourbell distinguishes.
 const (
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
 	lockNotAvailable     = "55P03"
 	undefinedTable       = "42P01"
+	undefinedColumn      = "42703"
 	uniqueViolation      = "23505"
 
+	sqliteError    = 1
 	sqliteBusy     = 5
 	sqliteLocked   = 6
 	sqliteReadOnly = 8
@@ -65,7 +70,7 @@ const (
 	sqliteCantOpen = 14
 )
 
-// sqlState is the SQLSTATE of a Postgres error, or "".
+// sqlState returns the SQLSTATE of a Postgres error, or "".
 func sqlState(err error) string {
 	var coded interface{ SQLState() string }
 	if errors.As(err, &coded) {
@@ -74,7 +79,7 @@ func sqlState(err error) string {
 	return ""
 }
 
-// sqliteCode is the primary result code of a SQLite error, or 0.
+// sqliteCode returns the primary result code of a SQLite error, or 0.
 func sqliteCode(err error) int {
 	var coded interface{ Code() int }
 	if errors.As(err, &coded) {
@@ -83,8 +88,9 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// transient says whether a transaction was refused for reasons of concurrency alone, and has left nothing behind.
-func transient(err error) bool {
+// isTransient reports whether a transaction was rolled back only because of
+// concurrent ones.
+func isTransient(err error) bool {
 	switch sqlState(err) {
 	case serializationFailure, deadlockDetected:
 		return true
@@ -93,30 +99,29 @@ func transient(err error) bool {
 	return code == sqliteBusy || code == sqliteLocked
 }
 
-// classify adds to an error the sentinel of its kind.
+// classify wraps an error with the sentinel error of its kind.
 func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, hourbell.ErrNotMigrated), errors.Is(err, hourbell.ErrUnavailable), errors.Is(err, hourbell.ErrBusy):
 		return err
-	case missingTable(err):
+	case isMissingTable(err):
 		return fmt.Errorf("%w (%w)", hourbell.ErrNotMigrated, err)
-	case sqlState(err) == lockNotAvailable, transient(err):
+	case sqlState(err) == lockNotAvailable, isTransient(err):
 		return fmt.Errorf("%w (%w)", hourbell.ErrBusy, err)
-	case unavailable(err):
+	case isUnavailable(err):
 		return fmt.Errorf("%w: %w", hourbell.ErrUnavailable, err)
 	}
 	return err
 }
 
-func missingTable(err error) bool {
+func isMissingTable(err error) bool {
 	return sqlState(err) == undefinedTable && strings.Contains(err.Error(), "hourbell_") ||
-		sqliteCode(err) == 1 && strings.Contains(err.Error(), "no such table: hourbell_")
+		sqliteCode(err) == sqliteError && strings.Contains(err.Error(), "no such table: hourbell_")
 }
 
-// unavailable says whether the database is away, ended the connection, was stopped, is full or read-only, or whether
-// a deadline has passed.
-func unavailable(err error) bool {
-	var network net.Error
+// isUnavailable reports whether the database cannot be reached, has ended the
+// connection, is stopped, full or read-only, or whether a deadline has passed.
+func isUnavailable(err error) bool {
 	for _, known := range []error{
 		driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 		context.DeadlineExceeded, context.Canceled,
@@ -125,20 +130,22 @@ func unavailable(err error) bool {
 			return true
 		}
 	}
-	// What pgx says where it has sent nothing, as on a connection that it has given up.
+	// pgx reports SafeToRetry if it sent nothing, for example because it had
+	// closed the connection.
 	var unsent interface{ SafeToRetry() bool }
 	if errors.As(err, &unsent) && unsent.SafeToRetry() {
 		return true
 	}
-	if errors.As(err, &network) || strings.Contains(err.Error(), "sql: database is closed") { // database/sql keeps that one to itself
+	var network net.Error
+	if errors.As(err, &network) || strings.Contains(err.Error(), "sql: database is closed") { // database/sql does not export that error
 		return true
 	}
 	switch state := sqlState(err); state {
-	case "": // not of Postgres
-	case "57014", // statement_timeout, or cancelled by an operator
+	case "": // not an error of Postgres
+	case "57014", // statement_timeout, or canceled by an operator
 		"57P01", "57P02", "57P03", "57P05", // shut down, crashed, starting up, idle for too long
-		"25P03", "25P04", // idle in the transaction for too long, transaction for too long
-		"25006", // read-only, as on a standby
+		"25P03", "25P04", // idle in a transaction for too long, transaction too long
+		"25006", // read-only, such as a standby
 		"72000": // snapshot too old
 		return true
 	default:

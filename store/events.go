@@ -15,29 +15,35 @@ SELECT @namespace, NULLIF(c.schedule_id, ''), c.kind, NULLIF(c.reason, ''), cloc
 FROM c CROSS JOIN clock`)
 
 // InsertEvents implements [hourbell.Store].
-func (s *Store) InsertEvents(ctx context.Context, events []hourbell.Event) error {
+func (s *database) InsertEvents(ctx context.Context, events []hourbell.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
 	return s.exec(ctx, insertEvents, values{"batch": batch{
 		col("schedule_id", events, func(e *hourbell.Event) string { return e.ScheduleID }),
-		col("kind", events, func(e *hourbell.Event) string { return e.Kind }),
-		col("reason", events, func(e *hourbell.Event) string { return e.Reason }),
+		col("kind", events, func(e *hourbell.Event) string { return string(e.Kind) }),
+		col("reason", events, func(e *hourbell.Event) string { return string(e.Reason) }),
 		col("actor", events, func(e *hourbell.Event) string { return e.Actor }),
 		col("note", events, func(e *hourbell.Event) string { return e.Note }),
-		times("slot_from", events, func(e *hourbell.Event) time.Time { return e.SlotFrom }),
-		times("slot_to", events, func(e *hourbell.Event) time.Time { return e.SlotTo }),
+		timeCol("slot_from", events, func(e *hourbell.Event) time.Time { return e.SlotFrom }),
+		timeCol("slot_to", events, func(e *hourbell.Event) time.Time { return e.SlotTo }),
 		col("slot_count", events, func(e *hourbell.Event) int64 { return int64(e.SlotCount) }),
 		col("detail", events, func(e *hourbell.Event) string { return e.Detail }),
 	}})
 }
 
-// Events implements [hourbell.Store]. It walks the index of the namespace, or that of the schedule.
-func (s *Store) Events(ctx context.Context, q hourbell.EventQuery) (list []hourbell.Event, err error) {
+// Events implements [hourbell.Store]. It uses the index of the namespace or of
+// the schedule.
+func (s *database) Events(ctx context.Context, q hourbell.EventQuery) (list []hourbell.Event, err error) {
+	statement, v := selectEvents(q)
+	return list, s.query(ctx, statement, v, collect(&list, eventFields))
+}
+
+func selectEvents(q hourbell.EventQuery) (*statement, values) {
 	f := newFilters(q.Limit)
 	f.text("schedule_id", q.ScheduleID)
-	f.text("kind", q.Kind)
+	f.text("kind", string(q.Kind))
 	f.number("id", "<", q.Before)
-	st := prepare(`SELECT ` + eventColumns + ` FROM hourbell_events WHERE namespace = @namespace` + f.where.String() + ` ORDER BY id DESC LIMIT @limit`)
-	return list, s.query(ctx, st, f.values, collect(&list, eventFields))
+	return prepare(`SELECT ` + eventColumns + ` FROM hourbell_events WHERE namespace = @namespace` + f.where.String() +
+		` ORDER BY id DESC LIMIT @limit`), f.values
 }

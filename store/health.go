@@ -5,38 +5,39 @@ import (
 	"database/sql"
 	"time"
 
-	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// alive are the workers neither stopped nor silent; overdue are the schedules out of grace, by the index of what is due.
-const (
-	alive   = `namespace = @namespace AND stopped_at IS NULL AND heartbeat_at >= {instant} - {span @dead} AND heartbeat_at <= {instant} + {span @dead}`
-	overdue = `namespace = @namespace AND enabled AND removed_at IS NULL AND next_run_at + grace < {instant} AND next_run_at < {instant}`
-)
+// overdue is the condition of a schedule that is out of grace and not settled.
+// Its last part allows the use of the index hourbell_schedules_due.
+const overdue = `namespace = @namespace AND enabled AND removed_at IS NULL AND next_run_at + grace < {clock} AND next_run_at < {clock}`
 
 var (
 	selectHealth = prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now)
-SELECT {instant},
-	(SELECT count(*) FROM hourbell_workers WHERE ` + alive + `),
-	(SELECT {micros max(clock_skew)} FROM hourbell_workers WHERE ` + alive + `),
-	(SELECT {micros min(clock_skew)} FROM hourbell_workers WHERE ` + alive + `),
-	(SELECT max(last_tick_at) FROM hourbell_workers WHERE ` + alive + `),
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT {now} AS now),
+-- the active workers
+active AS MATERIALIZED (SELECT * FROM hourbell_workers w WHERE w.namespace = @namespace AND ` + activeWorker + `)
+SELECT {clock}, (SELECT count(*) FROM active),
+	(SELECT {micros max(clock_skew)} FROM active), (SELECT {micros min(clock_skew)} FROM active), (SELECT max(last_tick_at) FROM active),
 	(SELECT count(*) FROM hourbell_schedules WHERE ` + overdue + `),
-	(SELECT max(settled_until) FROM hourbell_schedules WHERE namespace = @namespace AND enabled AND removed_at IS NULL)`)
+	(SELECT max(settled_through) FROM hourbell_schedules WHERE namespace = @namespace AND enabled AND removed_at IS NULL)`)
 
 	selectLate = prepare(`
-WITH clock AS MATERIALIZED (SELECT {now} AS now)
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT {now} AS now)
 SELECT ` + scheduleColumns + ` FROM hourbell_schedules WHERE ` + overdue + ` ORDER BY next_run_at LIMIT 100`)
 )
 
 // Health implements [hourbell.Store].
-func (s *Store) Health(ctx context.Context, dead time.Duration) (h hourbell.Health, err error) {
+func (s *database) Health(ctx context.Context, deadAfter time.Duration) (h storage.Health, err error) {
 	var ahead, behind time.Duration
 	var settled time.Time
-	v := values{"dead": dead.Microseconds()}
+	v := values{"dead_after": deadAfter.Microseconds()}
 	err = s.query(ctx, selectHealth, v, func(rows *sql.Rows) error {
-		return rows.Scan(toTime(&h.At), &h.Workers, toSpan(&ahead), toSpan(&behind), toTime(&h.NewestTick), &h.Overdue, toTime(&settled))
+		return rows.Scan(toTime(&h.At), &h.Workers, toDuration(&ahead), toDuration(&behind), toTime(&h.NewestTick), &h.Overdue, toTime(&settled))
 	})
 	if err != nil {
 		return h, err

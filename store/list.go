@@ -12,149 +12,224 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// present are the schedules that code still declares.
-const present = `removed_at IS NULL`
-
-// The states of a schedule, as conditions. An overdue one is due too: the index of what is due is searched for that.
-var states = map[string]string{
-	"ENABLED":  present + ` AND enabled`,
-	"DISABLED": present + ` AND NOT enabled`,
-	"OVERDUE":  present + ` AND enabled AND next_run_at + grace < {time @at} AND next_run_at < {time @at}`,
-	"FAILING":  present + ` AND failures > 0`,
-	"REMOVED":  `removed_at IS NOT NULL`,
+// filters collects the conditions of a list and their values.
+type filters struct {
+	where  strings.Builder
+	values values
 }
 
-// An order of schedules is by a key and then by id. A page goes on behind the key and the id of its last row.
-type order struct {
-	key    string // of a row, in SQL
-	behind string // of the last row, in SQL
-	of     func(hourbell.Schedule) string
-	read   func(string) (any, error)
-}
+func newFilters(limit int) *filters { return &filters{values: values{"limit": limit}} }
 
-var orders = map[string]order{
-	"id":        {key: `''`, behind: `''`, of: func(hourbell.Schedule) string { return "" }, read: anyText},
-	"name":      {key: `lower(name)`, behind: `lower(CAST(@key AS text))`, of: func(r hourbell.Schedule) string { return r.Name }, read: anyText},
-	"nextRunAt": instants(`COALESCE({micros next_run_at}, 9223372036854775807)`, func(r hourbell.Schedule) int64 { return number(r.NextRunAt, math.MaxInt64) }),
-	"lastRunAt": instants(`-COALESCE({micros last_run_at}, 0)`, func(r hourbell.Schedule) int64 { return -number(r.LastRunAt, 0) }),
-}
-
-func instants(key string, of func(hourbell.Schedule) int64) order {
-	return order{
-		key: key, behind: `CAST(@key AS bigint)`,
-		of:   func(r hourbell.Schedule) string { return strconv.FormatInt(of(r), 10) },
-		read: func(text string) (any, error) { return strconv.ParseInt(text, 10, 64) },
+// text adds a condition that a column has a value. Empty adds none.
+func (f *filters) text(column, value string) {
+	if value != "" {
+		f.and(column + " = @" + column)
+		f.values[column] = sanitizeText(value)
 	}
 }
 
-func anyText(text string) (any, error) { return text, nil }
+// number adds a condition that compares a column with a value. Zero adds none.
+func (f *filters) number(column, operator string, value int64) {
+	if value != 0 {
+		name := fmt.Sprintf("number%d", len(f.values))
+		f.and(column + " " + operator + " @" + name)
+		f.values[name] = value
+	}
+}
 
-func number(t time.Time, none int64) int64 {
+func (f *filters) and(condition string) { f.where.WriteString(" AND " + condition) }
+
+// states are the conditions of the schedule states, in the order of the counts.
+// That of OVERDUE allows the use of the index hourbell_schedules_due.
+var states = []struct {
+	state     hourbell.ScheduleState
+	condition string
+}{
+	{hourbell.StateEnabled, `removed_at IS NULL AND enabled`},
+	{hourbell.StateDisabled, `removed_at IS NULL AND NOT enabled`},
+	{hourbell.StateOverdue, `removed_at IS NULL AND enabled AND next_run_at + grace < {timestamp @at} AND next_run_at < {timestamp @at}`},
+	{hourbell.StateFailing, `removed_at IS NULL AND consecutive_failures > 0`},
+	{hourbell.StateRemoved, `removed_at IS NOT NULL`},
+}
+
+// order is an order of schedules: by a key, then by id. A page starts after the
+// key and the id of the last row before it.
+type order struct {
+	key     string // the key of a row, in SQL
+	lastKey string // the key of the last row, in SQL
+	keyOf   func(*storage.Schedule) string
+	parse   func(string) (any, error)
+}
+
+var orders = map[string]order{
+	"id": {key: `''`, lastKey: `''`, keyOf: func(*storage.Schedule) string { return "" }, parse: parseText},
+	"name": {
+		key: `lower(name)`, lastKey: `lower(CAST(@key AS text))`,
+		keyOf: func(r *storage.Schedule) string { return r.Name }, parse: parseText,
+	},
+	"nextRunAt": orderByTime(`COALESCE({micros next_run_at}, 9223372036854775807)`,
+		func(r *storage.Schedule) int64 { return microsOr(r.NextRunAt, math.MaxInt64) }),
+	"lastRunAt": orderByTime(`-COALESCE({micros last_run_at}, 0)`,
+		func(r *storage.Schedule) int64 { return -microsOr(r.LastRunAt, 0) }),
+}
+
+func orderByTime(key string, keyOf func(*storage.Schedule) int64) order {
+	return order{
+		key: key, lastKey: `CAST(@key AS bigint)`,
+		keyOf: func(r *storage.Schedule) string { return strconv.FormatInt(keyOf(r), 10) },
+		parse: func(text string) (any, error) { return strconv.ParseInt(text, 10, 64) },
+	}
+}
+
+func parseText(text string) (any, error) { return sanitizeText(text), nil }
+
+func microsOr(t time.Time, zero int64) int64 {
 	if t.IsZero() {
-		return none
+		return zero
 	}
 	return t.UnixMicro()
 }
 
-// ListSchedules implements [hourbell.Store]: one statement counts, another reads the page by the counts' clock. In the
-// order of ids it walks the primary key.
-func (s *Store) ListSchedules(ctx context.Context, q hourbell.ScheduleQuery) (page hourbell.SchedulePage, err error) {
-	by := orders[q.Sort]
-	f := newFilters(q.Limit + 1)
-	if q.Search != "" {
-		f.and(search)
-		f.values["pattern"] = "%" + wildcards.Replace(clean(q.Search)) + "%"
-	}
-	c := &page.Counts
-	if err := s.query(ctx, prepare(counts(f.where.String())), f.values, func(rows *sql.Rows) error {
-		return rows.Scan(toTime(&page.At), &c.All, &c.Enabled, &c.Disabled, &c.Overdue, &c.Failing, &c.Removed)
-	}); err != nil {
-		return page, err
-	}
-	f.values["at"] = page.At
-	if q.State != "" {
-		f.and(states[q.State])
-	}
-	if err := f.after(q.After, by); err != nil {
-		return page, &hourbell.QueryError{Field: "After", Err: err}
-	}
-	st := prepare(`SELECT ` + scheduleColumns + ` FROM hourbell_schedules WHERE namespace = @namespace` + f.where.String() +
-		` ORDER BY ` + by.sorted() + ` LIMIT @limit`)
-	if err := s.query(ctx, st, f.values, collect(&page.Schedules, scheduleFields)); err != nil {
-		return page, err
-	}
-	if len(page.Schedules) > q.Limit {
-		page.Schedules = page.Schedules[:q.Limit]
-		last := page.Schedules[q.Limit-1]
-		page.Next = cursor(by.of(last), last.ID)
-	}
-	return page, nil
-}
-
-// cursor names the last row of a page: how long its key is, the key, which may be any text, and the id.
-func cursor(key, id string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(len(key)) + " " + key + id))
-}
-
-func uncursor(cursor string) (key, id string, ok bool) {
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	count, rest, ok := strings.Cut(string(text), " ")
-	n, wrong := strconv.Atoi(count)
-	if err != nil || !ok || wrong != nil || n < 0 || n > len(rest) {
-		return "", "", false
-	}
-	return rest[:n], rest[n:], true
-}
-
-// search looks for a text, letters A to Z in either case.
-const search = `lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST(@pattern AS text)) ESCAPE '\'`
-
-// wildcards are those of a pattern, which mean themselves in a text that is looked for.
-var wildcards = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
-
-// counts counts the schedules in question by state, and reads the clock.
-func counts(where string) string {
-	var list strings.Builder
-	for _, state := range []string{"ENABLED", "DISABLED", "OVERDUE", "FAILING", "REMOVED"} {
-		fmt.Fprintf(&list, ", count(*) FILTER (WHERE %s)", strings.ReplaceAll(states[state], "{time @at}", "{instant}"))
-	}
-	return `
-WITH clock AS MATERIALIZED (SELECT {now} AS now)
-SELECT {instant}, count(*)` + list.String() + ` FROM hourbell_schedules WHERE namespace = @namespace` + where
-}
-
-// sorted is what a page is sorted by.
-func (o order) sorted() string {
-	if o.key == orders["id"].key {
+// columns returns the columns of ORDER BY.
+func (o order) columns() string {
+	if o.isByID() {
 		return "id"
 	}
 	return o.key + ", id"
 }
 
-// after goes on behind the last row of a page.
-func (f *filters) after(cursor string, by order) error {
+func (o order) isByID() bool { return o.key == orders["id"].key }
+
+// ListSchedules implements [hourbell.Store]. One statement counts; another
+// reads the page, with the database time of the first. In the order of ids, the
+// page is read from the primary key.
+func (s *database) ListSchedules(ctx context.Context, q hourbell.ScheduleQuery) (page storage.SchedulePage, err error) {
+	count, list, err := listStatements(q)
+	if err != nil {
+		return page, err
+	}
+	counts := make([]int, len(states))
+	fields := []any{toTime(&page.At), &page.Total}
+	for i := range counts {
+		fields = append(fields, &counts[i])
+	}
+	if err := s.query(ctx, count, list.values, func(rows *sql.Rows) error { return rows.Scan(fields...) }); err != nil {
+		return page, err
+	}
+	page.Counts = make(map[string]int, len(states))
+	for i, state := range states {
+		page.Counts[string(state.state)] = counts[i]
+	}
+	list.values["at"] = page.At
+	if err := s.query(ctx, list.statement, list.values, collect(&page.Schedules, scheduleFields)); err != nil {
+		return page, err
+	}
+	for i := range page.Schedules {
+		page.Schedules[i].ReadAt = page.At
+	}
+	if len(page.Schedules) > q.Limit {
+		page.Schedules = page.Schedules[:q.Limit]
+		last := &page.Schedules[q.Limit-1]
+		page.Next = encodeCursor(orders[q.Sort].keyOf(last), last.ID)
+	}
+	return page, nil
+}
+
+// boundStatement is a statement with its values.
+type boundStatement struct {
+	statement *statement
+	values    values
+}
+
+// listStatements returns the statement that counts the schedules of a query,
+// and the one that reads its page and one row more.
+func listStatements(q hourbell.ScheduleQuery) (count *statement, list boundStatement, err error) {
+	f := newFilters(q.Limit + 1)
+	if len(q.IDs) > 0 {
+		f.and("id IN {list @ids}")
+		f.values["ids"] = sanitizeTexts(q.IDs)
+	}
+	if q.Search != "" {
+		f.and(search)
+		f.values["pattern"] = "%" + escapeWildcards.Replace(sanitizeText(q.Search)) + "%"
+	}
+	count = prepare(countSchedules(f.where.String()))
+	for _, state := range states {
+		if state.state == q.State {
+			f.and(state.condition)
+		}
+	}
+	o := orders[q.Sort]
+	if err := f.after(q.After, o); err != nil {
+		return nil, list, &hourbell.QueryError{Field: "After", Err: err}
+	}
+	return count, boundStatement{prepare(`
+SELECT ` + scheduleColumns + ` FROM hourbell_schedules WHERE namespace = @namespace` + f.where.String() + `
+ORDER BY ` + o.columns() + ` LIMIT @limit`), f.values}, nil
+}
+
+// countSchedules counts schedules by state, and reads the clock.
+func countSchedules(where string) string {
+	var counts strings.Builder
+	for _, state := range states {
+		condition := strings.ReplaceAll(state.condition, "{timestamp @at}", "{clock}")
+		fmt.Fprintf(&counts, ",\n\tcount(*) FILTER (WHERE %s)", condition)
+	}
+	return `
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT {now} AS now)
+SELECT {clock}, count(*)` + counts.String() + `
+FROM hourbell_schedules WHERE namespace = @namespace` + where
+}
+
+// search finds a text; the letters A to Z match in either case.
+const search = `lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST(@pattern AS text)) ESCAPE '\'`
+
+// escapeWildcards escapes the characters with a meaning in a pattern.
+var escapeWildcards = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
+
+// after adds the condition of a page that starts after a cursor.
+func (f *filters) after(cursor string, o order) error {
 	if cursor == "" {
 		return nil
 	}
-	key, id, ok := uncursor(cursor)
+	key, id, ok := decodeCursor(cursor)
 	if !ok {
 		return errors.New("is not the Next of a page")
 	}
-	f.values["id"] = clean(id)
-	if by.sorted() == "id" {
+	f.values["id"] = sanitizeText(id)
+	if o.isByID() {
 		f.and("id > @id")
 		return nil
 	}
-	value, err := by.read(key)
+	value, err := o.parse(key)
 	if err != nil {
 		return errors.New("is the Next of a page in another order")
 	}
-	if key, ok := value.(string); ok {
-		value = clean(key)
-	}
 	f.values["key"] = value
-	f.and("(" + by.key + ", id) > (" + by.behind + ", @id)")
+	f.and("(" + o.key + ", id) > (" + o.lastKey + ", @id)")
 	return nil
+}
+
+// encodeCursor returns the cursor after a row: the length of its key, the key,
+// which may be any text, and the id.
+func encodeCursor(key, id string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(len(key)) + " " + key + id))
+}
+
+func decodeCursor(cursor string) (key, id string, ok bool) {
+	text, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return "", "", false
+	}
+	length, rest, ok := strings.Cut(string(text), " ")
+	n, err := strconv.Atoi(length)
+	if !ok || err != nil || n < 0 || n > len(rest) {
+		return "", "", false
+	}
+	return rest[:n], rest[n:], true
 }

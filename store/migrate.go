@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,24 +22,27 @@ import (
 //go:embed migrations
 var embedded embed.FS
 
-// Migrations are the files that [Migrate] applies, for hosts that use a migration tool of their own: postgres/0001_*.sql
-// and on, and sqlite/0001_*.sql and on. Each file records its version in hourbell_migrations itself.
+// Migrations returns the files that [Migrate] applies, for hosts that use a
+// migration tool of their own: postgres/0001_*.sql and so on, and
+// sqlite/0001_*.sql and so on. Each file records its version and checksum in
+// the table hourbell_migrations. Released files never change.
 func Migrations() fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
 	if err != nil {
-		panic(err) // the folder is embedded
+		panic(err) // impossible: the folder is embedded
 	}
 	return files
 }
 
 // migration is one file.
 type migration struct {
-	version int
-	name    string
-	text    string
+	version  int
+	name     string
+	text     string
+	checksum string
 }
 
-// migrations lists the files of a dialect by version.
+// migrations returns the files of a dialect, ordered by version.
 func (d *dialect) migrations() ([]migration, error) {
 	files := Migrations()
 	matches, err := fs.Glob(files, d.name+"/*.sql") // sorted by name
@@ -55,13 +60,27 @@ func (d *dialect) migrations() ([]migration, error) {
 		if err != nil {
 			return nil, err
 		}
-		list[i] = migration{version, name, string(text)}
+		list[i] = migration{version, name, string(text), checksum(string(text))}
 	}
 	return list, nil
 }
 
-// Migrate creates hourbell's tables in the database of db, or brings them up to date. Any number of processes may call
-// it at once. All of it happens in one transaction: an error leaves the database as it was.
+// checksumLine begins the last statement of each file, which records the
+// checksum.
+const checksumLine = "INSERT INTO hourbell_migrations"
+
+// checksum returns the checksum of a file: that of the text before the
+// statement that records it.
+func checksum(text string) string {
+	text, _, _ = strings.Cut(text, checksumLine)
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Migrate creates hourbell's tables in the database of db, or updates them to
+// this version. Any number of processes may call it concurrently. It runs in one
+// transaction, so an error leaves the database unchanged. It refuses tables that
+// an unreleased build has made, which must be dropped.
 func Migrate(ctx context.Context, db *gorm.DB) error {
 	if err := migrate(ctx, db); err != nil {
 		return fmt.Errorf("hourbell: migrate: %w", classify(err))
@@ -74,10 +93,11 @@ func migrate(ctx context.Context, db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
-	if _, inside := db.Statement.ConnPool.(gorm.TxCommitter); inside {
-		return errors.New("db is a transaction; migrations need the database itself")
+	if _, inTx := db.Statement.ConnPool.(gorm.TxCommitter); inTx {
+		return errors.New("db is a transaction: pass the database handle itself")
 	}
-	// Below gorm and its prepared statements, which take one statement at a time.
+	// gorm's prepared statements cannot contain several statements, so the
+	// migrations run on the pool below.
 	pool, err := db.DB()
 	if err != nil {
 		return err
@@ -86,29 +106,29 @@ func migrate(ctx context.Context, db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // gives it back to the pool
-	if err := d.begin(ctx, conn); err != nil {
+	defer conn.Close() //nolint:errcheck // returns the connection to the pool
+	if err := d.beginMigration(ctx, conn); err != nil {
 		return err
 	}
-	if err = d.migrateIn(ctx, conn); err == nil {
+	if err = d.applyMigrations(ctx, conn); err == nil {
 		_, err = conn.ExecContext(ctx, "COMMIT")
 	}
-	if err != nil { // the pool must not get a connection back that is in a transaction
-		_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return errors.Join(err, undone)
+	if err != nil { // the connection must not return to the pool inside a transaction
+		_, rollbackErr := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		return errors.Join(err, rollbackErr)
 	}
 	return nil
 }
 
-// begin opens a transaction that no other migration is beside.
-func (d *dialect) begin(ctx context.Context, conn *sql.Conn) error {
+// beginMigration opens a transaction that excludes other migrations.
+func (d *dialect) beginMigration(ctx context.Context, conn *sql.Conn) error {
 	if d == sqlite {
 		for {
 			_, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE")
-			if err == nil || !transient(err) || ctx.Err() != nil {
+			if err == nil || !isTransient(err) || ctx.Err() != nil {
 				return err
 			}
-			pause(ctx, 20*time.Millisecond)
+			sleep(ctx, 20*time.Millisecond)
 		}
 	}
 	if _, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED"); err != nil {
@@ -116,30 +136,27 @@ func (d *dialect) begin(ctx context.Context, conn *sql.Conn) error {
 	}
 	_, err := conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('hourbell_migrations', 0))")
 	if err != nil {
-		_, undone := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return errors.Join(err, undone)
+		_, rollbackErr := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		return errors.Join(err, rollbackErr)
 	}
 	return nil
 }
 
-// migrateIn applies what is missing.
-func (d *dialect) migrateIn(ctx context.Context, conn *sql.Conn) error {
-	var tables int
-	if err := conn.QueryRowContext(ctx, d.hasMigrations()).Scan(&tables); err != nil {
+// applyMigrations applies the files that are not applied yet.
+func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn) error {
+	applied, err := d.appliedMigrations(ctx, conn)
+	if err != nil {
 		return err
-	}
-	applied := 0
-	if tables > 0 {
-		if err := conn.QueryRowContext(ctx, "SELECT COALESCE(max(version), 0) FROM hourbell_migrations").Scan(&applied); err != nil {
-			return err
-		}
 	}
 	list, err := d.migrations()
 	if err != nil {
 		return err
 	}
+	if err := checkChecksums(list, applied); err != nil {
+		return err
+	}
 	for _, m := range list {
-		if m.version <= applied {
+		if _, done := applied[m.version]; done {
 			continue
 		}
 		if _, err := conn.ExecContext(ctx, m.text); err != nil {
@@ -149,28 +166,98 @@ func (d *dialect) migrateIn(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// hasMigrations counts the table of versions where the connection would find it.
-func (d *dialect) hasMigrations() string {
+// appliedMigrations returns the checksums of the applied files by version. An
+// unreleased build recorded no checksum.
+func (d *dialect) appliedMigrations(ctx context.Context, conn *sql.Conn) (map[int]string, error) {
+	tables, columns := `SELECT count(to_regclass('hourbell_migrations'))`,
+		`SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('hourbell_migrations') AND attname = 'checksum'`
 	if d == sqlite {
-		return "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'hourbell_migrations'"
+		tables, columns = `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'hourbell_migrations'`,
+			`SELECT count(*) FROM pragma_table_info('hourbell_migrations') WHERE name = 'checksum'`
 	}
-	return "SELECT count(to_regclass('hourbell_migrations'))"
+	var hasTable, hasChecksum int
+	if err := conn.QueryRowContext(ctx, tables).Scan(&hasTable); err != nil || hasTable == 0 {
+		return nil, err
+	}
+	if err := conn.QueryRowContext(ctx, columns).Scan(&hasChecksum); err != nil {
+		return nil, err
+	}
+	if hasChecksum == 0 {
+		return nil, errUnreleased
+	}
+	rows, err := conn.QueryContext(ctx, `SELECT version, checksum FROM hourbell_migrations`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err reports what matters
+	applied := map[int]string{}
+	for rows.Next() {
+		var version int
+		var sum string
+		if err := rows.Scan(&version, &sum); err != nil {
+			return nil, err
+		}
+		applied[version] = sum
+	}
+	return applied, rows.Err()
 }
 
-var appliedVersion = prepare(`SELECT COALESCE(max(version), 0), {isolation} FROM hourbell_migrations`)
+// unreleasedError reports tables that an unreleased build of hourbell has made.
+type unreleasedError struct{}
 
-// Ready implements [hourbell.Store].
-func (s *Store) Ready(ctx context.Context) error {
+var errUnreleased error = unreleasedError{}
+
+func (unreleasedError) Error() string {
+	return "an unreleased build of hourbell made the tables of this database, and they cannot be updated: " +
+		"drop hourbell_schedules, hourbell_job_runs, hourbell_events, hourbell_workers and hourbell_migrations, then migrate again"
+}
+
+// Is makes the error match [hourbell.ErrNotMigrated].
+func (unreleasedError) Is(target error) bool { return target == hourbell.ErrNotMigrated }
+
+// checkChecksums returns an error if a file was applied with other contents.
+func checkChecksums(list []migration, applied map[int]string) error {
+	for _, m := range list {
+		if sum, done := applied[m.version]; done && sum != m.checksum {
+			return errUnreleased
+		}
+	}
+	return nil
+}
+
+var selectMigrations = prepare(`SELECT version, checksum, {isolation} FROM hourbell_migrations`)
+
+// CheckMigrated implements [hourbell.Store].
+func (s *database) CheckMigrated(ctx context.Context) error {
 	list, err := s.dialect.migrations()
 	if err != nil {
 		return err
 	}
-	applied, needed := 0, list[len(list)-1].version
+	applied := map[int]string{}
 	var isolation string
-	err = s.query(ctx, appliedVersion, nil, func(rows *sql.Rows) error { return rows.Scan(&applied, &isolation) })
-	s.committed.Store(isolation == "read committed")
-	if err == nil && applied < needed {
-		err = fmt.Errorf("%w (it has version %d of %d)", hourbell.ErrNotMigrated, applied, needed)
+	err = s.query(ctx, selectMigrations, nil, func(rows *sql.Rows) error {
+		var version int
+		var sum string
+		err := rows.Scan(&version, &sum, &isolation)
+		applied[version] = sum
+		return err
+	})
+	s.readCommitted.Store(isolation == "read committed")
+	switch {
+	case isMissingChecksum(err):
+		return errUnreleased
+	case err != nil:
+		return err
 	}
-	return err
+	for _, m := range list {
+		if _, done := applied[m.version]; !done {
+			return fmt.Errorf("%w (migration %d is missing)", hourbell.ErrNotMigrated, m.version)
+		}
+	}
+	return checkChecksums(list, applied)
+}
+
+func isMissingChecksum(err error) bool {
+	return sqlState(err) == undefinedColumn ||
+		sqliteCode(err) == sqliteError && strings.Contains(err.Error(), "no such column: checksum")
 }

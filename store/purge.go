@@ -4,54 +4,56 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// Each deletes at most @limit rows, and passes by those that somebody is at. The clock is read once: compared with each
-// row it could not be looked up in an index.
+// Each statement deletes up to @limit rows, and skips rows that another
+// transaction has locked. The clock is in a CTE, because a function that is
+// called for each row cannot be an index condition.
 var purges = []struct {
 	statement *statement
-	needed    func(hourbell.Keep) bool
+	applies   func(storage.Retention) bool // nil: always
 }{
-	// By the index hourbell_job_runs_finished.
+	// Finished runs, by the index hourbell_job_runs_finished.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND finished_at < {instant} - {span @runs} ORDER BY finished_at LIMIT @limit {skip})
-DELETE FROM hourbell_job_runs WHERE id {among SELECT id FROM old}
+	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND finished_at < {clock} - {interval @runs} ORDER BY finished_at LIMIT @limit {skip_locked})
+DELETE FROM hourbell_job_runs WHERE id {in SELECT id FROM old}
 RETURNING 1`)},
-	// Of the oldest open runs, by the index hourbell_job_runs_open: ids grow with time, so that the rest needs no look.
+	// Unfinished runs, by the index hourbell_job_runs_open. Ids grow with time, so
+	// only the oldest are considered.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
-	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT @limit {skip})
-DELETE FROM hourbell_job_runs WHERE id {among SELECT id FROM oldest} AND queued_at < {instant} - {span @runs}
-RETURNING 1`), needed: func(k hourbell.Keep) bool { return k.Unfinished }},
-	// Of the oldest events, by their key.
+	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT @limit {skip_locked})
+DELETE FROM hourbell_job_runs WHERE id {in SELECT id FROM oldest} AND queued_at < {clock} - {interval @runs}
+RETURNING 1`), applies: func(r storage.Retention) bool { return r.Unfinished }},
+	// Events, by their key.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
-	SELECT id FROM hourbell_events WHERE namespace = @namespace ORDER BY id LIMIT @limit {skip})
-DELETE FROM hourbell_events WHERE namespace = @namespace AND id {among SELECT id FROM oldest} AND at < {instant} - {span @events}
+	SELECT id FROM hourbell_events WHERE namespace = @namespace ORDER BY id LIMIT @limit {skip_locked})
+DELETE FROM hourbell_events WHERE namespace = @namespace AND id {in SELECT id FROM oldest} AND at < {clock} - {interval @events}
 RETURNING 1`)},
-	// By no index: the schedules are few.
+	// Removed schedules and workers. They are few and need no index.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_schedules WHERE namespace = @namespace AND removed_at < {instant} - {span @removed} ORDER BY id LIMIT @limit {skip})
-DELETE FROM hourbell_schedules WHERE namespace = @namespace AND id {among SELECT id FROM old}
+	SELECT id FROM hourbell_schedules WHERE namespace = @namespace AND removed_at < {clock} - {interval @removed} ORDER BY id LIMIT @limit {skip_locked})
+DELETE FROM hourbell_schedules WHERE namespace = @namespace AND id {in SELECT id FROM old}
 RETURNING 1`)},
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
-	SELECT id FROM hourbell_workers WHERE namespace = @namespace AND heartbeat_at < {instant} - {span @workers} ORDER BY id LIMIT @limit {skip})
-DELETE FROM hourbell_workers WHERE id {among SELECT id FROM old}
+	SELECT id FROM hourbell_workers WHERE namespace = @namespace AND heartbeat_at < {clock} - {interval @workers} ORDER BY id LIMIT @limit {skip_locked})
+DELETE FROM hourbell_workers WHERE id {in SELECT id FROM old}
 RETURNING 1`)},
 }
 
 // Purge implements [hourbell.Store].
-func (s *Store) Purge(ctx context.Context, keep hourbell.Keep, limit int) (deleted int64, err error) {
+func (s *database) Purge(ctx context.Context, retention storage.Retention, limit int) (deleted int64, err error) {
 	v := values{
-		"runs": keep.Runs.Microseconds(), "events": keep.Events.Microseconds(), "removed": keep.Removed.Microseconds(),
-		"workers": keep.Workers.Microseconds(), "limit": limit,
+		"runs": retention.Runs.Microseconds(), "events": retention.Events.Microseconds(), "removed": retention.Removed.Microseconds(),
+		"workers": retention.Workers.Microseconds(), "limit": limit,
 	}
 	for _, purge := range purges {
-		if purge.needed != nil && !purge.needed(keep) {
+		if purge.applies != nil && !purge.applies(retention) {
 			continue
 		}
 		err := s.write(ctx, purge.statement, v, func(*sql.Rows) error { deleted++; return nil })

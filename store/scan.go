@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// scanner is a destination for one column.
+// scanner is the destination of one column.
 type scanner func(value any) error
 
 // Scan implements [sql.Scanner].
 func (s scanner) Scan(value any) error { return s(value) }
 
-// toTime reads an instant of either database; NULL is the zero instant.
+// toTime scans a time of either database. NULL is the zero time.
 func toTime(t *time.Time) sql.Scanner {
 	return scanner(func(value any) error {
 		switch value := value.(type) {
@@ -26,34 +27,34 @@ func toTime(t *time.Time) sql.Scanner {
 		case int64:
 			*t = time.UnixMicro(value).UTC()
 		default:
-			return fmt.Errorf("store: %T is no instant", value)
+			return fmt.Errorf("store: %T is not a time", value)
 		}
 		return nil
 	})
 }
 
-// toText reads a text; NULL is the empty one.
-func toText(s *string) sql.Scanner {
+// toText scans a text. NULL is the empty text.
+func toText[Text ~string](s *Text) sql.Scanner {
 	return scanner(func(value any) error {
 		switch value := value.(type) {
 		case nil:
 			*s = ""
 		case string:
-			*s = value
+			*s = Text(value)
 		case []byte:
-			*s = string(value)
+			*s = Text(value)
 		default:
-			return fmt.Errorf("store: %T is no text", value)
+			return fmt.Errorf("store: %T is not a text", value)
 		}
 		return nil
 	})
 }
 
-// toJSON reads JSON; NULL is nil.
+// toJSON scans JSON. NULL is nil.
 func toJSON(raw *json.RawMessage) sql.Scanner {
 	return scanner(func(value any) error {
 		var text string
-		if err := toText(&text).(scanner)(value); err != nil || value == nil {
+		if err := toText(&text).Scan(value); err != nil || value == nil {
 			*raw = nil
 			return err
 		}
@@ -62,17 +63,17 @@ func toJSON(raw *json.RawMessage) sql.Scanner {
 	})
 }
 
-// toSpan reads a duration in microseconds; NULL is none.
-func toSpan(d *time.Duration) sql.Scanner {
+// toDuration scans a duration in microseconds. NULL is zero.
+func toDuration(d *time.Duration) sql.Scanner {
 	var n int64
 	return scanner(func(value any) error {
-		err := toNumber(&n).(scanner)(value)
+		err := toNumber(&n).Scan(value)
 		*d = time.Duration(n) * time.Microsecond
 		return err
 	})
 }
 
-// toNumber reads a number or a boolean; NULL is zero.
+// toNumber scans a number or a boolean. NULL is zero.
 func toNumber[Number int | int64 | bool](n *Number) sql.Scanner {
 	return scanner(func(value any) error {
 		var null sql.Null[Number]
@@ -82,33 +83,34 @@ func toNumber[Number int | int64 | bool](n *Number) sql.Scanner {
 	})
 }
 
-// scheduleColumns are read by scheduleFields, in this order. A row of NULLs, as of an outer join, is the zero Schedule.
+// scheduleColumns are the columns that scheduleFields scans.
 const scheduleColumns = `namespace, id, name, description, cron, time_zone, target_kind, target, {micros grace}, definition_hash,
-	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_until, locked_at, locked_by, lock_token,
-	owed_since, failures, last_error, held_until, removed_at, created_at, updated_at`
+	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_through, locked_at, locked_by, version,
+	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, created_at, updated_at, {now}`
 
-func scheduleFields(r *hourbell.Schedule) []any {
+func scheduleFields(r *storage.Schedule) []any {
 	return []any{
-		toText(&r.Namespace), toText(&r.ID), toText(&r.Name), toText(&r.Description), toText(&r.Cron), toText(&r.TimeZone),
-		toText(&r.TargetKind), toText(&r.Target), toSpan(&r.Grace), toText(&r.DefinitionHash), toNumber(&r.Enabled), toText(&r.EnabledNote),
-		toTime(&r.NextRunAt), toTime(&r.LastRunAt), toTime(&r.LastScheduledFor), toTime(&r.SettledUntil), toTime(&r.LockedAt),
-		toText(&r.LockedBy), toNumber(&r.LockToken), toTime(&r.OwedSince), toNumber(&r.Failures), toText(&r.LastError), toTime(&r.HeldUntil),
-		toTime(&r.RemovedAt), toTime(&r.CreatedAt), toTime(&r.UpdatedAt),
+		&r.Namespace, &r.ID, &r.Name, &r.Description, &r.Cron, &r.TimeZone, &r.TargetKind, &r.Target, toDuration(&r.Grace),
+		&r.DefinitionHash, &r.Enabled, &r.EnabledNote, toTime(&r.NextRunAt), toTime(&r.LastRunAt), toTime(&r.LastScheduledFor),
+		toTime(&r.SettledThrough), toTime(&r.LockedAt), toText(&r.LockedBy), &r.Version, toTime(&r.UnfinishedSince),
+		&r.ConsecutiveFailures, &r.LastError, toTime(&r.RetryAt), toTime(&r.RemovedAt), toTime(&r.CreatedAt), toTime(&r.UpdatedAt),
+		toTime(&r.ReadAt),
 	}
 }
 
-// runColumns are read by runFields, in this order.
+// runColumns are the columns that runFields scans.
 const runColumns = `id, namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at,
-	started_at, finished_at, worker_id, leased_until, attempt, error, actor, request_key`
+	started_at, finished_at, leased_by, leased_until, attempt, error, actor, idempotency_key`
 
 func runFields(r *hourbell.JobRun) []any {
 	return []any{
 		&r.ID, &r.Namespace, &r.Job, toText(&r.Group), &r.Trigger, toText(&r.ScheduleID), toTime(&r.ScheduledFor), &r.Ordinal, &r.Status,
-		toJSON(&r.Args), toTime(&r.QueuedAt), toTime(&r.StartedAt), toTime(&r.FinishedAt), toText(&r.WorkerID), toTime(&r.LeasedUntil),
-		&r.Attempt, toText(&r.Error), toText(&r.Actor), toText(&r.RequestKey),
+		toJSON(&r.Args), toTime(&r.QueuedAt), toTime(&r.StartedAt), toTime(&r.FinishedAt), toText(&r.LeasedBy), toTime(&r.LeasedUntil),
+		&r.Attempt, toText(&r.Error), toText(&r.Actor), toText(&r.IdempotencyKey),
 	}
 }
 
+// eventColumns are the columns that eventFields scans.
 const eventColumns = `id, namespace, schedule_id, kind, reason, at, actor, note, slot_from, slot_to, slot_count, detail`
 
 func eventFields(e *hourbell.Event) []any {
@@ -118,23 +120,25 @@ func eventFields(e *hourbell.Event) []any {
 	}
 }
 
+// workerColumns, followed by whether the worker is active, are the columns that
+// workerFields scans.
 const workerColumns = `id, namespace, worker_type, hostname, pid, version, build_time, definitions_hash, started_at, heartbeat_at,
 	stopped_at, last_tick_at, {micros clock_skew}`
 
 func workerFields(w *hourbell.Worker) []any {
 	return []any{
 		&w.ID, &w.Namespace, &w.WorkerType, &w.Hostname, &w.PID, &w.Version, toTime(&w.BuildTime), &w.DefinitionsHash, toTime(&w.StartedAt),
-		toTime(&w.HeartbeatAt), toTime(&w.StoppedAt), toTime(&w.LastTickAt), toSpan(&w.ClockSkew),
+		toTime(&w.HeartbeatAt), toTime(&w.StoppedAt), toTime(&w.LastTickAt), toDuration(&w.ClockSkew), &w.Active,
 	}
 }
 
-// collect makes a scan function that appends what it reads to a list. All rows are read into one place, whose fields are
-// set anew by each.
+// collect returns a scan function that appends each row to a list. It scans all
+// rows into the same fields, each of which is set anew for every row.
 func collect[Row any](list *[]Row, fields func(*Row) []any) func(*sql.Rows) error {
 	row := new(Row)
-	into := fields(row)
+	destinations := fields(row)
 	return func(rows *sql.Rows) error {
-		if err := rows.Scan(into...); err != nil {
+		if err := rows.Scan(destinations...); err != nil {
 			return err
 		}
 		*list = append(*list, *row)
@@ -142,7 +146,7 @@ func collect[Row any](list *[]Row, fields func(*Row) []any) func(*sql.Rows) erro
 	}
 }
 
-// collectIDs makes a scan function for rows that are an id each.
+// collectIDs returns a scan function for rows that consist of an id.
 func collectIDs(ids *[]string) func(*sql.Rows) error {
 	return collect(ids, func(id *string) []any { return []any{id} })
 }

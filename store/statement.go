@@ -9,15 +9,20 @@ import (
 	"time"
 )
 
-// statement is SQL written once for both databases.
+// statement is SQL that is written once for both databases.
 //
-// In its template {name argument} stands for what the dialects write differently (see dialect.expand), @name for a
-// value. @namespace and {now} are filled in by the store. {batch …} and {locked …} begin a statement over the rows
-// of a batch: the relation c has a row for each, and clock.now is the instant of the statement. {instant} is the same
-// instant, in a condition on each row: an index can be searched for it.
+// In a template, {name argument} stands for what the dialects write
+// differently: see dialect.expand. @name stands for a value. The store itself
+// sets @namespace and the clock.
+//
+// {batch …} and {locked_batch …} begin a statement over a batch: the relation c
+// has one row for each row of the batch, and clock.now is the database time.
+// {clock} is the same time, in a form that an index condition can use.
+//
+// The directory testdata has the expanded text of the important statements.
 type statement struct{ postgres, sqlite form }
 
-// form is a statement in one dialect: its text, and the names of the values in it.
+// form is a statement in one dialect: its text and the names of its values.
 type form struct {
 	text  string
 	names []string
@@ -31,7 +36,8 @@ var (
 	names  = regexp.MustCompile(`@\w+`)
 )
 
-// prepare writes a template out for both dialects. A template that cannot be written out is a bug, found at start-up.
+// prepare expands a template for both dialects. It panics if the template is
+// invalid.
 func prepare(template string) *statement {
 	return &statement{postgres: expand(postgres, template), sqlite: expand(sqlite, template)}
 }
@@ -56,7 +62,8 @@ func expand(d *dialect, template string) form {
 	return f
 }
 
-// bind gives a statement its values, as the driver of the dialect takes them.
+// bind returns a statement's text with its values in the form that the
+// dialect's driver takes.
 func (st *statement) bind(d *dialect, v values, namespace string, clock func() time.Time) (string, []any) {
 	f := st.postgres
 	if d == sqlite {
@@ -82,7 +89,7 @@ func (st *statement) bind(d *dialect, v values, namespace string, clock func() t
 	return f.text, args
 }
 
-// batch is the rows of a statement, by column, in the order of the template.
+// batch holds the rows of a statement by column.
 type batch []column
 
 type column struct {
@@ -92,7 +99,7 @@ type column struct {
 	count  int
 }
 
-// col makes a column of a batch from rows.
+// col returns a column with one value of each row.
 func col[Row any, Value string | int64 | bool](name string, rows []Row, get func(*Row) Value) column {
 	list := make([]Value, len(rows))
 	for i := range rows {
@@ -100,22 +107,22 @@ func col[Row any, Value string | int64 | bool](name string, rows []Row, get func
 	}
 	if texts, ok := any(list).([]string); ok {
 		for i, text := range texts {
-			texts[i] = clean(text)
+			texts[i] = sanitizeText(text)
 		}
 	}
 	return column{name, list, func(i int) any { return list[i] }, len(rows)}
 }
 
-// times makes a column of instants, in which a zero instant is NULL.
-func times[Row any](name string, rows []Row, get func(*Row) time.Time) column {
+// timeCol returns a column of times. The zero time is NULL.
+func timeCol[Row any](name string, rows []Row, get func(*Row) time.Time) column {
 	list := make([]time.Time, len(rows))
-	none := false
+	hasZero := false
 	for i := range rows {
-		list[i] = whole(get(&rows[i]))
-		none = none || list[i].IsZero()
+		list[i] = toMicros(get(&rows[i]))
+		hasZero = hasZero || list[i].IsZero()
 	}
-	at := func(i int) any { return microseconds(list[i]) }
-	if !none {
+	at := func(i int) any { return sqliteTime(list[i]) }
+	if !hasZero {
 		return column{name, list, at, len(rows)}
 	}
 	pointers := make([]*time.Time, len(rows))
@@ -127,17 +134,17 @@ func times[Row any](name string, rows []Row, get func(*Row) time.Time) column {
 	return column{name, pointers, at, len(rows)}
 }
 
-// column is the values of one column.
+// column returns the values of a column.
 func (b batch) column(name string) any {
 	for _, c := range b {
 		if c.name == name {
 			return c.values
 		}
 	}
-	panic("store: a batch lacks the column " + name)
+	panic("store: the batch has no column " + name)
 }
 
-// json is the batch as a JSON array of arrays.
+// json returns the batch as a JSON array with one array for each row.
 func (b batch) json() string {
 	rows := make([][]any, b[0].count)
 	for i := range rows {
@@ -146,15 +153,25 @@ func (b batch) json() string {
 			rows[i][j] = c.at(i)
 		}
 	}
-	text, _ := json.Marshal(rows) // strings, numbers and booleans always marshal
+	text, _ := json.Marshal(rows) // marshaling strings, numbers and booleans cannot fail
 	return string(text)
 }
 
-// clean takes out of a text what Postgres does not store: it may be an error's, of whatever origin.
-func clean(text string) string {
+// sanitizeText replaces what Postgres cannot store in a text, such as the
+// message of any error.
+func sanitizeText(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	if strings.IndexByte(text, 0) >= 0 {
 		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
 	}
 	return text
+}
+
+// sanitizeTexts returns a copy of a list with each text sanitized.
+func sanitizeTexts(list []string) []string {
+	sanitized := make([]string, len(list))
+	for i, text := range list {
+		sanitized[i] = sanitizeText(text)
+	}
+	return sanitized
 }

@@ -1,86 +1,91 @@
 CREATE TABLE IF NOT EXISTS hourbell_migrations (
     version    integer PRIMARY KEY,
+    checksum   text        NOT NULL,
     applied_at integer     NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000000 AS INTEGER))
 );
 
--- Instants are microseconds since 1970 in UTC, durations are microseconds:
+-- Times are microseconds since 1970 in UTC, and durations are microseconds:
 -- SELECT id, datetime(next_run_at / 1000000, 'unixepoch') FROM hourbell_schedules;
 --
--- What a sync and the loop read of each row comes first: to find a column takes as long as there are others before it.
+-- The columns that a sync and the loop read come first, because SQLite reads a
+-- row's columns in order.
 CREATE TABLE hourbell_schedules (
-    namespace          text        NOT NULL,
-    id                 text        NOT NULL,
-    definition_hash    text        NOT NULL,
-    removed_at         integer,
-    enabled            integer     NOT NULL,
-    next_run_at        integer,
-    grace              integer     NOT NULL,
-    locked_by          text,
-    locked_at          integer,
-    lock_token         integer     NOT NULL DEFAULT 0,
-    owed_since         integer,
-    held_until         integer,
-    failures           integer     NOT NULL DEFAULT 0,
-    settled_until      integer,
-    last_run_at        integer,
-    last_scheduled_for integer,
-    updated_at         integer     NOT NULL,
-    created_at         integer     NOT NULL,
-    name               text        NOT NULL,
-    description        text        NOT NULL DEFAULT '',
-    cron               text        NOT NULL,
-    time_zone          text        NOT NULL,
-    target_kind        text        NOT NULL CHECK (target_kind IN ('ALL_JOBS', 'GROUP', 'JOBS')),
-    target             text        NOT NULL DEFAULT '',
-    enabled_note       text        NOT NULL DEFAULT '',
-    last_error         text        NOT NULL DEFAULT '',
+    namespace            text        NOT NULL,
+    id                   text        NOT NULL,
+    definition_hash      text        NOT NULL,
+    removed_at           integer,
+    enabled              integer     NOT NULL,
+    next_run_at          integer,
+    grace                integer     NOT NULL,
+    locked_by            text,
+    locked_at            integer,
+    version              integer     NOT NULL DEFAULT 0,
+    unfinished_since     integer,
+    retry_at             integer,
+    consecutive_failures integer     NOT NULL DEFAULT 0,
+    settled_through      integer,
+    last_run_at          integer,
+    last_scheduled_for   integer,
+    updated_at           integer     NOT NULL,
+    created_at           integer     NOT NULL,
+    name                 text        NOT NULL,
+    description          text        NOT NULL DEFAULT '',
+    cron                 text        NOT NULL,
+    time_zone            text        NOT NULL,
+    target_kind          text        NOT NULL CHECK (target_kind IN ('ALL_JOBS', 'GROUP', 'JOBS')),
+    target               text        NOT NULL DEFAULT '',
+    enabled_note         text        NOT NULL DEFAULT '',
+    last_error           text        NOT NULL DEFAULT '',
     PRIMARY KEY (namespace, id)
 );
 
--- What is due, and what comes next. There is no other index: each costs every fire an entry.
+-- For due schedules and the next slot. There is no other index, because every
+-- fire would add an entry to it.
 CREATE INDEX hourbell_schedules_due ON hourbell_schedules (namespace, next_run_at)
     WHERE enabled AND removed_at IS NULL;
 
 CREATE TABLE hourbell_job_runs (
-    id            integer PRIMARY KEY AUTOINCREMENT,
-    namespace     text        NOT NULL,
-    job           text        NOT NULL,
-    job_group     text,
-    trigger       text        NOT NULL CHECK (trigger IN ('CRON', 'MANUAL', 'API')),
-    schedule_id   text,
-    scheduled_for integer,
-    ordinal       integer     NOT NULL,
-    status        text        NOT NULL CHECK (status IN ('QUEUED', 'RUNNING', 'SUCCEEDED', 'FAILED')),
-    args          text,
-    queued_at     integer     NOT NULL,
-    started_at    integer,
-    finished_at   integer,
-    worker_id     text,
-    leased_until  integer,
-    attempt       integer     NOT NULL DEFAULT 0,
-    error         text,
-    actor         text,
-    request_key   text
+    id              integer PRIMARY KEY AUTOINCREMENT,
+    namespace       text        NOT NULL,
+    job             text        NOT NULL,
+    job_group       text,
+    trigger         text        NOT NULL CHECK (trigger IN ('CRON', 'MANUAL', 'API')),
+    schedule_id     text,
+    scheduled_for   integer,
+    ordinal         integer     NOT NULL,
+    status          text        NOT NULL CHECK (status IN ('QUEUED', 'RUNNING', 'SUCCEEDED', 'FAILED')),
+    args            text,
+    queued_at       integer     NOT NULL,
+    started_at      integer,
+    finished_at     integer,
+    leased_by       text,
+    leased_until    integer,
+    attempt         integer     NOT NULL DEFAULT 0,
+    error           text,
+    actor           text,
+    idempotency_key text
 );
 
--- A fire is all or nothing, so one entry a fire keeps it unique: that of its first run.
+-- Keeps a fire unique. A fire is all or nothing, so an entry for its first run
+-- is enough.
 CREATE UNIQUE INDEX hourbell_job_runs_fire ON hourbell_job_runs (namespace, schedule_id, scheduled_for)
     WHERE trigger = 'CRON' AND ordinal = 0;
-CREATE UNIQUE INDEX hourbell_job_runs_request ON hourbell_job_runs (namespace, request_key, job)
-    WHERE request_key IS NOT NULL;
--- What can be taken.
+-- Keeps the runs of an idempotency key unique.
+CREATE UNIQUE INDEX hourbell_job_runs_request ON hourbell_job_runs (namespace, idempotency_key, job)
+    WHERE idempotency_key IS NOT NULL;
+-- For the runs that a job worker can take.
 CREATE INDEX hourbell_job_runs_open ON hourbell_job_runs (namespace, id)
     WHERE status IN ('QUEUED', 'RUNNING');
--- The history of a schedule, newest first: of its runs that are not in hourbell_job_runs_fire, which has the others.
--- So a run of a fire of one job, as most are, has one entry less.
+-- For a schedule's runs, newest first, except for the first runs of its fires,
+-- which are in hourbell_job_runs_fire.
 CREATE INDEX hourbell_job_runs_schedule ON hourbell_job_runs (namespace, schedule_id, id)
     WHERE trigger <> 'CRON' OR ordinal > 0;
--- Which requests a schedule had, and which of its fires failed. Most runs are neither, and cost nothing here.
+-- For a schedule's requests and failed runs. Most runs are in neither index.
 CREATE INDEX hourbell_job_runs_manual ON hourbell_job_runs (namespace, schedule_id, id)
     WHERE trigger = 'MANUAL' AND ordinal = 0;
 CREATE INDEX hourbell_job_runs_failed ON hourbell_job_runs (namespace, schedule_id, scheduled_for)
     WHERE status = 'FAILED';
--- What has outlived its keep.
+-- For runs that are past their retention.
 CREATE INDEX hourbell_job_runs_finished ON hourbell_job_runs (namespace, finished_at)
     WHERE finished_at IS NOT NULL;
 
@@ -120,4 +125,4 @@ CREATE INDEX hourbell_events_schedule ON hourbell_events (namespace, schedule_id
 CREATE INDEX hourbell_events_skipped ON hourbell_events (namespace, schedule_id, id)
     WHERE kind = 'SKIPPED';
 
-INSERT INTO hourbell_migrations (version) VALUES (1);
+INSERT INTO hourbell_migrations (version, checksum) VALUES (1, '029d854ba43047ab');

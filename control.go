@@ -1,0 +1,189 @@
+package hourbell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hourbell/hourbell/cron"
+	"github.com/hourbell/hourbell/internal/storage"
+)
+
+// maxAttempts is how often a write is computed again because its row has
+// changed since it was read.
+const maxAttempts = 10
+
+// Enable enables a schedule. It fires from the first slot after now. On an
+// enabled schedule, Enable does nothing. It returns [ErrUnknownSchedule],
+// [ErrChanged], or [ErrBusy] if the row keeps changing.
+func (s *Scheduler) Enable(ctx context.Context, id string, options ChangeOptions) error {
+	return s.setEnabled(ctx, id, true, options)
+}
+
+// Disable disables a schedule. Slots that are due and have not fired are
+// recorded as skipped. After Disable has returned, no slot fires, even if a fire
+// was in progress. On a disabled schedule, Disable does nothing. It returns
+// [ErrUnknownSchedule], [ErrChanged], or [ErrBusy] if the row keeps changing.
+func (s *Scheduler) Disable(ctx context.Context, id string, options ChangeOptions) error {
+	return s.setEnabled(ctx, id, false, options)
+}
+
+func (s *Scheduler) setEnabled(ctx context.Context, id string, enabled bool, options ChangeOptions) error {
+	for range maxAttempts {
+		done, err := s.trySetEnabled(ctx, id, enabled, options)
+		if err != nil || done {
+			return err
+		}
+	}
+	return fmt.Errorf("hourbell: schedule %q: %w", id, ErrBusy)
+}
+
+// trySetEnabled returns false if the row has changed since it was read.
+func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, options ChangeOptions) (bool, error) {
+	now, err := s.store.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	row, err := s.readRow(ctx, s.store, id)
+	if err != nil {
+		return false, err
+	}
+	if err := checkMatch(row, options.IfMatch); err != nil {
+		return false, err
+	}
+	if row.Enabled == enabled {
+		return true, nil
+	}
+	calendars := calendarCache{}
+	update, events, err := settleRow(row, now, SkipDisabled, options, calendars)
+	if err != nil {
+		return false, fmt.Errorf("hourbell: %w", err)
+	}
+	update.Enabled, update.EnabledNote = enabled, options.Note
+	kind := EventDisabled
+	if enabled {
+		kind = EventEnabled
+		if row.RemovedAt.IsZero() {
+			if err := scheduleNext(&update, now, calendars); err != nil {
+				return false, fmt.Errorf("hourbell: enable: %w", err)
+			}
+		}
+	}
+	events = append(events, Event{ScheduleID: id, Kind: kind, Actor: options.Actor, Note: options.Note})
+	applied := false
+	err = s.transaction(ctx, func(ctx context.Context, st Store) error {
+		updated, err := st.UpdateSchedules(ctx, []storage.ScheduleUpdate{update})
+		if applied = len(updated) == 1; err != nil || !applied {
+			return err
+		}
+		return st.InsertEvents(ctx, events)
+	})
+	if err != nil {
+		return false, fmt.Errorf("hourbell: schedule %q: %w", id, err)
+	}
+	return applied, nil
+}
+
+// Unlock clears a schedule's lock. The worker that held it can no longer fire
+// the schedule, and any replica may claim it at once. On an unlocked schedule,
+// Unlock does nothing. It returns [ErrUnknownSchedule], or [ErrChanged] if
+// IfMatch is set and is not the lock's holder.
+func (s *Scheduler) Unlock(ctx context.Context, id string, options ChangeOptions) error {
+	if _, err := s.readRow(ctx, s.store, id); err != nil {
+		return err
+	}
+	return s.transaction(ctx, func(ctx context.Context, st Store) error {
+		holder, err := st.Unlock(ctx, id)
+		switch {
+		case err != nil:
+			return err
+		case options.IfMatch != "" && options.IfMatch != holder:
+			return fmt.Errorf("hourbell: schedule %q: worker %q no longer holds the lock: %w", id, options.IfMatch, ErrChanged)
+		case holder == "":
+			return nil
+		}
+		return st.InsertEvents(ctx, []Event{{
+			ScheduleID: id, Kind: EventUnlocked, Actor: options.Actor, Note: options.Note, Detail: "held by worker " + holder,
+		}})
+	})
+}
+
+// readRow reads a schedule's row, or returns ErrUnknownSchedule.
+func (s *Scheduler) readRow(ctx context.Context, st Store, id string) (*storage.Schedule, error) {
+	rows, err := st.Schedules(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("hourbell: %w: %q", ErrUnknownSchedule, id)
+	}
+	return &rows[0], nil
+}
+
+// etag returns a hash of what code and operators set on a schedule.
+func etag(row *storage.Schedule) string {
+	return hashOf([]any{row.Enabled, row.EnabledNote, row.DefinitionHash, row.RemovedAt})
+}
+
+// checkMatch returns ErrChanged unless a schedule's ETag is the expected one.
+func checkMatch(row *storage.Schedule, ifMatch string) error {
+	if ifMatch != "" && ifMatch != etag(row) {
+		return fmt.Errorf("hourbell: schedule %q: %w", row.ID, ErrChanged)
+	}
+	return nil
+}
+
+// settleRow settles a row (rule M5): it records the slots that are due and have
+// not fired as skipped, and plans no next slot. The update applies only until
+// the next slot would come due.
+func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options ChangeOptions, calendars calendarCache) (storage.ScheduleUpdate, []Event, error) {
+	update := storage.ScheduleUpdate{Schedule: *row, ReadHash: row.DefinitionHash, Settles: true}
+	update.NextRunAt = time.Time{}
+	if row.NextRunAt.IsZero() {
+		return update, nil, nil
+	}
+	slots, err := calendars.get(row.Cron, row.TimeZone)
+	if err != nil {
+		// This build cannot parse the stored expression. The only slot that it
+		// knows is the next run.
+		if row.NextRunAt.After(now) {
+			update.Until = row.NextRunAt
+			return update, nil, nil
+		}
+		update.SettledThrough = row.NextRunAt
+		skipped := skip{reason: reason, from: row.NextRunAt, to: row.NextRunAt, count: 1, atLeast: true}
+		return update, []Event{skipped.event(row.ID, options)}, nil
+	}
+	skipped, err := settle(row, now, reason, slots)
+	if err != nil {
+		return update, nil, fmt.Errorf("schedule %q: %w", row.ID, err)
+	}
+	if skipped == nil {
+		update.Until = row.NextRunAt
+		return update, nil, nil
+	}
+	update.SettledThrough = skipped.to
+	if update.Until, err = slots.next(now); err != nil && !errors.Is(err, cron.ErrNever) {
+		return update, nil, fmt.Errorf("schedule %q: %w", row.ID, err)
+	}
+	return update, []Event{skipped.event(row.ID, options)}, nil
+}
+
+// scheduleNext plans the first slot after the later of now and the last settled
+// slot (rule M4).
+func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars calendarCache) error {
+	slots, err := calendars.get(update.Cron, update.TimeZone)
+	if err != nil {
+		return fmt.Errorf("schedule %q: %w", update.ID, err)
+	}
+	next, err := slots.next(later(now, update.SettledThrough))
+	if err != nil {
+		return fmt.Errorf("schedule %q: %w", update.ID, err)
+	}
+	update.NextRunAt = next
+	if update.Until.IsZero() || next.Before(update.Until) {
+		update.Until = next
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package hourbell
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/hourbell/hourbell/internal/storage"
+	"github.com/hourbell/hourbell/internal/timing"
+)
+
+// A worker writes a heartbeat every heartbeatEvery. It is dead if its heartbeat
+// and the database clock differ by more than deadAfter.
+const (
+	heartbeatEvery   = 10 * time.Second
+	heartbeatTimeout = 5 * time.Second
+	deadAfter        = 30 * time.Second
+)
+
+// skewWarning is the clock skew from which a worker logs a warning.
+const skewWarning = 2 * time.Second
+
+// Worker is one process that runs the loop. Times are UTC and by the database
+// clock; the zero time means none.
+type Worker struct {
+	ID              string // random, new at each start
+	Namespace       string
+	WorkerType      string // schedule_daemon
+	Hostname        string
+	PID             int
+	Version         string // of the host's main module, or Config.Version
+	BuildTime       time.Time
+	DefinitionsHash string // of all definitions that the process declares
+	StartedAt       time.Time
+	HeartbeatAt     time.Time
+	LastTickAt      time.Time     // last claim of the loop
+	StoppedAt       time.Time     // when the process stopped cleanly
+	ClockSkew       time.Duration // how far the process's clock is ahead of the database clock
+	// Active reports that the worker has not stopped and that its heartbeat was
+	// recent when it was read. It is not stored.
+	Active bool
+}
+
+const workerType = "schedule_daemon"
+
+// newWorker describes this process.
+func newWorker(cfg Config, definitionsHash string) Worker {
+	w := Worker{ID: rand.Text(), Namespace: cfg.Namespace, WorkerType: workerType, PID: os.Getpid(), DefinitionsHash: definitionsHash}
+	w.Hostname, _ = os.Hostname()
+	if info, ok := debug.ReadBuildInfo(); ok {
+		w.Version = info.Main.Version
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.time" {
+				w.BuildTime, _ = time.Parse(time.RFC3339, setting.Value)
+			}
+		}
+	}
+	if cfg.Version != "" {
+		w.Version = cfg.Version
+	}
+	if !cfg.BuildTime.IsZero() {
+		w.BuildTime = cfg.BuildTime.UTC()
+	}
+	return w
+}
+
+// startWorker registers this process, and starts its heartbeats and sweeps. The
+// returned function stops them and marks the worker stopped.
+func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
+	// If ctx ends now, the registration is still completed. Otherwise other
+	// replicas would see an active worker that nobody marks stopped.
+	workCtx, done := timing.DelayCancel(ctx, stopTimeout)
+	defer done()
+	for range 2 { // the first heartbeat measures the skew that the second writes
+		if err := s.heartbeat(workCtx); err != nil {
+			return nil, fmt.Errorf("hourbell: register worker: %w", err)
+		}
+	}
+	s.setRunning(true)
+	backgroundCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { s.sendHeartbeats(backgroundCtx) })
+	background.Go(func() { s.sweepRegularly(backgroundCtx) })
+	return func() {
+		defer s.setRunning(false)
+		cancel()
+		background.Wait()
+		stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if err := s.store.StopWorker(stopCtx, s.worker.ID); err != nil {
+			s.log.ErrorContext(ctx, "hourbell: marking the worker stopped failed", "error", err)
+		}
+	}, nil
+}
+
+// sendHeartbeats writes heartbeats until ctx ends.
+func (s *Scheduler) sendHeartbeats(ctx context.Context) {
+	for {
+		timing.Sleep(ctx, heartbeatEvery)
+		if ctx.Err() != nil {
+			return
+		}
+		if err := s.heartbeat(ctx); err != nil && ctx.Err() == nil {
+			s.log.ErrorContext(ctx, "hourbell: heartbeat failed", "error", err)
+		}
+	}
+}
+
+// heartbeat writes the worker's row and measures the skew of this process's
+// clock. It writes the skew that the heartbeat before has measured.
+func (s *Scheduler) heartbeat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+	defer cancel()
+	worker := s.ownWorker()
+	sent := timing.Now()
+	result, err := s.store.Heartbeat(ctx, worker, deadAfter)
+	if err != nil {
+		return err
+	}
+	received := timing.Now()
+	s.contact.note()
+	p := &s.process
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.startedAt.IsZero() {
+		p.startedAt = result.At
+	}
+	if s.cfg.Now == nil {
+		p.skew = sent.Add(received.Sub(sent) / 2).Round(0).Sub(result.At)
+	}
+	p.otherBuildActive, p.needsResync = result.OtherBuildActive, p.needsResync || result.OtherBuildActive
+	if p.skew.Abs() > skewWarning && worker.ClockSkew.Abs() <= skewWarning {
+		s.log.WarnContext(ctx, "hourbell: this process's clock is wrong", "skew", p.skew, "used", "database clock")
+	}
+	return nil
+}
+
+// ownWorker returns this process's row.
+func (s *Scheduler) ownWorker() Worker {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	worker := s.worker
+	worker.StartedAt, worker.LastTickAt, worker.ClockSkew = s.process.startedAt, s.process.lastTick, s.process.skew
+	return worker
+}
+
+// setRunning records that the loop has started or ended.
+func (s *Scheduler) setRunning(running bool) {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.running, s.process.tickedAt = running, timing.Now()
+}
+
+// noteTick records a claim: the database time that it returned, and when it was
+// sent.
+func (s *Scheduler) noteTick(at, sent time.Time) {
+	s.contact.note()
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.lastTick, s.process.tickedAt = at, timing.Now()
+	s.process.clock.Observe(at, sent, s.process.tickedAt)
+}
+
+// estimatedNow estimates the database time without a statement. It returns the
+// zero time before the first claim.
+func (s *Scheduler) estimatedNow() time.Time {
+	if s.cfg.Now != nil {
+		return s.cfg.Now()
+	}
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	return s.process.clock.At(timing.Now())
+}
+
+// dbContact records when this process has reached the database (rule O1). After
+// a gap of deadAfter, the process cannot tell dead workers from workers that
+// were cut off like itself. For another deadAfter, it declares no worker dead.
+type dbContact struct {
+	mu       sync.Mutex // guards the fields below
+	last     time.Time  // last response
+	regained time.Time  // end of the last gap
+}
+
+// note records a response.
+func (c *dbContact) note() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := timing.Now()
+	if !c.last.IsZero() && timing.Elapsed(c.last, now) > deadAfter {
+		c.regained = now
+	}
+	c.last = now
+}
+
+// steady reports whether this process may declare workers dead.
+func (c *dbContact) steady() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := timing.Now()
+	lost := !c.last.IsZero() && timing.Elapsed(c.last, now) > deadAfter
+	recovering := !c.regained.IsZero() && timing.Elapsed(c.regained, now) <= deadAfter
+	return !lost && !recovering
+}
+
+// The sweep deletes rows that are past their retention.
+const (
+	sweepEvery       = time.Hour
+	sweepBatch       = 5000
+	removedRetention = 14 * 24 * time.Hour
+	workerRetention  = 24 * time.Hour
+)
+
+// sweepRegularly sweeps until ctx ends.
+func (s *Scheduler) sweepRegularly(ctx context.Context) {
+	for {
+		timing.Sleep(ctx, timing.Jitter(sweepEvery))
+		if ctx.Err() != nil {
+			return
+		}
+		s.markForResync()
+		deleted, err := s.sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.log.ErrorContext(ctx, "hourbell: deleting old rows failed", "error", err, "retry", sweepEvery)
+		}
+		if deleted > 0 {
+			s.log.InfoContext(ctx, "hourbell: old rows deleted", "count", deleted)
+		}
+	}
+}
+
+// sweep deletes in small batches, so that it does not hold locks for long.
+func (s *Scheduler) sweep(ctx context.Context) (deleted int64, err error) {
+	retention := storage.Retention{
+		Runs: s.cfg.Retention, Events: s.cfg.Retention, Removed: removedRetention, Workers: workerRetention,
+		Unfinished: s.cfg.Enqueuer != nil,
+	}
+	for {
+		batchCtx, cancel := context.WithTimeout(ctx, s.cfg.callTimeout())
+		n, err := s.store.Purge(batchCtx, retention, sweepBatch)
+		cancel()
+		deleted += n
+		if err != nil || n == 0 {
+			return deleted, err
+		}
+	}
+}

@@ -1,0 +1,325 @@
+package hourbell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hourbell/hourbell/internal/storage"
+	"github.com/hourbell/hourbell/internal/timing"
+)
+
+// ScheduleState is the state of a schedule. A schedule whose conditions meet
+// several states has the first of REMOVED, DISABLED, FAILING, OVERDUE, ENABLED.
+type ScheduleState string
+
+// The schedule states.
+const (
+	StateEnabled  ScheduleState = "ENABLED"
+	StateDisabled ScheduleState = "DISABLED"
+	StateOverdue  ScheduleState = "OVERDUE" // the next slot is out of grace and not settled
+	StateFailing  ScheduleState = "FAILING" // the last attempt to enqueue failed
+	StateRemoved  ScheduleState = "REMOVED" // code no longer declares the schedule
+)
+
+var (
+	scheduleStates = []ScheduleState{StateEnabled, StateDisabled, StateOverdue, StateFailing, StateRemoved}
+	scheduleOrders = []string{"id", "name", "nextRunAt", "lastRunAt"}
+)
+
+// stateOf returns the state of a schedule at a database time.
+func stateOf(row *storage.Schedule, at time.Time) ScheduleState {
+	switch {
+	case !row.RemovedAt.IsZero():
+		return StateRemoved
+	case !row.Enabled:
+		return StateDisabled
+	case row.ConsecutiveFailures > 0:
+		return StateFailing
+	case isOverdue(row, at):
+		return StateOverdue
+	}
+	return StateEnabled
+}
+
+func isOverdue(row *storage.Schedule, at time.Time) bool {
+	return row.Enabled && row.RemovedAt.IsZero() && !row.NextRunAt.IsZero() && at.Sub(row.NextRunAt) > row.Grace
+}
+
+// QueryError reports an invalid field of a query.
+type QueryError struct {
+	// Field is the name of the Go field, such as Limit.
+	Field string
+	// Err says what is wrong with the field.
+	Err error
+}
+
+// Error returns the field and what is wrong with it.
+func (e *QueryError) Error() string { return fmt.Sprintf("hourbell: query: %s %v", e.Field, e.Err) }
+
+// Unwrap returns Err.
+func (e *QueryError) Unwrap() error { return e.Err }
+
+// checkOneOf checks a field that has a fixed set of values, or is empty.
+func checkOneOf[T ~string](field string, value T, allowed []T) error {
+	if value == "" || slices.Contains(allowed, value) {
+		return nil
+	}
+	return &QueryError{Field: field, Err: fmt.Errorf("%q is not one of %q", value, allowed)}
+}
+
+// checkLimit sets the default of a page's size and checks it.
+func checkLimit(limit *int) error {
+	if *limit == 0 {
+		*limit = 100
+	}
+	if *limit < 1 || *limit > 1000 {
+		return &QueryError{Field: "Limit", Err: fmt.Errorf("%d is not in 1-1000", *limit)}
+	}
+	return nil
+}
+
+// ScheduleQuery selects stored schedules. The zero value selects the first 100
+// by id.
+type ScheduleQuery struct {
+	// IDs selects these schedules, at most 1,000. Defaults to all.
+	IDs []string
+	// Search selects schedules with this text in their ID, name, description or
+	// target. The letters A to Z match in either case. Defaults to all.
+	Search string
+	// State selects schedules that meet the condition of a state, even if their
+	// State is another one: an overdue schedule is also ENABLED. A removed
+	// schedule is only REMOVED. Defaults to all.
+	State ScheduleState
+	// Sort is id, name, nextRunAt (earliest first) or lastRunAt (latest first).
+	// Schedules without the time come last. If schedules fire between two pages,
+	// only the order by id is complete. Defaults to id.
+	Sort string
+	// After is the Next of the page before. Defaults to the first page.
+	After string
+	// Limit is the number of schedules on a page, 1 to 1,000. Defaults to 100.
+	Limit int
+	// Outcomes is how many of the newest outcomes to return for each schedule, up
+	// to 1,000. Defaults to none.
+	Outcomes int
+	// OutcomesSince leaves out outcomes of slots and requests before this time.
+	// Defaults to the beginning of the history.
+	OutcomesSince time.Time
+}
+
+// SchedulePage is one page of stored schedules.
+type SchedulePage struct {
+	// At is the database time of the read, for which the states are computed.
+	At        time.Time
+	Schedules []Schedule
+	// Total is the number of schedules that IDs and Search select, and Counts is
+	// the same for each state.
+	Total  int
+	Counts map[ScheduleState]int
+	// Next is the After of the next page; empty on the last page.
+	Next string
+}
+
+// Schedules returns a page of stored schedules, removed ones included. The
+// number of statements does not depend on the number of schedules. The error is
+// a [*QueryError] if the query is invalid.
+func (s *Scheduler) Schedules(ctx context.Context, query ScheduleQuery) (SchedulePage, error) {
+	if query.Sort == "" {
+		query.Sort = "id"
+	}
+	errs := []error{
+		checkLimit(&query.Limit),
+		checkOneOf("State", query.State, scheduleStates),
+		checkOneOf("Sort", query.Sort, scheduleOrders),
+	}
+	if len(query.IDs) > 1000 {
+		errs = append(errs, &QueryError{Field: "IDs", Err: fmt.Errorf("has %d entries, more than 1,000", len(query.IDs))})
+	}
+	if query.Outcomes < 0 || query.Outcomes > 1000 {
+		errs = append(errs, &QueryError{Field: "Outcomes", Err: fmt.Errorf("%d is not in 0-1000", query.Outcomes)})
+	}
+	if err := errors.Join(errs...); err != nil {
+		return SchedulePage{}, err
+	}
+	stored, err := s.store.ListSchedules(ctx, query)
+	if err != nil {
+		return SchedulePage{}, err
+	}
+	page := SchedulePage{At: stored.At, Total: stored.Total, Counts: make(map[ScheduleState]int, len(stored.Counts)), Next: stored.Next}
+	for state, count := range stored.Counts {
+		page.Counts[ScheduleState(state)] = count
+	}
+	if page.Schedules, err = s.toSchedules(ctx, stored.Schedules); err != nil {
+		return SchedulePage{}, err
+	}
+	return page, s.addOutcomes(ctx, page.Schedules, query)
+}
+
+// Schedule returns one schedule, or [ErrUnknownSchedule].
+func (s *Scheduler) Schedule(ctx context.Context, id string) (Schedule, error) {
+	row, err := s.readRow(ctx, s.store, id)
+	if err != nil {
+		return Schedule{}, err
+	}
+	list, err := s.toSchedules(ctx, []storage.Schedule{*row})
+	if err != nil {
+		return Schedule{}, err
+	}
+	return list[0], nil
+}
+
+// toSchedules converts rows to schedules as hosts see them. It reads the
+// workers, in one statement, if a row is locked.
+func (s *Scheduler) toSchedules(ctx context.Context, rows []storage.Schedule) ([]Schedule, error) {
+	var workers []Worker
+	isLocked := func(row storage.Schedule) bool { return row.LockedBy != "" }
+	if slices.ContainsFunc(rows, isLocked) {
+		var err error
+		if workers, err = s.Workers(ctx); err != nil {
+			return nil, err
+		}
+	}
+	list := make([]Schedule, len(rows))
+	for i := range rows {
+		list[i] = s.toSchedule(&rows[i], workers)
+	}
+	return list, nil
+}
+
+// toSchedule is the only conversion of a row to a [Schedule].
+func (s *Scheduler) toSchedule(row *storage.Schedule, workers []Worker) Schedule {
+	schedule := Schedule{
+		Namespace: row.Namespace, ID: row.ID, Name: row.Name, Description: row.Description,
+		Cron: row.Cron, TimeZone: row.TimeZone, TargetKind: row.TargetKind, Target: row.Target,
+		Grace: row.Grace, DefinitionHash: row.DefinitionHash, Enabled: row.Enabled, EnabledNote: row.EnabledNote,
+		NextRunAt: row.NextRunAt, LastRunAt: row.LastRunAt, LastScheduledFor: row.LastScheduledFor,
+		SettledThrough: row.SettledThrough, LockedAt: row.LockedAt, LockedBy: row.LockedBy, Version: row.Version,
+		UnfinishedSince: row.UnfinishedSince, ConsecutiveFailures: row.ConsecutiveFailures,
+		LastError: row.LastError, RetryAt: row.RetryAt, RemovedAt: row.RemovedAt,
+		CreatedAt: row.CreatedAt, UpdatedAt: row.UpdatedAt,
+
+		ReadAt: row.ReadAt, State: stateOf(row, row.ReadAt), Overdue: isOverdue(row, row.ReadAt), ETag: etag(row),
+		LockExpiresAt: s.lockExpiry(row, workers), DeclaredHere: s.catalog.declares(row.ID, row.DefinitionHash),
+	}
+	if target, err := storedTarget(row); err == nil {
+		if jobs, err := s.catalog.resolve(target); err == nil {
+			schedule.Jobs = s.catalog.toJobs(jobs)
+		}
+	}
+	return schedule
+}
+
+// lockExpiry returns when any replica may take over a schedule's lock, or zero
+// if it is not locked.
+func (s *Scheduler) lockExpiry(row *storage.Schedule, workers []Worker) time.Time {
+	if row.LockedBy == "" || row.LockedAt.IsZero() {
+		return time.Time{}
+	}
+	expiry := row.LockedAt.Add(s.cfg.LockTTL)
+	for _, w := range workers {
+		if w.ID != row.LockedBy {
+			continue
+		}
+		dead := w.HeartbeatAt.Add(deadAfter)
+		switch {
+		case !w.StoppedAt.IsZero():
+			dead = w.StoppedAt
+		case !w.Active && dead.After(row.ReadAt): // the heartbeat is in the future
+			dead = row.ReadAt
+		}
+		if dead.Before(expiry) {
+			return later(dead, row.LockedAt)
+		}
+	}
+	return expiry
+}
+
+// Jobs returns the declared jobs in the order of declaration, with their
+// arguments as JSON.
+func (s *Scheduler) Jobs() []Job { return s.catalog.toJobs(s.catalog.jobs) }
+
+// Upcoming returns the next n slots of a stored schedule in UTC, whether it is
+// enabled or not; n is 1 to 1,000. It leaves out slots that are already settled,
+// which lie in the future if the clock was stepped back. It returns
+// [ErrUnknownSchedule] if the schedule is not stored. If there are fewer than n
+// slots, it returns them with cron.ErrNever.
+func (s *Scheduler) Upcoming(ctx context.Context, id string, n int) ([]time.Time, error) {
+	if n < 1 || n > 1000 {
+		return nil, fmt.Errorf("hourbell: upcoming slots: %d is not in 1-1000", n)
+	}
+	row, err := s.readRow(ctx, s.store, id)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := Definition{ID: row.ID, Cron: row.Cron, TimeZone: row.TimeZone}.slots()
+	if err != nil {
+		return nil, err
+	}
+	upcoming := make([]time.Time, 0, n)
+	for at := later(row.ReadAt, row.SettledThrough); len(upcoming) < n; {
+		if at, err = slots.Next(at); err != nil {
+			return upcoming, err
+		}
+		upcoming = append(upcoming, at)
+	}
+	return upcoming, nil
+}
+
+// Workers returns the processes that run the loop, or have run it within the
+// last 24 hours, latest start first.
+func (s *Scheduler) Workers(ctx context.Context) ([]Worker, error) {
+	return s.store.Workers(ctx, deadAfter)
+}
+
+// Health is the state of this process's loop, and of all replicas of the
+// namespace. Times are UTC and by the database clock.
+type Health struct {
+	At         time.Time     // when the state was read
+	WorkerID   string        // this process's ID among the workers
+	Running    bool          // Run was called in this process and has not returned
+	Stalled    bool          // Running, but without a tick for two poll intervals or the time that a fire may take
+	LastTickAt time.Time     // last claim of this process's loop
+	Workers    int           // active workers
+	NewestTick time.Time     // their latest tick
+	MaxSkew    time.Duration // the largest clock skew among them, without sign
+	Overdue    int           // enabled schedules whose next slot is out of grace and not settled
+	OldestDue  time.Time     // the oldest such slot
+	// Late are the first 100 overdue schedules, oldest slot first.
+	Late []Schedule
+	// Mismatched are the IDs of late schedules that no worker holds and whose
+	// stored definition this process does not declare. If no other build is
+	// running, they wait for a deploy.
+	Mismatched []string
+	// ClockBehind is how far the database clock is behind the last settled slot.
+	// It is positive after the clock was stepped back; the schedules in question
+	// do not fire until the clock has caught up.
+	ClockBehind time.Duration
+}
+
+// Health returns the state of the loop. The number of statements does not
+// depend on the number of schedules. If there is an error, WorkerID, Running,
+// Stalled and LastTickAt are valid.
+func (s *Scheduler) Health(ctx context.Context) (Health, error) {
+	stored, err := s.store.Health(ctx, deadAfter)
+	var late []Schedule
+	if err == nil {
+		late, err = s.toSchedules(ctx, stored.Late)
+	}
+	s.process.mu.Lock()
+	h := Health{WorkerID: s.worker.ID, Running: s.process.running, LastTickAt: s.process.lastTick}
+	h.Stalled = h.Running && timing.Elapsed(s.process.tickedAt, timing.Now()) > max(2*s.cfg.PollInterval, s.cfg.fireTimeout())
+	s.process.mu.Unlock()
+	if err != nil {
+		return h, err
+	}
+	h.At, h.Workers, h.NewestTick, h.MaxSkew = stored.At, stored.Workers, stored.NewestTick, stored.MaxSkew
+	h.Overdue, h.OldestDue, h.Late, h.ClockBehind = stored.Overdue, stored.OldestDue, late, stored.ClockBehind
+	for _, schedule := range late {
+		if schedule.LockedBy == "" && !schedule.RetryAt.After(h.At) && !schedule.DeclaredHere {
+			h.Mismatched = append(h.Mismatched, schedule.ID)
+		}
+	}
+	return h, nil
+}

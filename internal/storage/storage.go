@@ -1,0 +1,189 @@
+// Package storage holds the requests and results of hourbell's database
+// interface that concern schedules. It uses no type of the root package, and
+// hosts never see it.
+//
+// All times are UTC. The zero time means none.
+package storage
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Schedule is a schedule's row.
+type Schedule struct {
+	Namespace, ID, Name, Description string
+	Cron, TimeZone                   string
+	TargetKind                       string // ALL_JOBS, GROUP or JOBS
+	Target                           string // empty, the group, or a JSON array of job names
+	Grace                            time.Duration
+	DefinitionHash                   string
+	Enabled                          bool
+	EnabledNote                      string
+	NextRunAt                        time.Time
+	LastRunAt                        time.Time
+	LastScheduledFor                 time.Time
+	SettledThrough                   time.Time
+	LockedAt                         time.Time
+	LockedBy                         string
+	Version                          int64
+	UnfinishedSince                  time.Time
+	ConsecutiveFailures              int
+	LastError                        string
+	RetryAt                          time.Time
+	RemovedAt                        time.Time
+	CreatedAt                        time.Time
+	UpdatedAt                        time.Time
+	ReadAt                           time.Time // the database time of the read; not stored
+}
+
+// ScheduleUpdate is a schedule to insert, or new values for a stored one.
+//
+// A stored row is updated only if its version and definition hash are still
+// those that were read. If Until is set, the row is written only while the
+// database clock has not reached it: from then on, what was computed from the
+// reading would be stale.
+type ScheduleUpdate struct {
+	Schedule // the values to write; Version is the version that was read
+	ReadHash string
+	// Settles also writes the columns that operators and the loop own: it
+	// clears lock, retry state and unfinished claim, and increments the version.
+	// Without it, only the columns that code owns are written.
+	Settles bool
+	Until   time.Time
+}
+
+// SchedulePage is one page of schedules.
+type SchedulePage struct {
+	At        time.Time // the database time at which states were computed
+	Schedules []Schedule
+	Total     int            // schedules that the search finds
+	Counts    map[string]int // the same by state
+	Next      string         // cursor of the next page; empty on the last page
+}
+
+// ClaimRequest asks for due schedules.
+type ClaimRequest struct {
+	Worker     string
+	Limit      int
+	LockTTL    time.Duration
+	MaxBackoff time.Duration // a retry time further ahead than this is expired
+	// DeadAfter is the age of a heartbeat from which its worker is dead. Zero
+	// declares no worker dead unless it has stopped.
+	DeadAfter time.Duration
+	// ExcludeOwnSince leaves out rows that this worker has locked since then:
+	// another connection of the same tick is processing them. Zero reclaims
+	// every row that the worker still holds.
+	ExcludeOwnSince time.Time
+	Exclude         []string // rows that this process cannot fire, each as "id hash"
+	// LeastRecentFirst claims the schedules that have not fired for the longest
+	// time, instead of the earliest slots.
+	LeastRecentFirst bool
+}
+
+// ClaimResult is the result of a claim.
+type ClaimResult struct {
+	At     time.Time // the database time in the claiming statement
+	Claims []Claim
+	// WakeAt is the earliest time at which another claim can find something: a
+	// slot, a retry time or the end of a lock. It is set only if Claims is empty.
+	WakeAt time.Time
+	// HeldByOthers reports that other workers hold due rows, which they may
+	// release at any time. It is set only if Claims is empty.
+	HeldByOthers bool
+}
+
+// Claim is a schedule that this worker has locked.
+type Claim struct {
+	ID, DefinitionHash  string
+	At                  time.Time // the database time in the claiming statement
+	NextRunAt           time.Time
+	Version             int64
+	UnfinishedSince     time.Time // start of the unfinished claim, this one included
+	ConsecutiveFailures int
+	HeldBy              string // the holder before; empty if the row was unlocked
+	Abandoned           bool   // an earlier unfinished claim was abandoned
+}
+
+// FireRequest asks to fire slots that are on time without a separate claim.
+type FireRequest struct {
+	Fires []SlotFire // at least one
+	// FindNext also asks for what a claim with the same Exclude would find.
+	FindNext bool
+	Exclude  []string // as in ClaimRequest
+}
+
+// SlotFire is a slot to fire.
+type SlotFire struct {
+	ScheduleID, DefinitionHash string
+	Slot, Next                 time.Time // the latest slot, and the first one after it
+	Jobs                       []JobSpec // at least one
+}
+
+// JobSpec is a job to enqueue. Its fields are part of the definition hash.
+type JobSpec struct {
+	Name, Group string
+	Args        json.RawMessage // nil for none
+}
+
+// FireResult is the result of a FireRequest.
+type FireResult struct {
+	At    time.Time // the database time in the statement
+	Slots int       // slots that fired
+	Runs  int       // runs that were inserted
+	// AlreadySettled reports that the first and the last slot had been settled
+	// before, and that the others were therefore not tried.
+	AlreadySettled bool
+	// Idle reports, if FindNext was set, that nothing else is due. WakeAt is
+	// then what a claim would return.
+	Idle   bool
+	WakeAt time.Time
+}
+
+// Advance moves one claimed schedule forward.
+type Advance struct {
+	Claim
+	Fired   time.Time // the slot that fires; zero if none does
+	Through time.Time // the last slot that is fired or recorded as skipped
+	Next    time.Time
+}
+
+// Failure records a failed attempt to fire one claimed schedule.
+type Failure struct {
+	Claim
+	Error           string
+	Backoff         time.Duration // how long to wait before the next attempt
+	Until           time.Time     // the latest time of the next attempt: the next slot
+	UnfinishedSince time.Time     // the unfinished claim to keep; zero for none
+}
+
+// HeartbeatResult is the result of a heartbeat.
+type HeartbeatResult struct {
+	At               time.Time // the database time that was written
+	OtherBuildActive bool      // an active worker has other definitions
+}
+
+// Retention says for how long rows of each kind are kept.
+type Retention struct {
+	Runs, Events, Removed, Workers time.Duration
+	Unfinished                     bool // also delete unfinished runs, by the time they were queued
+}
+
+// Health is the state of the loops and schedules of a namespace.
+type Health struct {
+	At          time.Time
+	Workers     int       // active workers
+	NewestTick  time.Time // their latest tick
+	MaxSkew     time.Duration
+	Overdue     int
+	OldestDue   time.Time
+	Late        []Schedule // the first 100 overdue schedules, oldest slot first
+	ClockBehind time.Duration
+}
+
+// OutcomeQuery selects the newest outcomes of some schedules.
+type OutcomeQuery struct {
+	ScheduleIDs []string
+	Since       time.Time
+	Limit       int // for each schedule
+}
