@@ -40,12 +40,12 @@ func clockReadings(t testing.TB, s hourbell.Store) map[string]time.Time {
 	require.NoError(t, err)
 	require.True(t, done)
 	got["leased_until, extended"] = listRuns(t, s, hourbell.RunQuery{})[0].LeasedUntil.Add(-time.Hour)
-	done, err = s.FinishRun(t.Context(), run, "SUCCEEDED", "")
+	done, err = s.FinishRun(t.Context(), run, hourbell.RunSucceeded, "")
 	require.NoError(t, err)
 	require.True(t, done)
 	got["finished_at"] = listRuns(t, s, hourbell.RunQuery{})[0].FinishedAt
 
-	require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}}))
+	require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled}}))
 	events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 1})
 	require.NoError(t, err)
 	got["at"] = events[0].At
@@ -56,6 +56,9 @@ func clockReadings(t testing.TB, s hourbell.Store) map[string]time.Time {
 	got["health"] = readHealth(t, s).At
 	got["now"], err = s.Now(t.Context())
 	require.NoError(t, err)
+	schedules, err := s.Schedules(t.Context(), "fires")
+	require.NoError(t, err)
+	got["ReadAt"] = schedules[0].ReadAt
 	return got
 }
 

@@ -70,7 +70,7 @@ func TestOnlyConcurrencyErrorsAreRetried(t *testing.T) {
 		for code, want := range map[string]int{"40001": 3, "40P01": 3, "23505": 1, "57014": 1, "55P03": 1} {
 			tries := 0
 			err := s.Transaction(testContext(t), 10*time.Second, func(s hourbell.Store, tx *gorm.DB) error {
-				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: code}}))
+				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventKind(code)}}))
 				if tries++; tries < 3 {
 					return raiseSQLState(tx, code)
 				}
@@ -78,7 +78,7 @@ func TestOnlyConcurrencyErrorsAreRetried(t *testing.T) {
 			})
 			require.Equal(t, want, tries, code)
 			require.Equal(t, want == 3, err == nil, code)
-			events, err := s.Events(t.Context(), hourbell.EventQuery{Kind: code, Limit: 100})
+			events, err := s.Events(t.Context(), hourbell.EventQuery{Kind: hourbell.EventKind(code), Limit: 100})
 			require.NoError(t, err)
 			require.Len(t, events, want/3, "a failed attempt writes nothing")
 			require.NoError(t, db.Exec("DELETE FROM hourbell_events").Error)
@@ -127,11 +127,11 @@ func openWithoutBusyTimeout(t testing.TB, db *dbtest.DB) (*gorm.DB, *recorder) {
 // busyOperations are writes in their own statement and in a transaction.
 var busyOperations = map[string]func(t testing.TB, s hourbell.Store) error{
 	"statement": func(t testing.TB, s hourbell.Store) error {
-		return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
+		return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled}})
 	},
 	"transaction": func(t testing.TB, s hourbell.Store) error {
 		return s.Transaction(t.Context(), time.Second, func(s hourbell.Store, _ *gorm.DB) error {
-			return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}})
+			return s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled}})
 		})
 	},
 }

@@ -14,16 +14,16 @@ import (
 func TestEventsRoundTrip(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		full := hourbell.Event{
-			Namespace: "test", ScheduleID: "a", Kind: "SKIPPED", Reason: "LATE", Actor: "anna", Note: "it's fine", SlotFrom: noon.Add(-time.Hour),
+			Namespace: "test", ScheduleID: "a", Kind: hourbell.EventSkipped, Reason: hourbell.SkipLate, Actor: "anna", Note: "it's fine", SlotFrom: noon.Add(-time.Hour),
 			SlotTo: noon.Add(-time.Minute), SlotCount: 1000, Detail: "at least 1000 slots",
 		}
-		bare := hourbell.Event{Namespace: "test", Kind: "RUN_NOW", At: noon.Add(-time.Hour)} // the store sets At
+		bare := hourbell.Event{Namespace: "test", Kind: hourbell.EventRunNow, At: noon.Add(-time.Hour)} // the store sets At
 		require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{full, bare}))
 		require.NoError(t, s.InsertEvents(t.Context(), nil))
 		got, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 10})
 		require.NoError(t, err)
 		require.Len(t, got, 2)
-		require.Equal(t, "RUN_NOW", got[0].Kind, "newest first")
+		require.Equal(t, hourbell.EventRunNow, got[0].Kind, "newest first")
 		for i, want := range []hourbell.Event{bare, full} {
 			want.ID, want.At = got[i].ID, noon
 			require.Equal(t, want, got[i])
@@ -33,25 +33,25 @@ func TestEventsRoundTrip(t *testing.T) {
 
 func TestEventsFilterAndPage(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
-		add := func(id, kind, note string) {
+		add := func(id string, kind hourbell.EventKind, note string) {
 			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: id, Kind: kind, Note: note}}))
 		}
 		var want []string
 		for i := range 20 {
-			add("a", "ENABLED", fmt.Sprint(i))
-			add("b", "ENABLED", "")
-			add("a", "DISABLED", "")
+			add("a", hourbell.EventEnabled, fmt.Sprint(i))
+			add("b", hourbell.EventEnabled, "")
+			add("a", hourbell.EventDisabled, "")
 			want = append([]string{fmt.Sprint(i)}, want...)
 		}
 		for q, n := range map[hourbell.EventQuery]int{
-			{Limit: 100}: 60, {ScheduleID: "a", Limit: 100}: 40, {Kind: "ENABLED", Limit: 100}: 40, {ScheduleID: "b", Kind: "DISABLED", Limit: 9}: 0,
+			{Limit: 100}: 60, {ScheduleID: "a", Limit: 100}: 40, {Kind: hourbell.EventEnabled, Limit: 100}: 40, {ScheduleID: "b", Kind: hourbell.EventDisabled, Limit: 9}: 0,
 		} {
 			events, err := s.Events(t.Context(), q)
 			require.NoError(t, err)
 			require.Len(t, events, n, "%+v", q)
 		}
 		var got []string
-		for q := (hourbell.EventQuery{ScheduleID: "a", Kind: "ENABLED", Limit: 3}); ; {
+		for q := (hourbell.EventQuery{ScheduleID: "a", Kind: hourbell.EventEnabled, Limit: 3}); ; {
 			page, err := s.Events(t.Context(), q)
 			require.NoError(t, err)
 			if len(page) == 0 {
@@ -61,7 +61,7 @@ func TestEventsFilterAndPage(t *testing.T) {
 				got = append(got, e.Note)
 			}
 			q.Before = page[len(page)-1].ID
-			add("a", "ENABLED", "later")
+			add("a", hourbell.EventEnabled, "later")
 		}
 		require.Equal(t, want, got)
 	})

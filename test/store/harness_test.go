@@ -111,12 +111,15 @@ func newUpdates(rows ...storage.Schedule) []storage.ScheduleUpdate {
 	return list
 }
 
-// readSchedule reads a schedule by its id.
+// readSchedule reads a schedule by its id. It clears ReadAt, so that tests can
+// compare stored values.
 func readSchedule(t testing.TB, s hourbell.Store, id string) storage.Schedule {
 	t.Helper()
 	list, err := s.Schedules(t.Context(), id)
 	require.NoError(t, err)
 	require.Len(t, list, 1)
+	require.NotZero(t, list[0].ReadAt)
+	list[0].ReadAt = time.Time{}
 	return list[0]
 }
 
@@ -193,14 +196,14 @@ func sendHeartbeat(t testing.TB, s hourbell.Store, id string) {
 // cronRun returns a run of a slot.
 func cronRun(id string, slot time.Time, ordinal int) hourbell.JobRun {
 	return hourbell.JobRun{
-		Namespace: "test", Job: fmt.Sprintf("job-%d", ordinal), Group: "feed", Trigger: "CRON", ScheduleID: id, ScheduledFor: slot,
-		Ordinal: ordinal, Status: "QUEUED",
+		Namespace: "test", Job: fmt.Sprintf("job-%d", ordinal), Group: "feed", Trigger: hourbell.TriggerCron, ScheduleID: id, ScheduledFor: slot,
+		Ordinal: ordinal, Status: hourbell.RunQueued,
 	}
 }
 
 // apiRun returns a run of an enqueue call.
 func apiRun(job string, ordinal int) hourbell.JobRun {
-	return hourbell.JobRun{Namespace: "test", Job: job, Trigger: "API", Ordinal: ordinal, Status: "QUEUED"}
+	return hourbell.JobRun{Namespace: "test", Job: job, Trigger: hourbell.TriggerAPI, Ordinal: ordinal, Status: hourbell.RunQueued}
 }
 
 // insertRuns inserts runs, all of which must be new.

@@ -31,7 +31,7 @@ func FuzzCursor(f *testing.F) {
 		}
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(page.Schedules), 2)
-		require.Equal(t, 3, page.Counts.All)
+		require.Equal(t, 3, page.Total)
 	})
 }
 

@@ -114,17 +114,19 @@ func TestListCountsStates(t *testing.T) {
 		rows := insertMixedSchedules(t, db, s, 80)
 		insertSchedules(t, bindStore(t, db.DB, "other", c.Now), dueSchedule("in another namespace"))
 		present := func(r storage.Schedule) bool { return r.RemovedAt.IsZero() }
-		inState := map[string]func(storage.Schedule) bool{
-			"":         func(storage.Schedule) bool { return true },
-			"ENABLED":  func(r storage.Schedule) bool { return present(r) && r.Enabled },
-			"DISABLED": func(r storage.Schedule) bool { return present(r) && !r.Enabled },
-			"OVERDUE":  func(r storage.Schedule) bool { return r.Overdue(c.Now()) },
-			"FAILING":  func(r storage.Schedule) bool { return present(r) && r.ConsecutiveFailures > 0 },
-			"REMOVED":  func(r storage.Schedule) bool { return !present(r) },
+		inState := map[hourbell.ScheduleState]func(storage.Schedule) bool{
+			"":                     func(storage.Schedule) bool { return true },
+			hourbell.StateEnabled:  func(r storage.Schedule) bool { return present(r) && r.Enabled },
+			hourbell.StateDisabled: func(r storage.Schedule) bool { return present(r) && !r.Enabled },
+			hourbell.StateOverdue: func(r storage.Schedule) bool {
+				return present(r) && r.Enabled && !r.NextRunAt.IsZero() && r.NextRunAt.Add(r.Grace).Before(c.Now())
+			},
+			hourbell.StateFailing: func(r storage.Schedule) bool { return present(r) && r.ConsecutiveFailures > 0 },
+			hourbell.StateRemoved: func(r storage.Schedule) bool { return !present(r) },
 		}
 		for _, at := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(time.Microsecond), noon.Add(grace), noon.Add(2*grace + 1000)} {
 			c.Set(at)
-			want := map[string]int{}
+			counts := map[string]int{}
 			for state, matches := range inState {
 				ids := []string{}
 				for _, r := range rows {
@@ -132,22 +134,37 @@ func TestListCountsStates(t *testing.T) {
 						ids = append(ids, r.ID)
 					}
 				}
-				want[state] = len(ids)
+				counts[string(state)] = len(ids)
 				page, err := s.ListSchedules(t.Context(), hourbell.ScheduleQuery{Sort: "id", State: state, Limit: 100})
 				require.NoError(t, err)
 				got := []string{}
 				for _, r := range page.Schedules {
 					got = append(got, r.ID)
+					require.Equal(t, at, r.ReadAt)
 				}
 				require.Equal(t, ids, got, "%s at %s", state, at)
 				require.Equal(t, at, page.At)
 			}
-			page, err := s.ListSchedules(t.Context(), hourbell.ScheduleQuery{Sort: "id", State: "REMOVED", Limit: 1})
+			page, err := s.ListSchedules(t.Context(), hourbell.ScheduleQuery{Sort: "id", State: hourbell.StateRemoved, Limit: 1})
 			require.NoError(t, err)
-			require.Equal(t, hourbell.ScheduleCounts{
-				All: want[""], Enabled: want["ENABLED"], Disabled: want["DISABLED"], Overdue: want["OVERDUE"], Failing: want["FAILING"], Removed: want["REMOVED"],
-			}, page.Counts)
+			require.Equal(t, counts[""], page.Total)
+			delete(counts, "")
+			require.Equal(t, counts, page.Counts)
 		}
+	})
+}
+
+func TestListSelectsIDs(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("c"))
+		q := hourbell.ScheduleQuery{Sort: "id", Limit: 10, IDs: []string{"c", "a", "none", "\x00"}}
+		page, err := s.ListSchedules(t.Context(), q)
+		require.NoError(t, err)
+		require.Equal(t, 2, page.Total)
+		require.Equal(t, 2, page.Counts[string(hourbell.StateEnabled)])
+		require.Equal(t, []string{"a", "c"}, listAllPages(t, s, q, func() {}))
+		q.Limit = 1
+		require.Equal(t, []string{"a", "c"}, listAllPages(t, s, q, func() {}))
 	})
 }
 
@@ -180,7 +197,7 @@ func TestListSearchIsLiteral(t *testing.T) {
 				got = append(got, r.ID)
 			}
 			require.Equal(t, want, got, "%q", search)
-			require.Equal(t, len(want), page.Counts.All, "%q", search)
+			require.Equal(t, len(want), page.Total, "%q", search)
 		}
 	})
 }

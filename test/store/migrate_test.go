@@ -126,8 +126,26 @@ func TestOlderVersionReturnsErrNotMigrated(t *testing.T) {
 		require.NoError(t, db.Exec("DELETE FROM hourbell_migrations").Error)
 		err := s.CheckMigrated(t.Context())
 		require.ErrorIs(t, err, hourbell.ErrNotMigrated)
-		require.ErrorContains(t, err, "0 of 1")
+		require.ErrorContains(t, err, "migration 1 is missing")
 	})
+}
+
+// Tables of an unreleased build have another checksum, or no such column.
+func TestUnreleasedMigrationIsRefused(t *testing.T) {
+	for name, change := range map[string]string{
+		"other checksum": "UPDATE hourbell_migrations SET checksum = 'x'",
+		"no checksum":    "ALTER TABLE hourbell_migrations DROP COLUMN checksum",
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+				require.NoError(t, db.Exec(change).Error)
+				for _, err := range []error{s.CheckMigrated(t.Context()), store.Migrate(t.Context(), db.DB)} {
+					require.ErrorIs(t, err, hourbell.ErrNotMigrated)
+					require.ErrorContains(t, err, "unreleased build")
+				}
+			})
+		})
+	}
 }
 
 func TestMissingHostTableIsNotErrNotMigrated(t *testing.T) {
@@ -161,7 +179,7 @@ var tableColumns = map[string]string{
 	"hourbell_workers": `id namespace worker_type hostname pid version build_time definitions_hash started_at heartbeat_at stopped_at
 		last_tick_at clock_skew`,
 	"hourbell_events":     `id namespace schedule_id kind reason at actor note slot_from slot_to slot_count detail`,
-	"hourbell_migrations": `version applied_at`,
+	"hourbell_migrations": `version checksum applied_at`,
 }
 
 func TestBothDatabasesHaveSameColumns(t *testing.T) {

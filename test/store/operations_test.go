@@ -59,10 +59,10 @@ var operations = []operation{
 		return errOf(s.ExtendRun(ctx, hourbell.JobRun{}, time.Minute))
 	}},
 	{"FinishRun", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.FinishRun(ctx, hourbell.JobRun{}, "SUCCEEDED", ""))
+		return errOf(s.FinishRun(ctx, hourbell.JobRun{}, hourbell.RunSucceeded, ""))
 	}},
 	{"InsertEvents", func(ctx context.Context, s hourbell.Store) error {
-		return s.InsertEvents(ctx, []hourbell.Event{{Kind: "ENABLED"}})
+		return s.InsertEvents(ctx, []hourbell.Event{{Kind: hourbell.EventEnabled}})
 	}},
 	{"Events", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.Events(ctx, hourbell.EventQuery{Limit: 1}))
@@ -71,7 +71,7 @@ var operations = []operation{
 		return errOf(s.Heartbeat(ctx, hourbell.Worker{ID: "op", WorkerType: "schedule_daemon"}, 30*time.Second))
 	}},
 	{"StopWorker", func(ctx context.Context, s hourbell.Store) error { return s.StopWorker(ctx, "op") }},
-	{"Workers", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Workers(ctx)) }},
+	{"Workers", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Workers(ctx, deadAfter)) }},
 	{"Purge", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.Purge(ctx, storage.Retention{Unfinished: true}, 1))
 	}},

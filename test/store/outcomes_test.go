@@ -27,7 +27,7 @@ func readOutcomes(t testing.TB, s hourbell.Store, q storage.OutcomeQuery) (list 
 			text += fmt.Sprintf(" %s-%s %d", o.SlotFrom.Format("15:04"), o.SlotTo.Format("15:04"), o.Count)
 		}
 		if o.Reason != "" {
-			text += " " + o.Reason
+			text += " " + string(o.Reason)
 		}
 		list = append(list, text)
 	}
@@ -35,7 +35,7 @@ func readOutcomes(t testing.TB, s hourbell.Store, q storage.OutcomeQuery) (list 
 }
 
 // setRunStatus sets the status of runs directly.
-func setRunStatus(t testing.TB, db *dbtest.DB, status string, runs ...hourbell.JobRun) {
+func setRunStatus(t testing.TB, db *dbtest.DB, status hourbell.RunStatus, runs ...hourbell.JobRun) {
 	t.Helper()
 	for _, r := range runs {
 		require.NoError(t, db.Exec("UPDATE hourbell_job_runs SET status = ? WHERE id = ?", status, r.ID).Error)
@@ -45,7 +45,7 @@ func setRunStatus(t testing.TB, db *dbtest.DB, status string, runs ...hourbell.J
 // manualRun returns a run of a RunNow request for a schedule.
 func manualRun(id, key string, ordinal int) hourbell.JobRun {
 	run := apiRun(fmt.Sprintf("job-%d", ordinal), ordinal)
-	run.Trigger, run.ScheduleID, run.IdempotencyKey = "MANUAL", id, key
+	run.Trigger, run.ScheduleID, run.IdempotencyKey = hourbell.TriggerManual, id, key
 	return run
 }
 
@@ -53,11 +53,11 @@ func TestOutcomesCoverSlotsAndRequests(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("never"))
 		fired := insertRuns(t, s, cronRun("a", noon, 0), cronRun("a", noon, 1), cronRun("b", noon, 0))
-		setRunStatus(t, db, "FAILED", fired[1])
+		setRunStatus(t, db, hourbell.RunFailed, fired[1])
 		insertRuns(t, s, cronRun("a", noon.Add(time.Hour), 0), cronRun("a", noon.Add(time.Hour), 1))
 		require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{
-			{ScheduleID: "a", Kind: "SKIPPED", Reason: "LATE", SlotFrom: noon.Add(2 * time.Hour), SlotTo: noon.Add(4 * time.Hour), SlotCount: 3},
-			{ScheduleID: "a", Kind: "ENABLED"},
+			{ScheduleID: "a", Kind: hourbell.EventSkipped, Reason: hourbell.SkipLate, SlotFrom: noon.Add(2 * time.Hour), SlotTo: noon.Add(4 * time.Hour), SlotCount: 3},
+			{ScheduleID: "a", Kind: hourbell.EventEnabled},
 		}))
 		c.Set(noon.Add(5 * time.Hour))
 		insertRuns(t, s, manualRun("a", "", 0))
@@ -85,7 +85,7 @@ func TestOutcomeOfRequestUsesOwnRuns(t *testing.T) {
 			c.Set(noon.Add(time.Duration(i) * time.Minute))
 			last = insertRuns(t, s, manualRun("a", key, 0), manualRun("a", key, 1))
 			if i%2 == 1 { // the requests with keys k1 and k2
-				setRunStatus(t, db, "FAILED", last[1])
+				setRunStatus(t, db, hourbell.RunFailed, last[1])
 			}
 		}
 		want := []string{"a MANUAL FAILED", "a MANUAL FIRED", "a MANUAL FAILED", "a MANUAL FIRED"}
@@ -95,9 +95,9 @@ func TestOutcomeOfRequestUsesOwnRuns(t *testing.T) {
 		for i, request := range map[int][]hourbell.JobRun{1: all[2:4], 3: all[6:8]} {
 			was := want[i]
 			want[i] = "a MANUAL FAILED" // the other request without a key stays FIRED
-			setRunStatus(t, db, "FAILED", request[0])
+			setRunStatus(t, db, hourbell.RunFailed, request[0])
 			require.Equal(t, want, readOutcomes(t, s, storage.OutcomeQuery{ScheduleIDs: []string{"a"}}))
-			setRunStatus(t, db, "SUCCEEDED", request[0])
+			setRunStatus(t, db, hourbell.RunSucceeded, request[0])
 			want[i] = was
 		}
 	})
@@ -126,9 +126,9 @@ func TestTalliesCountRunsOfFire(t *testing.T) {
 		}
 		jobs = insertRuns(t, s, jobs...)
 		request := insertRuns(t, s, manualRun("a", "k", 0), manualRun("a", "k", 1))
-		setRunStatus(t, db, "SUCCEEDED", jobs[:3]...)
-		setRunStatus(t, db, "FAILED", jobs[3:5]...)
-		setRunStatus(t, db, "RUNNING", jobs[5], before[1])
+		setRunStatus(t, db, hourbell.RunSucceeded, jobs[:3]...)
+		setRunStatus(t, db, hourbell.RunFailed, jobs[3:5]...)
+		setRunStatus(t, db, hourbell.RunRunning, jobs[5], before[1])
 
 		byID := map[string]int64{firstRuns[0].ScheduleID: firstRuns[0].ID, firstRuns[1].ScheduleID: firstRuns[1].ID}
 		tallies, err := s.Tallies(t.Context(), []int64{byID["a"], byID["b"], request[0].ID, 4711}, 1000)
@@ -144,7 +144,8 @@ func TestTalliesCountRunsOfFire(t *testing.T) {
 		require.Equal(t, map[int64]hourbell.Tally{before[0].ID: {Queued: 1, Running: 1}, bare[0].ID: {Queued: 1}}, tallies)
 		tallies, err = s.Tallies(t.Context(), []int64{byID["a"]}, 4)
 		require.NoError(t, err)
-		require.Equal(t, 4, tallies[byID["a"]].Total())
+		few := tallies[byID["a"]]
+		require.Equal(t, 4, few.Queued+few.Running+few.Succeeded+few.Failed)
 		other, err := bindStore(t, db.DB, "other", c.Now).Tallies(t.Context(), []int64{byID["a"]}, 1000)
 		require.NoError(t, err)
 		require.Empty(t, other)

@@ -206,8 +206,10 @@ func TestBatchWritesUsePrimaryKey(t *testing.T) {
 	claims := claimAll(t, s, "w1").Claims
 	require.Len(t, claims, 20)
 	for name, call := range map[string]func() error{
-		"release":        func() error { return s.Release(testContext(t), "w1", claims[:5]) },
-		"record failure": func() error { return errOf(s.RecordFailures(testContext(t), "w1", []storage.Failure{{Claim: claims[5]}})) },
+		"release": func() error { return s.Release(testContext(t), "w1", claims[:5]) },
+		"record failure": func() error {
+			return errOf(s.RecordFailures(testContext(t), "w1", []storage.Failure{{Claim: claims[5]}}))
+		},
 	} {
 		statement := onlyStatement(t, pool.during(func() { require.NoError(t, call()) }), "UPDATE hourbell_schedules")
 		for values, plan := range explainPlans(t, db, statement) {

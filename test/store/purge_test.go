@@ -30,12 +30,12 @@ func seedHistory(t testing.TB, db *dbtest.DB, s hourbell.Store) {
 	t.Helper()
 	insertRuns(t, s, apiRun("finished", 0))
 	finished := takeRun(t, s, "h")
-	_, err := s.FinishRun(t.Context(), finished, "SUCCEEDED", "")
+	_, err := s.FinishRun(t.Context(), finished, hourbell.RunSucceeded, "")
 	require.NoError(t, err)
 	insertRuns(t, s, apiRun("running", 0))
 	takeRun(t, s, "h")
 	insertRuns(t, s, apiRun("queued", 0))
-	require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}}))
+	require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled}}))
 	insertSchedules(t, s, dueSchedule("removed"), dueSchedule("present"))
 	setColumn(t, db, "removed", "removed_at", noon)
 	sendHeartbeat(t, s, "w1")
@@ -99,10 +99,10 @@ func TestPurgeHonorsLimit(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		for i := range 10 {
 			insertRuns(t, s, apiRun("finished", 0), apiRun("queued", 0))
-			done, err := s.FinishRun(t.Context(), takeRun(t, s, "h"), "FAILED", "")
+			done, err := s.FinishRun(t.Context(), takeRun(t, s, "h"), hourbell.RunFailed, "")
 			require.NoError(t, err)
 			require.True(t, done)
-			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED"}}))
+			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled}}))
 			insertSchedules(t, s, dueSchedule(numberedID(i)))
 			setColumn(t, db, numberedID(i), "removed_at", noon)
 			sendHeartbeat(t, s, numberedID(i))
@@ -127,7 +127,7 @@ func TestPurgeHonorsLimit(t *testing.T) {
 func TestPurgeDeletesOldestFirst(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		for i := range 5 {
-			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED", Note: fmt.Sprint(i)}}))
+			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled, Note: fmt.Sprint(i)}}))
 			c.Advance(time.Hour)
 		}
 		c.Advance(retention.Events)

@@ -33,7 +33,7 @@ func TestTakeRunsLeasesOldestRuns(t *testing.T) {
 		require.Equal(t, []string{"a", "b"}, jobNames(runs))
 		want := apiRun("a", 0)
 		want.ID, want.QueuedAt, want.StartedAt, want.LeasedUntil = runs[0].ID, noon, c.Now(), c.Now().Add(time.Minute)
-		want.Status, want.LeasedBy, want.Attempt = "RUNNING", "h1", 1
+		want.Status, want.LeasedBy, want.Attempt = hourbell.RunRunning, "h1", 1
 		require.Equal(t, want, runs[0])
 		require.Equal(t, "c", takeRun(t, s, "h2").Job)
 		runs, err = s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h2", Limit: 2, Lease: time.Minute})
@@ -78,7 +78,7 @@ func TestExpiredLeaseIsTakenAgain(t *testing.T) {
 
 		for name, call := range map[string]func() (bool, error){
 			"extend": func() (bool, error) { return s.ExtendRun(t.Context(), first, time.Hour) },
-			"finish": func() (bool, error) { return s.FinishRun(t.Context(), first, "FAILED", "late") },
+			"finish": func() (bool, error) { return s.FinishRun(t.Context(), first, hourbell.RunFailed, "late") },
 		} {
 			done, err := call()
 			require.NoError(t, err)
@@ -99,8 +99,8 @@ func TestRunIsFinishedOnce(t *testing.T) {
 		otherWorker.LeasedBy = "h2"
 		other := bindStore(t, db.DB, "other", c.Now)
 		for _, call := range []func() (bool, error){
-			func() (bool, error) { return s.FinishRun(t.Context(), otherWorker, "SUCCEEDED", "") },
-			func() (bool, error) { return other.FinishRun(t.Context(), a, "SUCCEEDED", "") },
+			func() (bool, error) { return s.FinishRun(t.Context(), otherWorker, hourbell.RunSucceeded, "") },
+			func() (bool, error) { return other.FinishRun(t.Context(), a, hourbell.RunSucceeded, "") },
 			func() (bool, error) { return other.ExtendRun(t.Context(), a, time.Hour) },
 		} {
 			done, err := call()
@@ -108,9 +108,10 @@ func TestRunIsFinishedOnce(t *testing.T) {
 			require.False(t, done)
 		}
 		for _, tc := range []struct {
-			run             hourbell.JobRun
-			status, message string
-		}{{a, "SUCCEEDED", ""}, {b, "FAILED", "it's down"}} {
+			run     hourbell.JobRun
+			status  hourbell.RunStatus
+			message string
+		}{{a, hourbell.RunSucceeded, ""}, {b, hourbell.RunFailed, "it's down"}} {
 			done, err := s.FinishRun(t.Context(), tc.run, tc.status, tc.message)
 			require.NoError(t, err)
 			require.True(t, done)
@@ -118,7 +119,7 @@ func TestRunIsFinishedOnce(t *testing.T) {
 			want.Status, want.Error, want.FinishedAt, want.LeasedUntil = tc.status, tc.message, c.Now(), time.Time{}
 			require.Equal(t, []hourbell.JobRun{want}, listRuns(t, s, hourbell.RunQuery{Job: tc.run.Job}))
 
-			done, err = s.FinishRun(t.Context(), tc.run, "FAILED", "again")
+			done, err = s.FinishRun(t.Context(), tc.run, hourbell.RunFailed, "again")
 			require.NoError(t, err)
 			require.False(t, done)
 		}
@@ -145,7 +146,7 @@ func TestConcurrentTakersNeverShareRun(t *testing.T) {
 					return err
 				}
 				taken[i] = append(taken[i], runs...)
-				if len(runs) == 0 && len(listRuns(t, s, hourbell.RunQuery{Status: "QUEUED", Limit: 1})) == 0 {
+				if len(runs) == 0 && len(listRuns(t, s, hourbell.RunQuery{Status: hourbell.RunQueued, Limit: 1})) == 0 {
 					break
 				}
 			}

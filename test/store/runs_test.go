@@ -86,7 +86,7 @@ func TestInsertRunsFiresSlotOnce(t *testing.T) {
 
 		// Other slots and manual runs do not conflict.
 		manual := cronRun("a", time.Time{}, 0)
-		manual.Trigger = "MANUAL"
+		manual.Trigger = hourbell.TriggerManual
 		insertRuns(t, s, cronRun("a", noon.Add(time.Hour), 0), manual)
 		insertRuns(t, s, manual)
 	})
@@ -202,7 +202,7 @@ func TestRequestWaitsForSameKey(t *testing.T) {
 func TestRunsFilterByEveryField(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		manual := cronRun("a", time.Time{}, 0)
-		manual.Trigger, manual.Job, manual.Group = "MANUAL", "report", ""
+		manual.Trigger, manual.Job, manual.Group = hourbell.TriggerManual, "report", ""
 		insertRuns(t, s, cronRun("a", noon, 0), cronRun("b", noon, 0), manual, apiRun("other", 0))
 		taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "h", Limit: 1, Lease: time.Minute})
 		require.NoError(t, err)
@@ -214,13 +214,13 @@ func TestRunsFilterByEveryField(t *testing.T) {
 		}{
 			{hourbell.RunQuery{}, 4},
 			{hourbell.RunQuery{ScheduleID: "a"}, 2},
-			{hourbell.RunQuery{ScheduleID: "a", Trigger: "CRON"}, 1},
+			{hourbell.RunQuery{ScheduleID: "a", Trigger: hourbell.TriggerCron}, 1},
 			{hourbell.RunQuery{Job: "report"}, 1},
 			{hourbell.RunQuery{Group: "feed"}, 2},
-			{hourbell.RunQuery{Status: "RUNNING"}, 1},
-			{hourbell.RunQuery{Status: "QUEUED"}, 3},
-			{hourbell.RunQuery{Trigger: "API"}, 1},
-			{hourbell.RunQuery{ScheduleID: "a", Job: "job-0", Group: "feed", Status: "FAILED", Trigger: "CRON"}, 0},
+			{hourbell.RunQuery{Status: hourbell.RunRunning}, 1},
+			{hourbell.RunQuery{Status: hourbell.RunQueued}, 3},
+			{hourbell.RunQuery{Trigger: hourbell.TriggerAPI}, 1},
+			{hourbell.RunQuery{ScheduleID: "a", Job: "job-0", Group: "feed", Status: hourbell.RunFailed, Trigger: hourbell.TriggerCron}, 0},
 			{hourbell.RunQuery{Limit: 3}, 3},
 			{hourbell.RunQuery{Job: "' OR '1'='1"}, 0},
 		} {

@@ -40,7 +40,7 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 	for i := range n {
 		rows = append(rows, storage.ScheduleUpdate{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
 		runs = append(runs, cronRun(numberedID(i), noon, 0))
-		events = append(events, hourbell.Event{Kind: "SKIPPED", ScheduleID: numberedID(i)})
+		events = append(events, hourbell.Event{Kind: hourbell.EventSkipped, ScheduleID: numberedID(i)})
 	}
 	count("insert", func() { require.NoError(t, errOf(s.InsertSchedules(t.Context(), rows))) })
 	count("update", func() { require.NoError(t, errOf(s.UpdateSchedules(t.Context(), rows))) })
@@ -143,13 +143,13 @@ func TestHostileTextIsStored(t *testing.T) {
 				run := apiRun("job", 0)
 				run.Actor, run.Group = text, text
 				insertRuns(t, s, run)
-				_, err := s.FinishRun(t.Context(), takeRun(t, s, "h"), "FAILED", text)
+				_, err := s.FinishRun(t.Context(), takeRun(t, s, "h"), hourbell.RunFailed, text)
 				require.NoError(t, err)
 				runs := listRuns(t, s, hourbell.RunQuery{Group: text})
 				require.Len(t, runs, 1)
 				require.Equal(t, []string{want, want, want}, []string{runs[0].Actor, runs[0].Group, runs[0].Error})
 
-				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "ENABLED", Actor: text, Note: text, Detail: text}}))
+				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled, Actor: text, Note: text, Detail: text}}))
 				events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 1})
 				require.NoError(t, err)
 				require.Len(t, events, 1)

@@ -40,7 +40,7 @@ func exerciseStore(t *testing.T, handle *gorm.DB) {
 		require.NoError(t, s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx *gorm.DB) error {
 			require.True(t, advanceOne(t, s, "w1", claims.Claims[0]))
 			insertRuns(t, s, cronRun(a, c.Now(), 0), cronRun(a, c.Now(), 1))
-			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: a, Kind: "ENABLED", SlotFrom: c.Now()}}))
+			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: a, Kind: hourbell.EventEnabled, SlotFrom: c.Now()}}))
 			return tx.Exec("SELECT count(*) FROM hourbell_job_runs WHERE namespace = ?", "test").Error
 		}))
 		require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: claims.Claims[1], Error: "e", Backoff: time.Second}})))
@@ -56,7 +56,7 @@ func exerciseStore(t *testing.T, handle *gorm.DB) {
 		require.True(t, updateOne(t, s, off))
 		run := takeRun(t, s, "h")
 		require.NoError(t, errOf(s.ExtendRun(t.Context(), run, time.Minute)))
-		done, err := s.FinishRun(t.Context(), run, "SUCCEEDED", "")
+		done, err := s.FinishRun(t.Context(), run, hourbell.RunSucceeded, "")
 		require.NoError(t, err)
 		require.True(t, done)
 		require.NoError(t, handle.Transaction(func(tx *gorm.DB) error {
@@ -158,7 +158,7 @@ func TestSQLiteWorksWithDefaultSettings(t *testing.T) {
 		require.NoError(t, err)
 	}
 	s, _ := newStore(t, db.Open(t, nil))
-	require.Len(t, listRuns(t, s, hourbell.RunQuery{Trigger: "CRON", Status: "QUEUED"}), int(fired.Load())+2, "plus the two runs that exerciseStore left")
+	require.Len(t, listRuns(t, s, hourbell.RunQuery{Trigger: hourbell.TriggerCron, Status: hourbell.RunQueued}), int(fired.Load())+2, "plus the two runs that exerciseStore left")
 }
 
 // A host that logs SQL with gorm sees only its own statements.
@@ -232,9 +232,9 @@ func TestPrepareStmtDoesNotDeadlockSmallPool(t *testing.T) {
 		var concurrent sync.WaitGroup
 		require.NoError(t, s.Transaction(testContext(t), 15*time.Second, func(in hourbell.Store, _ *gorm.DB) error {
 			waiting := pool.Stats().WaitCount
-			concurrent.Go(func() { _, _ = s.Workers(testContext(t)) })
+			concurrent.Go(func() { _, _ = s.Workers(testContext(t), deadAfter) })
 			require.Eventually(t, func() bool { return pool.Stats().WaitCount > waiting }, 5*time.Second, time.Millisecond)
-			return errOf(in.Workers(testContext(t)))
+			return errOf(in.Workers(testContext(t), deadAfter))
 		}))
 		concurrent.Wait()
 	})

@@ -24,7 +24,7 @@ func TestRollbackWritesNothing(t *testing.T) {
 		err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 			require.True(t, advanceOne(t, s, "w1", held))
 			insertRuns(t, s, cronRun("a", noon, 0))
-			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: "SKIPPED"}}))
+			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventSkipped}}))
 			insertSchedules(t, s, dueSchedule("b"))
 			return errHost
 		})

@@ -18,7 +18,7 @@ var testWorker = hourbell.Worker{
 
 func listWorkers(t testing.TB, s hourbell.Store) []hourbell.Worker {
 	t.Helper()
-	list, err := s.Workers(t.Context())
+	list, err := s.Workers(t.Context(), deadAfter)
 	require.NoError(t, err)
 	return list
 }
@@ -30,7 +30,7 @@ func TestHeartbeatWritesWorker(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, storage.HeartbeatResult{At: noon}, beat)
 		want := testWorker
-		want.StartedAt, want.HeartbeatAt = noon, noon
+		want.StartedAt, want.HeartbeatAt, want.Active = noon, noon, true
 		require.Equal(t, []hourbell.Worker{want}, listWorkers(t, s))
 
 		c.Advance(10 * time.Second)
@@ -92,7 +92,7 @@ func TestHeartbeatReinsertsWorker(t *testing.T) {
 		again.StartedAt = first.At
 		beat, err := s.Heartbeat(t.Context(), again, deadAfter)
 		require.NoError(t, err)
-		again.HeartbeatAt = beat.At
+		again.HeartbeatAt, again.Active = beat.At, true
 		require.Equal(t, []hourbell.Worker{again}, listWorkers(t, s))
 	})
 }
@@ -104,8 +104,24 @@ func TestStopWorkerMarksWorkerStopped(t *testing.T) {
 		c.Advance(time.Second)
 		require.NoError(t, s.StopWorker(t.Context(), "unknown"))
 		require.Zero(t, listWorkers(t, s)[0].StoppedAt)
+		require.True(t, listWorkers(t, s)[0].Active)
 		require.NoError(t, s.StopWorker(t.Context(), "w1"))
 		require.Equal(t, c.Now(), listWorkers(t, s)[0].StoppedAt)
+		require.False(t, listWorkers(t, s)[0].Active)
+	})
+}
+
+// L2, T5: A worker is active while its heartbeat and the clock differ by at most
+// DeadAfter.
+func TestWorkersReportActive(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		sendHeartbeat(t, s, "w1")
+		for offset, active := range map[time.Duration]bool{
+			-deadAfter - time.Microsecond: false, -deadAfter: true, 0: true, deadAfter: true, deadAfter + time.Microsecond: false,
+		} {
+			c.Set(noon.Add(offset))
+			require.Equal(t, active, listWorkers(t, s)[0].Active, "%v", offset)
+		}
 	})
 }
 
