@@ -11,16 +11,16 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// L2, T5: A lock may be taken over when it is stalled, expired, or held by a
-// worker that is dead or the same. The holder "w1" locks the row and sends a
-// heartbeat at noon.
+// L2, T5: A worker may take over a lock that is stalled or expired, a lock of a
+// worker that is dead or has stopped, and its own lock. The holder "w1" locks
+// the row and sends a heartbeat at noon.
 func TestLockTakeoverConditions(t *testing.T) {
-	long := func(r *storage.ClaimRequest) { r.LockTTL = 24 * time.Hour }
+	longTTL := func(r *storage.ClaimRequest) { r.LockTTL = 24 * time.Hour }
 	cases := []struct {
 		name    string
 		prepare func(t *testing.T, s hourbell.Store, c *testClock)
 		request func(r *storage.ClaimRequest)
-		free    bool
+		taken   bool
 	}{
 		{"lock and heartbeat are recent", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter) }, nil, false},
 		{"lock is LockTTL old", func(t *testing.T, s hourbell.Store, c *testClock) {
@@ -33,19 +33,19 @@ func TestLockTakeoverConditions(t *testing.T) {
 		}, nil, false},
 		{"holder has stopped", func(t *testing.T, s hourbell.Store, _ *testClock) {
 			require.NoError(t, s.StopWorker(t.Context(), "w1"))
-		}, long, true},
-		{"holder missed its heartbeats", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter + time.Microsecond) }, long, true},
+		}, longTTL, true},
+		{"holder missed its heartbeats", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(deadAfter + time.Microsecond) }, longTTL, true},
 		{
 			"holder missed its heartbeats but DeadAfter is zero", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(time.Hour) },
-			func(r *storage.ClaimRequest) { long(r); r.DeadAfter = 0 }, false,
+			func(r *storage.ClaimRequest) { longTTL(r); r.DeadAfter = 0 }, false,
 		},
 		{"holder is active", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(time.Hour)
 			sendHeartbeat(t, s, "w1")
-		}, long, false},
+		}, longTTL, false},
 		{"holder is the caller", nil, func(r *storage.ClaimRequest) { r.Worker = "w1" }, true},
-		{"heartbeat is far in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter - time.Microsecond) }, long, true},
-		{"heartbeat is slightly in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter) }, long, false},
+		{"heartbeat is far in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter - time.Microsecond) }, longTTL, true},
+		{"heartbeat is slightly in the future", func(_ *testing.T, _ hourbell.Store, c *testClock) { c.Advance(-deadAfter) }, longTTL, false},
 		{"lock is further in the future than LockTTL", func(t *testing.T, s hourbell.Store, c *testClock) {
 			c.Advance(-lockTTL - time.Microsecond)
 			sendHeartbeat(t, s, "w1")
@@ -73,17 +73,17 @@ func TestLockTakeoverConditions(t *testing.T) {
 				if tc.request != nil {
 					tc.request(&r)
 				}
-				claims, err := s.Claim(t.Context(), r)
+				result, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
-				if !tc.free {
-					require.Empty(t, claims.Claims)
-					require.True(t, claims.WakeAt.After(claims.At), "%v is not after %v", claims.WakeAt, claims.At)
+				if !tc.taken {
+					require.Empty(t, result.Claims)
+					require.True(t, result.WakeAt.After(result.At), "%v is not after %v", result.WakeAt, result.At)
 					return
 				}
-				require.Len(t, claims.Claims, 1)
-				require.Equal(t, "w1", claims.Claims[0].HeldBy)
-				require.Equal(t, r.Worker, readSchedule(t, s, claims.Claims[0].ID).LockedBy)
-				require.Equal(t, held.Version+1, claims.Claims[0].Version)
+				require.Len(t, result.Claims, 1)
+				require.Equal(t, "w1", result.Claims[0].HeldBy)
+				require.Equal(t, r.Worker, readSchedule(t, s, result.Claims[0].ID).LockedBy)
+				require.Equal(t, held.Version+1, result.Claims[0].Version)
 				// L3: The previous holder can no longer write.
 				require.False(t, advanceOne(t, s, "w1", held))
 			})
@@ -113,8 +113,8 @@ func TestStalledLockIsTakenOverByDatabaseClock(t *testing.T) {
 		r := claimRequest("w2")
 		r.LockTTL = 50 * time.Millisecond
 		require.Eventually(t, func() bool {
-			claims, err := s.Claim(t.Context(), r)
-			return err == nil && len(claims.Claims) == 1 && claims.Claims[0].HeldBy == "w1"
+			result, err := s.Claim(t.Context(), r)
+			return err == nil && len(result.Claims) == 1 && result.Claims[0].HeldBy == "w1"
 		}, 5*time.Second, 5*time.Millisecond)
 	})
 }

@@ -18,19 +18,19 @@ func TestClaimLocksDueSchedulesEarliestFirst(t *testing.T) {
 		insertSchedules(t, s, scheduleDueAt("b", noon.Add(-time.Minute)), scheduleDueAt("c", noon.Add(-time.Minute)), scheduleDueAt("a", noon), scheduleDueAt("d", noon.Add(-time.Hour)))
 		r := claimRequest("w1")
 		r.Limit = 3
-		claims, err := s.Claim(t.Context(), r)
+		result, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, []string{"d", "b", "c"}, claimedIDs(claims))
-		require.Equal(t, noon, claims.At)
-		for _, c := range claims.Claims {
-			now := readSchedule(t, s, c.ID)
-			require.Equal(t, "w1", now.LockedBy)
-			require.Equal(t, noon, now.LockedAt)
-			require.Equal(t, noon, now.UnfinishedSince)
-			require.Equal(t, noon, now.UpdatedAt)
-			require.EqualValues(t, 1, now.Version)
+		require.Equal(t, []string{"d", "b", "c"}, claimedIDs(result))
+		require.Equal(t, noon, result.At)
+		for _, c := range result.Claims {
+			row := readSchedule(t, s, c.ID)
+			require.Equal(t, "w1", row.LockedBy)
+			require.Equal(t, noon, row.LockedAt)
+			require.Equal(t, noon, row.UnfinishedSince)
+			require.Equal(t, noon, row.UpdatedAt)
+			require.EqualValues(t, 1, row.Version)
 			require.Equal(t, storage.Claim{
-				ID: now.ID, DefinitionHash: now.DefinitionHash, At: noon, NextRunAt: now.NextRunAt, Version: 1, UnfinishedSince: noon,
+				ID: row.ID, DefinitionHash: row.DefinitionHash, At: noon, NextRunAt: row.NextRunAt, Version: 1, UnfinishedSince: noon,
 			}, c, "the claim has the values of the updated row")
 		}
 		require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
@@ -116,15 +116,15 @@ func TestClaimLeavesOutExcludedDefinitions(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"), dueSchedule("it's \"c\" \\ {x,y}"))
 		r := claimRequest("w1")
 		r.Exclude = []string{"a h1", "b h2", "it's \"c\" \\ {x,y} h1"}
-		claims, err := s.Claim(t.Context(), r)
+		result, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, []string{"b"}, claimedIDs(claims))
+		require.Equal(t, []string{"b"}, claimedIDs(result))
 
 		setColumn(t, db, "a", "definition_hash", "h2")
 		r.Worker = "w2"
-		claims, err = s.Claim(t.Context(), r)
+		result, err = s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, []string{"a"}, claimedIDs(claims))
+		require.Equal(t, []string{"a"}, claimedIDs(result))
 	})
 }
 
@@ -133,9 +133,9 @@ func TestClaimWithoutExclusionsTakesAll(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("a"))
 		r := claimRequest("w1")
 		r.Exclude = nil
-		claims, err := s.Claim(t.Context(), r)
+		result, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, []string{"a"}, claimedIDs(claims))
+		require.Equal(t, []string{"a"}, claimedIDs(result))
 	})
 }
 
@@ -173,14 +173,14 @@ func claimUntilEmpty(t testing.TB, s hourbell.Store, limit int, worker string) (
 	for i := 0; ; i++ {
 		r := claimRequest(worker + strconv.Itoa(i))
 		r.Limit, r.LockTTL = limit, time.Hour
-		claims, err := s.Claim(t.Context(), r)
+		result, err := s.Claim(t.Context(), r)
 		if err != nil {
 			return all, err
 		}
-		for _, c := range claims.Claims {
+		for _, c := range result.Claims {
 			all = append(all, workerClaim{c, r.Worker})
 		}
-		if len(claims.Claims) == 0 && !claims.WakeAt.Equal(claims.At) { // otherwise another claim has rows locked
+		if len(result.Claims) == 0 && !result.WakeAt.Equal(result.At) { // otherwise another claim has rows locked
 			return all, nil
 		}
 	}
@@ -205,14 +205,14 @@ func TestClaimDoesNotWaitForLockedRows(t *testing.T) {
 	insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
 		require.NoError(t, tx.Exec("SELECT 1 FROM hourbell_schedules WHERE id = 'a' FOR UPDATE").Error)
-		claims, err := s.Claim(testContext(t), claimRequest("w1"))
+		result, err := s.Claim(testContext(t), claimRequest("w1"))
 		require.NoError(t, err)
-		require.Equal(t, []string{"b"}, claimedIDs(claims))
+		require.Equal(t, []string{"b"}, claimedIDs(result))
 
-		claims, err = s.Claim(testContext(t), claimRequest("w2"))
+		result, err = s.Claim(testContext(t), claimRequest("w2"))
 		require.NoError(t, err)
-		require.Empty(t, claims.Claims)
-		require.Equal(t, claims.At, claims.WakeAt, "the locked row is due")
+		require.Empty(t, result.Claims)
+		require.Equal(t, result.At, result.WakeAt, "the locked row is due")
 		return nil
 	}))
 	require.Equal(t, []string{"a"}, claimedIDs(claimAll(t, s, "w2")))
@@ -273,12 +273,12 @@ func TestClaimTakesLeastRecentFirst(t *testing.T) {
 		}
 		r := claimRequest("w1")
 		r.Limit, r.LeastRecentFirst = 2, true
-		claims, err := s.Claim(t.Context(), r)
+		result, err := s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, []string{"c", "d"}, claimedIDs(claims))
+		require.Equal(t, []string{"c", "d"}, claimedIDs(result))
 		r.Worker = "w2"
-		claims, err = s.Claim(t.Context(), r)
+		result, err = s.Claim(t.Context(), r)
 		require.NoError(t, err)
-		require.Equal(t, []string{"a", "b"}, claimedIDs(claims))
+		require.Equal(t, []string{"a", "b"}, claimedIDs(result))
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// L4: A claim within grace is unfinished until it is settled. The next claim of
-// the row takes that over.
+// L4: A claim within grace stays unfinished until it is settled. Later claims
+// of the row keep its start time.
 func TestUnfinishedClaimPassesToNextClaim(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		insertSchedules(t, s, dueSchedule("a"))
@@ -23,8 +23,7 @@ func TestUnfinishedClaimPassesToNextClaim(t *testing.T) {
 		require.Equal(t, noon, second.UnfinishedSince)
 		require.False(t, second.Abandoned)
 
-		// The second claim restarts the time after which the claim is
-		// abandoned.
+		// Each claim restarts the time until abandonment.
 		c.Advance(lockTTL + grace)
 		third := claimOne(t, s, "w3")
 		require.Equal(t, noon, third.UnfinishedSince)
@@ -45,7 +44,7 @@ func TestUnfinishedClaimIsAbandonedWhenIdle(t *testing.T) {
 	})
 }
 
-// L4: The grace in this time is that of the schedule.
+// L4: The time until abandonment depends on the grace of the schedule.
 func TestAbandonmentUsesGraceOfSchedule(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		long := dueSchedule("long")
@@ -59,8 +58,8 @@ func TestAbandonmentUsesGraceOfSchedule(t *testing.T) {
 	})
 }
 
-// L4: A release, a recorded failure and an unlock keep the claim unfinished.
-// Release and failure restart the time after which it is abandoned.
+// L4: A release, a recorded failure and an unlock keep the claim unfinished. A
+// release and a failure restart the time until abandonment.
 func TestUnfinishedClaimSurvivesReleaseAndFailure(t *testing.T) {
 	endings := map[string]func(t *testing.T, s hourbell.Store, c storage.Claim){
 		"release": func(t *testing.T, s hourbell.Store, c storage.Claim) {

@@ -15,10 +15,10 @@ import (
 // one.
 func TestEmptyClaimReportsWakeAt(t *testing.T) {
 	cases := []struct {
-		name    string
-		prepare func(t *testing.T, db *dbtest.DB, s hourbell.Store)
-		dead    time.Duration
-		after   time.Duration // zero if no claim ever can
+		name      string
+		prepare   func(t *testing.T, db *dbtest.DB, s hourbell.Store)
+		deadAfter time.Duration
+		after     time.Duration // zero if no claim ever can
 	}{
 		{"no schedules", func(*testing.T, *dbtest.DB, hourbell.Store) {}, deadAfter, 0},
 		{"next slot", func(t *testing.T, _ *dbtest.DB, s hourbell.Store) {
@@ -64,23 +64,23 @@ func TestEmptyClaimReportsWakeAt(t *testing.T) {
 				s, c := newStore(t, db.DB)
 				tc.prepare(t, db, s)
 				r := claimRequest("w2")
-				r.DeadAfter = tc.dead
+				r.DeadAfter = tc.deadAfter
 				r.Exclude = []string{"excluded h1", "excluded and due h1"}
-				claims, err := s.Claim(t.Context(), r)
+				result, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
-				require.Empty(t, claims.Claims)
-				require.Equal(t, noon, claims.At)
+				require.Empty(t, result.Claims)
+				require.Equal(t, noon, result.At)
 				if tc.after == 0 {
-					require.Zero(t, claims.WakeAt)
+					require.Zero(t, result.WakeAt)
 					return
 				}
-				require.Equal(t, noon.Add(tc.after), claims.WakeAt)
+				require.Equal(t, noon.Add(tc.after), result.WakeAt)
 
-				c.Set(claims.WakeAt.Add(-time.Microsecond))
+				c.Set(result.WakeAt.Add(-time.Microsecond))
 				early, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
 				require.Empty(t, early.Claims)
-				c.Set(claims.WakeAt)
+				c.Set(result.WakeAt)
 				due, err := s.Claim(t.Context(), r)
 				require.NoError(t, err)
 				require.NotEmpty(t, due.Claims)
@@ -96,10 +96,10 @@ func TestEmptyClaimReportsHeldByOthers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
 		heldByOthers := func() bool {
 			t.Helper()
-			claims, err := s.Claim(t.Context(), claimRequest("w2"))
+			result, err := s.Claim(t.Context(), claimRequest("w2"))
 			require.NoError(t, err)
-			require.Empty(t, claims.Claims)
-			return claims.HeldByOthers
+			require.Empty(t, result.Claims)
+			return result.HeldByOthers
 		}
 		insertSchedules(t, s, scheduleDueAt("later", noon.Add(time.Hour)), dueSchedule("a"))
 		held := claimOne(t, s, "w1")
@@ -112,9 +112,9 @@ func TestEmptyClaimReportsHeldByOthers(t *testing.T) {
 		setColumn(t, db, "a", "next_run_at", noon)
 		require.True(t, heldByOthers())
 		require.NoError(t, s.Release(t.Context(), "w1", []storage.Claim{held}))
-		claims, err := s.Claim(t.Context(), claimRequest("w2"))
+		result, err := s.Claim(t.Context(), claimRequest("w2"))
 		require.NoError(t, err)
-		require.Len(t, claims.Claims, 1)
-		require.False(t, claims.HeldByOthers)
+		require.Len(t, result.Claims, 1)
+		require.False(t, result.HeldByOthers)
 	})
 }

@@ -18,11 +18,11 @@ func clockReadings(t testing.TB, s hourbell.Store) map[string]time.Time {
 	t.Helper()
 	got := map[string]time.Time{}
 	insertSchedules(t, s, scheduleDueAt("fires", noon.AddDate(-1, 0, 0)), scheduleDueAt("fails", noon.AddDate(-1, 0, 0)), scheduleDueAt("stays locked", noon.AddDate(-1, 0, 0)))
-	claims := claimAll(t, s, "w1")
-	got["claim"] = claims.At
-	for _, c := range claims.Claims {
-		now := readSchedule(t, s, c.ID)
-		got["created_at"], got["locked_at"], got["unfinished_since"] = now.CreatedAt, now.LockedAt, c.UnfinishedSince
+	result := claimAll(t, s, "w1")
+	got["claim"] = result.At
+	for _, c := range result.Claims {
+		row := readSchedule(t, s, c.ID)
+		got["created_at"], got["locked_at"], got["unfinished_since"] = row.CreatedAt, row.LockedAt, c.UnfinishedSince
 		switch c.ID {
 		case "fires":
 			require.True(t, advanceOne(t, s, "w1", c))

@@ -204,12 +204,12 @@ func TestBlockedSQLiteCommitReturnsRowsOnce(t *testing.T) {
 		}
 		return nil
 	}
-	claims, err := s.Claim(testContext(t), claimRequest("w1"))
+	result, err := s.Claim(testContext(t), claimRequest("w1"))
 	require.NoError(t, rows.Close())
 	if err != nil {
 		require.ErrorIs(t, err, hourbell.ErrBusy)
-		claims = claimAll(t, s, "w1")
+		result = claimAll(t, s, "w1")
 	}
-	require.Len(t, claims.Claims, 1)
+	require.Len(t, result.Claims, 1)
 	require.EqualValues(t, 1, readSchedule(t, s, "a").Version)
 }

@@ -131,8 +131,8 @@ func TestClosedPoolReturnsErrUnavailable(t *testing.T) {
 			s, _ := newStore(t, handle)
 			require.NoError(t, callAll(t.Context(), s))
 			require.NoError(t, poolOf(t, handle).Close())
-			for _, v := range operations {
-				require.ErrorIs(t, v.call(t.Context(), s), hourbell.ErrUnavailable, v.name)
+			for _, op := range operations {
+				require.ErrorIs(t, op.call(t.Context(), s), hourbell.ErrUnavailable, op.name)
 			}
 			err := s.Transaction(t.Context(), deadAfter, func(hourbell.Store, *gorm.DB) error { return nil })
 			require.ErrorIs(t, err, hourbell.ErrUnavailable)
@@ -149,8 +149,8 @@ func TestRefusedConnectionReturnsErrUnavailable(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = poolOf(t, db).Close() })
 	s, _ := newStore(t, db)
-	for _, v := range operations {
-		require.ErrorIs(t, v.call(testContext(t), s), hourbell.ErrUnavailable, v.name)
+	for _, op := range operations {
+		require.ErrorIs(t, op.call(testContext(t), s), hourbell.ErrUnavailable, op.name)
 	}
 }
 

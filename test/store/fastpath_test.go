@@ -134,19 +134,19 @@ func TestFastPathFailsIfSlotHasRun(t *testing.T) {
 	})
 }
 
-// The statement has one form for fires that differ only in their schedule, and
-// one for all others. Both write the values of each fire.
+// One form of the statement is for uniform fires, which differ only in their
+// schedules, and one for all others. Both write the values of each fire.
 func TestFastPathBatchWritesEachFire(t *testing.T) {
 	onPostgres(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		for name, change := range map[string]func(batch []storage.SlotFire){
-			"equal":         func([]storage.SlotFire) {},
+			"uniform":       func([]storage.SlotFire) {},
 			"another slot":  func(batch []storage.SlotFire) { batch[1].Slot = noon.Add(-time.Second) },
 			"another next":  func(batch []storage.SlotFire) { batch[1].Next = noon.Add(2 * time.Hour) },
 			"another job":   func(batch []storage.SlotFire) { batch[1].Jobs[0].Name = "é\"'," },
 			"another group": func(batch []storage.SlotFire) { batch[1].Jobs[0].Group = "" },
 			"other args":    func(batch []storage.SlotFire) { batch[1].Jobs[0].Args = []byte(`{"n": 7}`) },
 			"more jobs":     func(batch []storage.SlotFire) { batch[1].Jobs = slotFire("", 3).Jobs },
-			"equal, more jobs": func(batch []storage.SlotFire) {
+			"uniform, more jobs": func(batch []storage.SlotFire) {
 				for i := range batch {
 					batch[i].Jobs = slotFire("", 4).Jobs
 					batch[i].Jobs[2].Args, batch[i].Jobs[3].Group = []byte(`{"n": 8}`), ""
@@ -248,31 +248,29 @@ func TestFastPathReportsIdleAndWakeAt(t *testing.T) {
 		},
 	}
 	onPostgres(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		try := func(want bool) func(string, prepareFunc) {
-			return func(name string, prepare prepareFunc) {
-				t.Run(name, func(t *testing.T) {
-					for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
-						require.NoError(t, db.Exec("DELETE FROM "+table).Error)
-					}
-					prepare(t, db, s)
-					insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
-					fired, err := s.FireOnTime(t.Context(), storage.FireRequest{
-						Fires: []storage.SlotFire{slotFire("a", 1), slotFire("b", 2)}, FindNext: true, Exclude: []string{"excluded h1"},
-					})
-					require.NoError(t, err)
-					require.Positive(t, fired.Slots)
-					require.Equal(t, want, fired.Idle)
-					if claims := claimAll(t, s, "w2"); want && name != "excluded" {
-						require.Equal(t, storage.ClaimResult{At: fired.At, WakeAt: fired.WakeAt}, claims)
-					}
+		check := func(name string, prepare prepareFunc, wantIdle bool) {
+			t.Run(name, func(t *testing.T) {
+				for _, table := range []string{"hourbell_schedules", "hourbell_workers", "hourbell_job_runs"} {
+					require.NoError(t, db.Exec("DELETE FROM "+table).Error)
+				}
+				prepare(t, db, s)
+				insertSchedules(t, s, dueSchedule("a"), dueSchedule("b"))
+				fired, err := s.FireOnTime(t.Context(), storage.FireRequest{
+					Fires: []storage.SlotFire{slotFire("a", 1), slotFire("b", 2)}, FindNext: true, Exclude: []string{"excluded h1"},
 				})
-			}
+				require.NoError(t, err)
+				require.Positive(t, fired.Slots)
+				require.Equal(t, wantIdle, fired.Idle)
+				if result := claimAll(t, s, "w2"); wantIdle && name != "excluded" {
+					require.Equal(t, storage.ClaimResult{At: fired.At, WakeAt: fired.WakeAt}, result)
+				}
+			})
 		}
 		for name, prepare := range idle {
-			try(true)(name, prepare)
+			check(name, prepare, true)
 		}
 		for name, prepare := range moreDue {
-			try(false)(name, prepare)
+			check(name, prepare, false)
 		}
 	})
 }
@@ -301,8 +299,8 @@ func TestConcurrentFiresFireEachSlotOnce(t *testing.T) {
 			if i == 0 {
 				r := claimRequest("w1")
 				r.Limit = 100
-				claims, err := own.Claim(testContext(t), r)
-				fired[i] = len(claims.Claims)
+				result, err := own.Claim(testContext(t), r)
+				fired[i] = len(result.Claims)
 				return err
 			}
 			got, err := own.FireOnTime(testContext(t), storage.FireRequest{Fires: fires})

@@ -57,7 +57,7 @@ func eachDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB, s hourbel
 	})
 }
 
-// eachEmptyDatabase runs a test on a database of each kind without tables.
+// eachEmptyDatabase runs a test on an empty database of each kind.
 func eachEmptyDatabase(t *testing.T, test func(t *testing.T, db *dbtest.DB)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { test(t, dbtest.EmptySQLite(t)) })
@@ -102,7 +102,7 @@ func insertSchedules(t testing.TB, s hourbell.Store, rows ...storage.Schedule) {
 	require.Len(t, ids, len(rows))
 }
 
-// newUpdates returns schedules in the form that Insert takes.
+// newUpdates returns schedules in the form that InsertSchedules takes.
 func newUpdates(rows ...storage.Schedule) []storage.ScheduleUpdate {
 	list := make([]storage.ScheduleUpdate, len(rows))
 	for i, row := range rows {
@@ -143,23 +143,23 @@ func claimRequest(worker string) storage.ClaimRequest {
 // claimAll claims all due schedules.
 func claimAll(t testing.TB, s hourbell.Store, worker string) storage.ClaimResult {
 	t.Helper()
-	claims, err := s.Claim(t.Context(), claimRequest(worker))
+	result, err := s.Claim(t.Context(), claimRequest(worker))
 	require.NoError(t, err)
-	return claims
+	return result
 }
 
 // claimOne claims the only due schedule.
 func claimOne(t testing.TB, s hourbell.Store, worker string) storage.Claim {
 	t.Helper()
-	claims := claimAll(t, s, worker)
-	require.Len(t, claims.Claims, 1)
-	return claims.Claims[0]
+	result := claimAll(t, s, worker)
+	require.Len(t, result.Claims, 1)
+	return result.Claims[0]
 }
 
 // claimedIDs returns the ids of claims in their order.
-func claimedIDs(claims storage.ClaimResult) []string {
+func claimedIDs(result storage.ClaimResult) []string {
 	ids := []string{}
-	for _, c := range claims.Claims {
+	for _, c := range result.Claims {
 		ids = append(ids, c.ID)
 	}
 	return ids
@@ -189,7 +189,7 @@ func updateOne(t testing.TB, s hourbell.Store, r storage.ScheduleUpdate) bool {
 // sendHeartbeat writes a heartbeat of a worker.
 func sendHeartbeat(t testing.TB, s hourbell.Store, id string) {
 	t.Helper()
-	_, err := s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 1}, 30*time.Second)
+	_, err := s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 1}, deadAfter)
 	require.NoError(t, err)
 }
 

@@ -30,7 +30,7 @@ func TestHealthListsOverdueSchedules(t *testing.T) {
 		disabled.Enabled = false
 		longGrace := scheduleDueAt("long grace", noon.Add(-time.Hour))
 		longGrace.Grace = 2 * time.Hour
-		insertSchedules(t, s, scheduleDueAt("late", noon.Add(-time.Minute)), scheduleDueAt("later", noon.Add(-30*time.Second)), scheduleDueAt("due", noon), disabled, longGrace,
+		insertSchedules(t, s, scheduleDueAt("late", noon.Add(-time.Minute)), scheduleDueAt("later", noon.Add(-deadAfter)), scheduleDueAt("due", noon), disabled, longGrace,
 			scheduleDueAt("removed", noon.Add(-time.Hour)), scheduleDueAt("next", noon.Add(time.Hour)))
 		setColumn(t, db, "removed", "removed_at", noon)
 		c.Set(noon.Add(time.Minute)) // the end of the grace of "late"
@@ -63,7 +63,7 @@ func TestHealthListsAtMostHundredSchedules(t *testing.T) {
 func TestHealthReportsMaxSkewOfActiveWorkers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		sendSkew := func(id string, skew time.Duration) {
-			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew}, 30*time.Second)))
+			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", ClockSkew: skew}, deadAfter)))
 		}
 		sendSkew("dead", time.Hour)
 		c.Advance(deadAfter + time.Microsecond)
@@ -84,7 +84,7 @@ func TestHealthReportsMaxSkewOfActiveWorkers(t *testing.T) {
 func TestHealthReportsNewestTickOfActiveWorkers(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		sendTick := func(id string, at time.Time) {
-			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", LastTickAt: at}, 30*time.Second)))
+			require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", LastTickAt: at}, deadAfter)))
 		}
 		sendTick("dead", noon.Add(time.Hour))
 		c.Advance(deadAfter + time.Microsecond)

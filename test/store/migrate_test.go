@@ -109,10 +109,10 @@ func TestUnmigratedDatabaseReturnsErrNotMigrated(t *testing.T) {
 	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
 		for _, cfg := range []*gorm.Config{{}, {PrepareStmt: true}} {
 			s, _ := newStore(t, db.Open(t, cfg))
-			for _, v := range operations {
-				err := v.call(t.Context(), s)
-				require.ErrorIs(t, err, hourbell.ErrNotMigrated, v.name)
-				require.ErrorContains(t, err, "store.Migrate", v.name)
+			for _, op := range operations {
+				err := op.call(t.Context(), s)
+				require.ErrorIs(t, err, hourbell.ErrNotMigrated, op.name)
+				require.ErrorContains(t, err, "store.Migrate", op.name)
 			}
 			err := s.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error { return errOf(s.Schedules(t.Context())) })
 			require.ErrorIs(t, err, hourbell.ErrNotMigrated)
@@ -130,7 +130,8 @@ func TestOlderVersionReturnsErrNotMigrated(t *testing.T) {
 	})
 }
 
-// Tables of an unreleased build have another checksum, or no such column.
+// The tables of an unreleased build have another checksum or no checksum
+// column.
 func TestUnreleasedMigrationIsRefused(t *testing.T) {
 	for name, change := range map[string]string{
 		"other checksum": "UPDATE hourbell_migrations SET checksum = 'x'",

@@ -18,33 +18,33 @@ type operation struct {
 
 // operations lists all such calls. Each succeeds on an empty database.
 var operations = []operation{
-	{"Ready", func(ctx context.Context, s hourbell.Store) error { return s.CheckMigrated(ctx) }},
+	{"CheckMigrated", func(ctx context.Context, s hourbell.Store) error { return s.CheckMigrated(ctx) }},
 	{"Schedules", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Schedules(ctx)) }},
 	{"Schedules by id", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Schedules(ctx, "a")) }},
 	{"ListSchedules", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.ListSchedules(ctx, hourbell.ScheduleQuery{Sort: "id", Limit: 1}))
 	}},
-	{"Insert", func(ctx context.Context, s hourbell.Store) error {
+	{"InsertSchedules", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.InsertSchedules(ctx, newUpdates(scheduleDueAt("op", noon.AddDate(1000, 0, 0)))))
 	}},
-	{"Revise", func(ctx context.Context, s hourbell.Store) error {
+	{"UpdateSchedules", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.UpdateSchedules(ctx, []storage.ScheduleUpdate{{Schedule: dueSchedule("a"), ReadHash: "none"}}))
 	}},
 	{"Claim", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Claim(ctx, claimRequest("op"))) }},
 	{"Advance", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.Advance(ctx, "op", []storage.Advance{firedAdvance(storage.Claim{ID: "a"})}))
 	}},
-	{"GiveBack", func(ctx context.Context, s hourbell.Store) error {
+	{"Release", func(ctx context.Context, s hourbell.Store) error {
 		return s.Release(ctx, "op", []storage.Claim{{ID: "a"}})
 	}},
-	{"Hold", func(ctx context.Context, s hourbell.Store) error {
+	{"RecordFailures", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.RecordFailures(ctx, "op", []storage.Failure{{Claim: storage.Claim{ID: "a"}}}))
 	}},
 	{"Unlock", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Unlock(ctx, "a")) }},
 	{"InsertRuns", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.InsertRuns(ctx, []hourbell.JobRun{cronRun("op", noon, 0)}))
 	}},
-	{"RunsByKey", func(ctx context.Context, s hourbell.Store) error { return errOf(s.RunsByIdempotencyKey(ctx, "key")) }},
+	{"RunsByIdempotencyKey", func(ctx context.Context, s hourbell.Store) error { return errOf(s.RunsByIdempotencyKey(ctx, "key")) }},
 	{"Runs", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.Runs(ctx, hourbell.RunQuery{Limit: 1}))
 	}},
@@ -68,7 +68,7 @@ var operations = []operation{
 		return errOf(s.Events(ctx, hourbell.EventQuery{Limit: 1}))
 	}},
 	{"Heartbeat", func(ctx context.Context, s hourbell.Store) error {
-		return errOf(s.Heartbeat(ctx, hourbell.Worker{ID: "op", WorkerType: "schedule_daemon"}, 30*time.Second))
+		return errOf(s.Heartbeat(ctx, hourbell.Worker{ID: "op", WorkerType: "schedule_daemon"}, deadAfter))
 	}},
 	{"StopWorker", func(ctx context.Context, s hourbell.Store) error { return s.StopWorker(ctx, "op") }},
 	{"Workers", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Workers(ctx, deadAfter)) }},
@@ -93,9 +93,9 @@ func errorTexts(err error) []string {
 // its operation.
 func callAll(ctx context.Context, s hourbell.Store) error {
 	var errs []error
-	for _, v := range operations {
-		if err := v.call(ctx, s); err != nil {
-			errs = append(errs, errors.Join(errors.New(v.name), err))
+	for _, op := range operations {
+		if err := op.call(ctx, s); err != nil {
+			errs = append(errs, errors.Join(errors.New(op.name), err))
 		}
 	}
 	return errors.Join(errs...)
@@ -103,8 +103,8 @@ func callAll(ctx context.Context, s hourbell.Store) error {
 
 // callUntilError calls all operations and returns the first error.
 func callUntilError(t testing.TB, s hourbell.Store) error {
-	for _, v := range operations {
-		if err := v.call(testContext(t), s); err != nil {
+	for _, op := range operations {
+		if err := op.call(testContext(t), s); err != nil {
 			return err
 		}
 	}

@@ -167,11 +167,11 @@ func TestFastPathLooksUpSchedulesByKey(t *testing.T) {
 			f.Next = f.Slot.Add(24 * time.Hour)
 			list = append(list, f)
 		}
-		equal := slices.Clone(list)
-		for i := range equal {
-			equal[i].Slot, equal[i].Next = list[0].Slot, list[0].Next
+		uniform := slices.Clone(list)
+		for i := range uniform {
+			uniform[i].Slot, uniform[i].Next = list[0].Slot, list[0].Next
 		}
-		for _, list := range [][]storage.SlotFire{list, equal} {
+		for _, list := range [][]storage.SlotFire{list, uniform} {
 			statement := onlyStatement(t, pool.during(func() { require.Zero(t, fireOnTime(t, s, list...).Slots, "the slots are late") }), "UPDATE hourbell_schedules")
 			for name, plan := range explainPlans(t, db, statement) {
 				require.Contains(t, plan, "Index Scan using hourbell_schedules_pkey", "%s:\n%s", name, plan)

@@ -13,7 +13,7 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// retention has another duration for each kind of row.
+// retention has a different duration for each kind of row.
 var retention = storage.Retention{Runs: 30 * 24 * time.Hour, Events: 20 * 24 * time.Hour, Removed: 14 * 24 * time.Hour, Workers: 24 * time.Hour}
 
 // purgeRows returns how many rows a purge deletes.

@@ -31,50 +31,50 @@ type sentStatement struct {
 	args []any
 }
 
-func (w *recorder) record(text string, args []any) error {
-	w.mu.Lock()
-	w.statements = append(w.statements, sentStatement{text, args})
-	on := w.onStatement
-	w.mu.Unlock()
-	if on != nil {
-		return on(text)
+func (r *recorder) record(text string, args []any) error {
+	r.mu.Lock()
+	r.statements = append(r.statements, sentStatement{text, args})
+	hook := r.onStatement
+	r.mu.Unlock()
+	if hook != nil {
+		return hook(text)
 	}
 	return nil
 }
 
 // during returns the statements that are sent while fn runs.
-func (w *recorder) during(fn func()) []sentStatement {
-	w.mu.Lock()
-	w.statements = nil
-	w.mu.Unlock()
+func (r *recorder) during(fn func()) []sentStatement {
+	r.mu.Lock()
+	r.statements = nil
+	r.mu.Unlock()
 	fn()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.statements
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.statements
 }
 
-func (w *recorder) GetDBConn() (*sql.DB, error) { return w.DB, nil }
+func (r *recorder) GetDBConn() (*sql.DB, error) { return r.DB, nil }
 
-func (w *recorder) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if err := w.record(text, args); err != nil {
+func (r *recorder) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := r.record(text, args); err != nil {
 		return nil, err
 	}
-	return w.DB.QueryContext(ctx, text, args...)
+	return r.DB.QueryContext(ctx, text, args...)
 }
 
-func (w *recorder) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	if err := w.record(text, args); err != nil {
+func (r *recorder) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if err := r.record(text, args); err != nil {
 		return nil, err
 	}
-	return w.DB.ExecContext(ctx, text, args...)
+	return r.DB.ExecContext(ctx, text, args...)
 }
 
-func (w *recorder) BeginTx(ctx context.Context, options *sql.TxOptions) (gorm.ConnPool, error) {
-	if err := w.record("BEGIN", nil); err != nil {
+func (r *recorder) BeginTx(ctx context.Context, options *sql.TxOptions) (gorm.ConnPool, error) {
+	if err := r.record("BEGIN", nil); err != nil {
 		return nil, err
 	}
-	tx, err := w.DB.BeginTx(ctx, options)
-	return &recorderTx{tx, w}, err
+	tx, err := r.DB.BeginTx(ctx, options)
+	return &recorderTx{tx, r}, err
 }
 
 type recorderTx struct {
@@ -82,45 +82,45 @@ type recorderTx struct {
 	pool *recorder
 }
 
-func (w *recorderTx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	if err := w.pool.record(text, args); err != nil {
+func (r *recorderTx) QueryContext(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	if err := r.pool.record(text, args); err != nil {
 		return nil, err
 	}
-	return w.Tx.QueryContext(ctx, text, args...)
+	return r.Tx.QueryContext(ctx, text, args...)
 }
 
-func (w *recorderTx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
-	if err := w.pool.record(text, args); err != nil {
+func (r *recorderTx) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if err := r.pool.record(text, args); err != nil {
 		return nil, err
 	}
-	return w.Tx.ExecContext(ctx, text, args...)
+	return r.Tx.ExecContext(ctx, text, args...)
 }
 
-func (w *recorderTx) Commit() error {
-	if err := w.pool.record("COMMIT", nil); err != nil {
-		_ = w.Tx.Rollback()
+func (r *recorderTx) Commit() error {
+	if err := r.pool.record("COMMIT", nil); err != nil {
+		_ = r.Tx.Rollback()
 		return err
 	}
-	return w.Tx.Commit()
+	return r.Tx.Commit()
 }
 
-func (w *recorderTx) Rollback() error {
-	_ = w.pool.record("ROLLBACK", nil)
-	return w.Tx.Rollback()
+func (r *recorderTx) Rollback() error {
+	_ = r.pool.record("ROLLBACK", nil)
+	return r.Tx.Rollback()
 }
 
 // openRecorded opens a handle whose statements go through a recorder.
 func openRecorded(t testing.TB, db *dbtest.DB, cfg gorm.Config) (*gorm.DB, *recorder) {
 	t.Helper()
-	w := &recorder{DB: poolOf(t, db.Open(t, nil))}
-	var dialector gorm.Dialector = &sqlite.Dialector{Conn: w}
+	r := &recorder{DB: poolOf(t, db.Open(t, nil))}
+	var dialector gorm.Dialector = &sqlite.Dialector{Conn: r}
 	if db.Dialect == "postgres" {
-		dialector = postgres.New(postgres.Config{Conn: w})
+		dialector = postgres.New(postgres.Config{Conn: r})
 	}
 	cfg.Logger = logger.Discard
 	handle, err := gorm.Open(dialector, &cfg)
 	require.NoError(t, err)
-	return handle, w
+	return handle, r
 }
 
 func poolOf(t testing.TB, db *gorm.DB) *sql.DB {

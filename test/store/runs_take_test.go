@@ -154,15 +154,15 @@ func TestConcurrentTakersNeverShareRun(t *testing.T) {
 		}) {
 			require.NoError(t, err)
 		}
-		takers := map[string]int{}
+		takes := map[string]int{}
 		for _, runs := range taken {
 			for _, r := range runs {
-				takers[r.Job]++
+				takes[r.Job]++
 				require.Equal(t, 1, r.Attempt)
 			}
 		}
-		require.Len(t, takers, 200)
-		for job, n := range takers {
+		require.Len(t, takes, 200)
+		for job, n := range takes {
 			require.Equal(t, 1, n, job)
 		}
 	})

@@ -33,7 +33,7 @@ func jobNames(runs []hourbell.JobRun) []string {
 	return jobs
 }
 
-// E5: A stored run has its slot and all other values.
+// E5: A run is stored with its slot and all other values.
 func TestInsertedRunsRoundTrip(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
 		full := cronRun("a", noon.Add(-time.Minute), 3)

@@ -28,7 +28,7 @@ func insertUsedSchedule(t testing.TB, db *dbtest.DB, s hourbell.Store, c *testCl
 	return readSchedule(t, s, id)
 }
 
-// redefined returns a schedule with another value in each column of its
+// redefined returns a schedule with a different value in each column of its
 // definition.
 func redefined(r storage.Schedule) storage.Schedule {
 	r.Name, r.Description, r.Cron, r.TimeZone, r.TargetKind, r.Target = "n2", "d2", "@daily", "UTC", "GROUP", "feed"
@@ -174,16 +174,16 @@ func TestUpdateBatchWritesOnlyUnchangedRows(t *testing.T) {
 // O6: Multi-row writes lock rows in id order, so two of them cannot deadlock.
 func TestBatchesInOppositeOrderDoNotDeadlock(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
-		var revisions, reversed []storage.ScheduleUpdate
+		var updates, reversed []storage.ScheduleUpdate
 		for i := range 200 {
 			insertSchedules(t, s, dueSchedule(numberedID(i)))
-			revisions = append(revisions, storage.ScheduleUpdate{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
+			updates = append(updates, storage.ScheduleUpdate{Schedule: dueSchedule(numberedID(i)), ReadHash: "h1"})
 		}
-		reversed = slices.Clone(revisions)
+		reversed = slices.Clone(updates)
 		slices.Reverse(reversed)
 		// In host transactions, because their statements are not retried.
 		for _, err := range runConcurrently(4, func(i int) error {
-			mine := revisions
+			mine := updates
 			if i%2 == 1 {
 				mine = reversed
 			}

@@ -55,13 +55,13 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 	}
 	count("record failures", func() { require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", failures))) })
 	c.Advance(time.Second)
-	var settlements []storage.Advance
+	var advances []storage.Advance
 	for _, held := range claimAll(t, s, "w1").Claims {
-		settlements = append(settlements, firedAdvance(held))
+		advances = append(advances, firedAdvance(held))
 	}
-	require.Len(t, settlements, n)
+	require.Len(t, advances, n)
 	count("advance", func() {
-		ids, err := s.Advance(t.Context(), "w1", settlements)
+		ids, err := s.Advance(t.Context(), "w1", advances)
 		require.NoError(t, err)
 		require.Len(t, ids, n)
 	})
@@ -79,7 +79,7 @@ func countStatements(t *testing.T, db *dbtest.DB, namespace string, n int) map[s
 	})
 	ids := make([]string, n)
 	for i := range ids {
-		ids[i] = settlements[i].ID
+		ids[i] = advances[i].ID
 	}
 	count("outcomes", func() {
 		require.NoError(t, errOf(s.Outcomes(t.Context(), storage.OutcomeQuery{ScheduleIDs: ids, Limit: 20})))
@@ -118,7 +118,7 @@ func sanitized(text string) string {
 	return text
 }
 
-// Text of operators, errors and hosts is stored whatever it contains.
+// Any text from operators, errors or hosts can be stored.
 func TestHostileTextIsStored(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for name, text := range hostileTexts {
@@ -155,7 +155,7 @@ func TestHostileTextIsStored(t *testing.T) {
 				require.Len(t, events, 1)
 				require.Equal(t, []string{want, want, want}, []string{events[0].Actor, events[0].Note, events[0].Detail})
 
-				require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: "w", WorkerType: "schedule_daemon", Hostname: text, Version: text}, 30*time.Second)))
+				require.NoError(t, errOf(s.Heartbeat(t.Context(), hourbell.Worker{ID: "w", WorkerType: "schedule_daemon", Hostname: text, Version: text}, deadAfter)))
 				require.Equal(t, []string{want, want}, []string{listWorkers(t, s)[0].Hostname, listWorkers(t, s)[0].Version})
 				c.Advance(time.Hour)
 				require.NoError(t, callAll(t.Context(), s))
@@ -164,8 +164,8 @@ func TestHostileTextIsStored(t *testing.T) {
 	})
 }
 
-// Names are stored unchanged or refused. A NUL or an invalid character in a
-// name is an error on Postgres, or is replaced on both databases.
+// A name matches only itself. Postgres refuses a NUL or an invalid character in
+// a name, or both databases replace it.
 func TestHostileNamesMatchOnlyThemselves(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		for name, text := range hostileTexts {
@@ -180,12 +180,12 @@ func TestHostileNamesMatchOnlyThemselves(t *testing.T) {
 				insertSchedules(t, s, dueSchedule("other"), dueSchedule(text))
 				r := claimRequest("w1")
 				r.Exclude = []string{"other h1", text + " h2"}
-				claims, err := s.Claim(t.Context(), r)
+				result, err := s.Claim(t.Context(), r)
 				if err != nil {
 					requireEncodingError(t, text, err)
 				} else {
-					require.Equal(t, []string{sanitized(text)}, claimedIDs(claims))
-					ids, err := s.Advance(t.Context(), "w1", []storage.Advance{firedAdvance(claims.Claims[0])})
+					require.Equal(t, []string{sanitized(text)}, claimedIDs(result))
+					ids, err := s.Advance(t.Context(), "w1", []storage.Advance{firedAdvance(result.Claims[0])})
 					require.NoError(t, err)
 					require.Equal(t, []string{sanitized(text)}, ids)
 				}
@@ -206,7 +206,7 @@ func TestHostileNamesMatchOnlyThemselves(t *testing.T) {
 				run := cronRun(text, noon, 0)
 				run.Job, run.IdempotencyKey = text, text
 				got := insertRuns(t, s, run, cronRun("other", noon, 0))
-				require.ElementsMatch(t, []string{text, "job-0"}, jobNames(got), "each run has its own name")
+				require.ElementsMatch(t, []string{text, "job-0"}, jobNames(got), "the returned runs keep their jobs")
 				require.Len(t, listRuns(t, s, hourbell.RunQuery{ScheduleID: text, Job: text}), 1)
 			})
 		}

@@ -29,28 +29,28 @@ func TestTransactionsAreReadCommitted(t *testing.T) {
 }
 
 // O4: If READ COMMITTED is the default of the host, an operation of one
-// statement needs no transaction around it. O6: Otherwise it sets the isolation
-// level in one.
+// statement needs no transaction around it.
+// O6: Otherwise the store sets the isolation level in a transaction.
 func TestSingleStatementsSetIsolationIfNeeded(t *testing.T) {
 	for level, autocommit := range map[string]bool{"read committed": true, "serializable": false} {
 		db := *dbtest.Postgres(t)
 		db.DSN += "&default_transaction_isolation=" + strings.ReplaceAll(level, " ", "%20")
 		handle, pool := openRecorded(t, &db, gorm.Config{})
 		s := bindStore(t, handle, "test", nil)
-		for name, do := range map[string]func(){
+		for name, call := range map[string]func(){
 			"claim":     func() { claimAll(t, s, "w1") },
 			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
 			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
 		} {
-			require.Greater(t, len(pool.during(do)), 1, "%s: the default is not known yet", name)
+			require.Greater(t, len(pool.during(call)), 1, "%s: the default is not known yet", name)
 		}
 		require.NoError(t, s.CheckMigrated(t.Context()))
-		for name, do := range map[string]func(){
+		for name, call := range map[string]func(){
 			"claim":     func() { claimAll(t, s, "w1") },
 			"heartbeat": func() { sendHeartbeat(t, s, "w1") },
 			"fire":      func() { fireOnTime(t, s, slotFire("a", 1)) },
 		} {
-			require.Equal(t, autocommit, len(pool.during(do)) == 1, "%s under %s", name, level)
+			require.Equal(t, autocommit, len(pool.during(call)) == 1, "%s under %s", name, level)
 		}
 	}
 }
@@ -85,9 +85,9 @@ func TestClaimsSucceedUnderAnyHostIsolation(t *testing.T) {
 			require.NoError(t, db.Raw("SELECT current_database()").Scan(&name).Error)
 			require.NoError(t, db.Exec("ALTER DATABASE "+name+" SET default_transaction_isolation = '"+level+"'").Error)
 			handle, pool := openRecorded(t, db, gorm.Config{})
-			var now string
-			require.NoError(t, handle.Raw("SHOW default_transaction_isolation").Scan(&now).Error)
-			require.Equal(t, level, now)
+			var current string
+			require.NoError(t, handle.Raw("SHOW default_transaction_isolation").Scan(&current).Error)
+			require.Equal(t, level, current)
 
 			var rows []storage.Schedule
 			for i := range 200 {

@@ -35,15 +35,15 @@ func exerciseStore(t *testing.T, handle *gorm.DB) {
 		a, b := numberedID(2*i), numberedID(2*i+1)
 		insertSchedules(t, s, scheduleDueAt(a, c.Now()), scheduleDueAt(b, c.Now()))
 		sendHeartbeat(t, s, "w1")
-		claims := claimAll(t, s, "w1")
-		require.Len(t, claims.Claims, 2)
+		result := claimAll(t, s, "w1")
+		require.Len(t, result.Claims, 2)
 		require.NoError(t, s.Transaction(testContext(t), deadAfter, func(s hourbell.Store, tx *gorm.DB) error {
-			require.True(t, advanceOne(t, s, "w1", claims.Claims[0]))
+			require.True(t, advanceOne(t, s, "w1", result.Claims[0]))
 			insertRuns(t, s, cronRun(a, c.Now(), 0), cronRun(a, c.Now(), 1))
 			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: a, Kind: hourbell.EventEnabled, SlotFrom: c.Now()}}))
 			return tx.Exec("SELECT count(*) FROM hourbell_job_runs WHERE namespace = ?", "test").Error
 		}))
-		require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: claims.Claims[1], Error: "e", Backoff: time.Second}})))
+		require.NoError(t, errOf(s.RecordFailures(t.Context(), "w1", []storage.Failure{{Claim: result.Claims[1], Error: "e", Backoff: time.Second}})))
 		c.Advance(time.Second)
 		held := claimOne(t, s, "w1")
 		require.NoError(t, s.Release(t.Context(), "w1", []storage.Claim{held}))
@@ -60,8 +60,8 @@ func exerciseStore(t *testing.T, handle *gorm.DB) {
 		require.NoError(t, err)
 		require.True(t, done)
 		require.NoError(t, handle.Transaction(func(tx *gorm.DB) error {
-			within := s.WithTx(tx)
-			return within.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
+			inTx := s.WithTx(tx)
+			return inTx.Transaction(testContext(t), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 				runs, err := s.RunsByIdempotencyKey(t.Context(), a)
 				require.Empty(t, runs)
 				return err
@@ -220,9 +220,10 @@ func TestSingleConnectionPoolDoesNotDeadlock(t *testing.T) {
 	})
 }
 
-// With PrepareStmt, gorm prepares each statement once and makes other callers
-// wait. If the pool has no free connection, the caller that prepares would wait
-// for those that wait for it.
+// With PrepareStmt, gorm prepares each statement once while other callers wait
+// for it. In a full pool that is a deadlock: the first caller waits for a
+// connection, and the one that has the connection waits for the statement. The
+// store must not use that cache.
 func TestPrepareStmtDoesNotDeadlockSmallPool(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		handle := db.Open(t, &gorm.Config{PrepareStmt: true})

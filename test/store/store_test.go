@@ -46,7 +46,8 @@ func TestPanicRollsBackAndPropagates(t *testing.T) {
 	})
 }
 
-// E4: Host writes through the transaction of a fire are part of it.
+// E4: What the Enqueuer writes through tx is part of the transaction of the
+// fire.
 func TestHostWritesJoinTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		require.NoError(t, db.Exec("CREATE TABLE host_jobs (n int)").Error)
@@ -71,12 +72,12 @@ func TestWithTxFollowsHostTransaction(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
 		for i, end := range []error{errHost, nil} {
 			err := db.Transaction(func(tx *gorm.DB) error {
-				within := s.WithTx(tx)
-				require.NoError(t, within.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
+				inTx := s.WithTx(tx)
+				require.NoError(t, inTx.Transaction(t.Context(), deadAfter, func(s hourbell.Store, _ *gorm.DB) error {
 					insertRuns(t, s, cronRun("a", noon, 0))
 					return nil
 				}))
-				require.Len(t, listRuns(t, within, hourbell.RunQuery{}), 1)
+				require.Len(t, listRuns(t, inTx, hourbell.RunQuery{}), 1)
 				return end
 			})
 			require.ErrorIs(t, err, end)
@@ -187,8 +188,8 @@ func TestServerEndsUncommittedClaim(t *testing.T) {
 	}()
 	<-paused
 	require.Eventually(t, func() bool {
-		claims, err := bindStore(t, db.DB, "test", nil).Claim(t.Context(), claimRequest("w2"))
-		return err == nil && len(claims.Claims) == 1
+		result, err := bindStore(t, db.DB, "test", nil).Claim(t.Context(), claimRequest("w2"))
+		return err == nil && len(result.Claims) == 1
 	}, 10*time.Second, 10*time.Millisecond)
 	close(resumed)
 	require.ErrorIs(t, <-failed, hourbell.ErrUnavailable)
@@ -200,4 +201,4 @@ type silentDeadline struct {
 	deadline time.Time
 }
 
-func (u silentDeadline) Deadline() (time.Time, bool) { return u.deadline, true }
+func (c silentDeadline) Deadline() (time.Time, bool) { return c.deadline, true }

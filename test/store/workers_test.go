@@ -26,9 +26,9 @@ func listWorkers(t testing.TB, s hourbell.Store) []hourbell.Worker {
 // O4: A heartbeat writes the row of its worker.
 func TestHeartbeatWritesWorker(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
-		beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
+		result, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
 		require.NoError(t, err)
-		require.Equal(t, storage.HeartbeatResult{At: noon}, beat)
+		require.Equal(t, storage.HeartbeatResult{At: noon}, result)
 		want := testWorker
 		want.StartedAt, want.HeartbeatAt, want.Active = noon, noon, true
 		require.Equal(t, []hourbell.Worker{want}, listWorkers(t, s))
@@ -36,9 +36,9 @@ func TestHeartbeatWritesWorker(t *testing.T) {
 		c.Advance(10 * time.Second)
 		next := testWorker
 		next.StartedAt, next.LastTickAt, next.ClockSkew, next.Hostname = noon, noon, time.Hour, "ignored"
-		beat, err = s.Heartbeat(t.Context(), next, deadAfter)
+		result, err = s.Heartbeat(t.Context(), next, deadAfter)
 		require.NoError(t, err)
-		require.Equal(t, storage.HeartbeatResult{At: c.Now()}, beat)
+		require.Equal(t, storage.HeartbeatResult{At: c.Now()}, result)
 		want.HeartbeatAt, want.LastTickAt, want.ClockSkew = c.Now(), noon, time.Hour
 		require.Equal(t, []hourbell.Worker{want}, listWorkers(t, s))
 	})
@@ -73,9 +73,9 @@ func TestHeartbeatReportsOtherActiveBuild(t *testing.T) {
 					require.NoError(t, s.StopWorker(t.Context(), c.other.ID))
 				}
 				clock.Advance(c.after)
-				beat, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
+				result, err := s.Heartbeat(t.Context(), testWorker, deadAfter)
 				require.NoError(t, err)
-				require.Equal(t, c.otherBuildActive, beat.OtherBuildActive)
+				require.Equal(t, c.otherBuildActive, result.OtherBuildActive)
 			})
 		})
 	}
@@ -90,9 +90,9 @@ func TestHeartbeatReinsertsWorker(t *testing.T) {
 		c.Advance(time.Hour)
 		again := testWorker
 		again.StartedAt = first.At
-		beat, err := s.Heartbeat(t.Context(), again, deadAfter)
+		result, err := s.Heartbeat(t.Context(), again, deadAfter)
 		require.NoError(t, err)
-		again.HeartbeatAt, again.Active = beat.At, true
+		again.HeartbeatAt, again.Active = result.At, true
 		require.Equal(t, []hourbell.Worker{again}, listWorkers(t, s))
 	})
 }
