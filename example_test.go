@@ -3,22 +3,38 @@ package hourbell_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log"
+	"testing"
 	"time"
 
-	"github.com/glebarez/sqlite"
 	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/leaktest"
 	"github.com/hourbell/hourbell/store"
 )
 
-// Declare jobs and schedules, create the tables, and let the loop fire. A host calls Run, which blocks; here the
-// clock is set by hand, and Tick makes one pass.
+// databases are those of the examples.
+var databases dbtest.Examples
+
+// TestMain skips the examples if there is no Postgres server, and fails if the
+// tests leave goroutines running.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !databases.Available() && flag.Lookup("test.skip").Value.String() == "" {
+		_ = flag.Set("test.skip", "^Example")
+	}
+	leaktest.Main(m, databases.Close)
+}
+
+// Declare jobs and schedules, create the tables, and run the loop. A host calls
+// Run, which blocks. Here the clock is set by hand, and Tick makes one pass.
 func Example() {
 	ctx := context.Background()
-	db := hostDB()
+	db := databases.Open()
 	now := time.Date(2026, 6, 1, 11, 50, 0, 0, time.UTC)
 
 	if err := store.Migrate(ctx, db); err != nil {
@@ -43,8 +59,8 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	// Schedules are disabled until somebody enables them.
-	err = scheduler.Enable(ctx, "feed-refresh", hourbell.By{Actor: "ada", Note: "the partner feed is live"})
+	// Schedules are disabled until an operator enables them.
+	err = scheduler.Enable(ctx, "feed-refresh", hourbell.ChangeOptions{Actor: "ada", Note: "the partner feed is live"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +69,7 @@ func Example() {
 	report, err := scheduler.Tick(ctx)
 	fmt.Println("fired:", report.Fired, "enqueued:", report.Enqueued, "error:", err)
 
-	runs, err := scheduler.TakeRuns(ctx, hourbell.TakeRequest{Worker: "worker-1", Limit: 10})
+	runs, err := scheduler.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: "worker-1", Limit: 10})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -69,7 +85,8 @@ func Example() {
 	// default/feed-refresh@2026-06-01T12:00:00Z/publish-offers
 }
 
-// A run enqueued in the host's own transaction exists if, and only if, that transaction commits.
+// A run that is enqueued in the host's transaction exists only if that
+// transaction commits.
 func ExampleScheduler_EnqueueJob() {
 	ctx := context.Background()
 	db, scheduler := newHost(nil)
@@ -97,10 +114,11 @@ func ExampleScheduler_EnqueueJob() {
 	// Output:
 	// out of stock
 	// <nil>
-	// send-invoice API QUEUED {"order":4711}
+	// send-invoice API QUEUED {"order": 4711}
 }
 
-// outbox hands runs to a table of the host's, in the transaction that enqueues them.
+// outbox writes runs to a table of the host, in the transaction that enqueues
+// them.
 type outbox struct{}
 
 type message struct {
@@ -108,7 +126,7 @@ type message struct {
 	Topic string
 }
 
-func (outbox) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
+func (outbox) Enqueue(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
 	messages := make([]message, len(runs))
 	for i, run := range runs {
 		messages[i] = message{ID: run.Key(), Topic: run.Job}
@@ -116,7 +134,8 @@ func (outbox) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRu
 	return tx.WithContext(ctx).Create(&messages).Error
 }
 
-// An Enqueuer hands the runs on to an engine, or to a job table that the host already has.
+// An Enqueuer passes the runs to an engine, or to a job table that the host
+// already has.
 func ExampleEnqueuer() {
 	ctx := context.Background()
 	db, scheduler := newHost(outbox{})
@@ -124,9 +143,9 @@ func ExampleEnqueuer() {
 		log.Fatal(err)
 	}
 
-	// The same key enqueues once, however often the request is repeated.
+	// Calls with the same idempotency key enqueue once.
 	for range 2 {
-		_, err := scheduler.EnqueueAll(ctx, hourbell.EnqueueOptions{Key: "import-2026-06-01"})
+		_, err := scheduler.EnqueueAll(ctx, hourbell.EnqueueOptions{IdempotencyKey: "import-2026-06-01"})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -143,27 +162,9 @@ func ExampleEnqueuer() {
 	// default#import-2026-06-01/send-invoice
 }
 
-// hostDB stands for the database of the host. This one is in memory, and so has one connection.
-func hostDB() *gorm.DB {
-	db, err := gorm.Open(sqlite.Open(":memory:"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	pool, err := db.DB()
-	if err != nil {
-		log.Fatal(err)
-	}
-	pool.SetMaxOpenConns(1)
-	hostPools = append(hostPools, pool)
-	return db
-}
-
-// newHost stands for a host that has migrated its database and declared two jobs.
+// newHost returns the database and the scheduler of a host with two jobs.
 func newHost(enqueuer hourbell.Enqueuer) (*gorm.DB, *hourbell.Scheduler) {
-	db := hostDB()
-	if err := store.Migrate(context.Background(), db); err != nil {
-		log.Fatal(err)
-	}
+	db := databases.Open()
 	scheduler, err := hourbell.New(store.New(db), hourbell.Config{
 		Jobs:     []hourbell.Job{{Name: "archive-orders"}, {Name: "send-invoice"}},
 		Enqueuer: enqueuer,

@@ -2,28 +2,35 @@ package cron
 
 import "time"
 
-// Change is what a clock change does to a slot. Its zero value is: nothing.
+// Change describes how a clock change affects a slot. The zero Change means
+// that the slot is not affected.
 type Change struct {
-	// Kind is MOVED where the slot stands for readings that were passed over (rule R3), and REPEATED where the clock was
-	// put back and shows the slot's reading twice (rule R2).
+	// Kind is "MOVED" if the slot replaces local times in a gap (rule R3), and
+	// "REPEATED" if the slot's local time is in an overlap (rule R2).
 	Kind string
-	// Reading is the first of the readings passed over, or the one shown twice, as 2006-01-02T15:04:05.
-	Reading string
-	// Occurrence of a reading shown twice: 1 or 2.
+	// LocalTime has the form 2006-01-02T15:04:05, in the zone of the schedule.
+	// For MOVED it is the first matching local time in the gap. For REPEATED it
+	// is the local time of the slot.
+	LocalTime string
+	// Occurrence is 1 or 2 for REPEATED: the slot is at the first or the second
+	// occurrence of its local time. Otherwise it is 0.
 	Occurrence int
-	// Once says that of a reading shown twice only the first is a slot: the schedule does not allow every hour.
+	// Once is true for REPEATED if the schedule is fixed-time, so that only the
+	// first occurrence is a slot. Otherwise it is false.
 	Once bool
 }
 
 const (
-	moved    = "MOVED"
-	repeated = "REPEATED"
+	kindMoved    = "MOVED"
+	kindRepeated = "REPEATED"
 )
 
-// Change says what a clock change does to a slot of the schedule. For an instant that is no slot it is zero.
+// Change reports how a clock change affects a slot of the schedule. The slot
+// may be in any location. The result is the zero Change if no clock change
+// affects the slot, if the time is not a slot, or if s is the zero Schedule.
 func (s Schedule) Change(slot time.Time) Change {
 	t := slot.Unix()
-	if s.location == nil || slot.Nanosecond() > 0 || t < firstInstant || t > lastInstant {
+	if s.location == nil || slot.Nanosecond() > 0 || t < minSlot || t > maxSlot {
 		return Change{}
 	}
 	q := newSearch(s)
@@ -31,44 +38,45 @@ func (s Schedule) Change(slot time.Time) Change {
 		return Change{}
 	}
 	p := periodAt(s.location, t)
-	shown := p.shows(t)
+	local := p.localTime(t)
 	if !s.everyHour && t == p.start {
-		if from := newReadings(s.location, p, t); from < shown {
-			if passed, err := q.reading(from); err == nil && passed < shown {
-				return Change{Kind: moved, Reading: passed.String()}
+		if from := firstNewLocalTime(s.location, p, t); from < local {
+			if match, err := q.match(from); err == nil && match < local {
+				return Change{Kind: kindMoved, LocalTime: match.String()}
 			}
 		}
 	}
 	switch {
-	case shownBefore(s.location, p, shown, t):
-		return Change{Kind: repeated, Reading: shown.String(), Occurrence: 2}
-	case shownAgain(s.location, p, shown, t):
-		return Change{Kind: repeated, Reading: shown.String(), Occurrence: 1, Once: !s.everyHour}
+	case occursBefore(s.location, p, local, t):
+		return Change{Kind: kindRepeated, LocalTime: local.String(), Occurrence: 2}
+	case occursAfter(s.location, p, local, t):
+		return Change{Kind: kindRepeated, LocalTime: local.String(), Occurrence: 1, Once: !s.everyHour}
 	}
 	return Change{}
 }
 
-// Two days before or after a change its readings are far away.
-
-func shownBefore(location *time.Location, p period, shown reading, t int64) bool {
+// occursBefore reports whether local, the local time of t in p, also occurs in
+// an earlier period. Offsets differ by less than two days, so it searches only
+// the two days before t.
+func occursBefore(location *time.Location, p period, local localTime, t int64) bool {
 	for p.start > t-2*day {
 		p = periodAt(location, p.start-1)
-		if p.contains(int64(shown) - p.offset) {
+		if p.contains(int64(local) - p.offset) {
 			return true
 		}
 	}
 	return false
 }
 
-func shownAgain(location *time.Location, p period, shown reading, t int64) bool {
+// occursAfter reports whether local, the local time of t in p, also occurs in a
+// later period. Offsets differ by less than two days, so it searches only the
+// two days after t.
+func occursAfter(location *time.Location, p period, local localTime, t int64) bool {
 	for p.end < t+2*day {
 		p = periodAt(location, p.end)
-		if p.contains(int64(shown) - p.offset) {
+		if p.contains(int64(local) - p.offset) {
 			return true
 		}
 	}
 	return false
 }
-
-// String is the reading as 2006-01-02T15:04:05.
-func (r reading) String() string { return time.Unix(int64(r), 0).UTC().Format("2006-01-02T15:04:05") }

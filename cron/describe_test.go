@@ -2,6 +2,7 @@ package cron
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,7 +11,7 @@ import (
 
 func TestDescribe(t *testing.T) {
 	for expr, want := range map[string]string{
-		// all day
+		// all hours
 		"* * * * *":         "Every minute",
 		"*/15 * * * *":      "Every 15 minutes",
 		"*/5 * * * * *":     "Every 5 seconds",
@@ -25,12 +26,12 @@ func TestDescribe(t *testing.T) {
 		"0 0-23 * * *":      "Every hour",
 		"5-10 * * * *":      "Every hour at minutes 5 to 10",
 		"5-7,20,30 * * * *": "Every hour at minutes 5 to 7, 20 and 30",
-		// a step that does not come out even begins anew each hour
+		// steps that do not divide an hour evenly
 		"*/7 * * * *":    "Every hour at minutes 0, 7, 14 and so on to 56",
 		"*/25 * * * *":   "Every hour at minutes 0, 25 and 50",
 		"1-59/2 * * * *": "Every hour at minutes 1, 3, 5 and so on to 59",
 		"*/60 * * * *":   "Every hour",
-		// some hours
+		// selected hours
 		"0 */2 * * *":         "Every 2 hours",
 		"5 */6 * * *":         "Every 6 hours at minute 5",
 		"0 */5 * * *":         "Every day at 00:00, 05:00, 10:00, 15:00 and 20:00",
@@ -73,7 +74,7 @@ func TestDescribe(t *testing.T) {
 		"0 12 1 3-5 *":  "On the 1st of every month from March to May at 12:00",
 		"0 0 * JAN *":   "Every day in January at 00:00",
 		"*/10 * * 12 *": "Every 10 minutes, every day in December",
-		// a day of the month or of the week: either will do
+		// days of the month or of the week
 		"0 0 1,15 * MON":   "On the 1st and 15th of every month, and every Monday, at 00:00",
 		"0 0 1 2 MON":      "On the 1st of February, and every Monday in February, at 00:00",
 		"0 0 * * 1#1,3,2L": "Every Wednesday, and on the first Monday and the last Tuesday of every month, at 00:00",
@@ -87,7 +88,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-func TestDescribeRefusesWhatParseRefuses(t *testing.T) {
+func TestDescribeReturnsErrorsOfParse(t *testing.T) {
 	for _, expr := range []string{"", "whenever", "61 * * * *", "0 0 31 2 *", "* * * *", "@fortnightly"} {
 		_, want := Parse(expr, "UTC")
 		require.Error(t, want)
@@ -96,55 +97,56 @@ func TestDescribeRefusesWhatParseRefuses(t *testing.T) {
 	}
 }
 
-// Whoever reads two descriptions that are alike may rely on it that the expressions are, and the other way round.
-func TestDescriptionsTellExpressionsApart(t *testing.T) {
+// Two expressions have the same description if and only if they match the same
+// local times.
+func TestDescribeDistinguishesExpressions(t *testing.T) {
 	if testing.Short() {
-		t.Skip("long, and one goroutine")
+		t.Skip("slow")
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	type meaning [6]string // of each field
-	means := map[string]meaning{}
-	says := map[meaning]string{}
+	type meaning [6]string // one element for each field
+	meanings := map[string]meaning{}
+	texts := map[meaning]string{}
 	for range 40_000 {
 		expr := randomExpression(random)
 		text, err := Describe(expr)
 		if err != nil {
-			continue // 31 February
+			continue // for example, 31 February
 		}
-		_, v, err := parseFields(expr)
+		v, err := parseFields(expr)
 		require.NoError(t, err)
 		var m meaning
 		for i := range m {
-			m[i] = meaningOf(v, i)
+			m[i] = fieldMeaning(v, i)
 		}
-		if other, known := means[text]; known {
-			require.Equal(t, other, m, "%q means two things, one of them %s", text, expr)
+		if other, known := meanings[text]; known {
+			require.Equal(t, other, m, "%q describes two meanings; one expression is %s", text, expr)
 		}
-		if other, known := says[m]; known {
+		if other, known := texts[m]; known {
 			require.Equal(t, other, text, expr)
 		}
-		means[text], says[m] = m, text
+		meanings[text], texts[m] = m, text
 	}
-	require.Greater(t, len(means), 10_000)
+	require.Greater(t, len(meanings), 10_000)
 }
 
-// meaningOf is what a field comes to: day fields that allow every day come to the same as none.
-func meaningOf(v [6]values, i int) string {
-	everyDay := func(i int) bool { return !v[i].any && fields[i].full(v[i]) }
-	if i == atDayOfMonth || i == atDayOfWeek {
-		if everyDay(atDayOfMonth) || everyDay(atDayOfWeek) || v[atDayOfMonth].any && v[atDayOfWeek].any {
+// fieldMeaning returns the same text for fields that match the same local
+// times. Both restricted and unrestricted day fields can match every day.
+func fieldMeaning(v [6]values, i int) string {
+	matchesAlways := func(i int) bool { return !v[i].unrestricted && fields[i].allowsAll(v[i]) }
+	if i == dayOfMonthField || i == dayOfWeekField {
+		if matchesAlways(dayOfMonthField) || matchesAlways(dayOfWeekField) ||
+			v[dayOfMonthField].unrestricted && v[dayOfWeekField].unrestricted {
 			return "every day"
 		}
-		if v[i].any {
-			return "any"
+		if v[i].unrestricted {
+			return "unrestricted"
 		}
 	}
-	return strings.Join(append(clone(v[i].specials), list(v[i].set, ordinal)), " ")
+	return strings.Join(append(slices.Clone(v[i].specials), describeSet(v[i].set, ordinal)), " ")
 }
 
-func clone(list []string) []string { return append([]string{}, list...) }
-
-// randomExpression has fields of every form.
+// randomExpression returns an expression with fields of every form.
 func randomExpression(random *rand.Rand) string {
 	pick := func(options ...string) string { return options[random.IntN(len(options))] }
 	texts := []string{
@@ -164,7 +166,7 @@ func FuzzDescribe(f *testing.F) {
 		_, want := Parse(expr, "UTC")
 		text, err := Describe(expr)
 		if (want == nil) != (err == nil) || (err == nil) != (text != "") {
-			t.Fatalf("%q is described as %q, %v; Parse says %v", expr, text, err, want)
+			t.Fatalf("%q is described as %q, %v; Parse returns %v", expr, text, err, want)
 		}
 	})
 }

@@ -14,7 +14,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	// The night in which New York's clocks go from 02:00 to 03:00, and the night after it.
+	// On 8 March, the clock in New York moves from 02:00 to 03:00.
 	slots, err := s.Between(
 		time.Date(2026, 3, 8, 0, 0, 0, 0, s.Location()),
 		time.Date(2026, 3, 10, 0, 0, 0, 0, s.Location()),

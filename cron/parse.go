@@ -7,14 +7,16 @@ import (
 	"strings"
 )
 
-// ErrNever says that a schedule has no slot: none at all (from Parse), or none in the direction asked for between
-// the years 1 and 9999 (from Next and Prev).
+// ErrNever means that there is no slot. From Parse and Describe, it means that
+// the expression matches no date of any year. From Next and Prev, it means that
+// no slot of the years 1 to 9999 follows or precedes the time.
 var ErrNever = errors.New("never comes due")
 
-// maxLength is the longest expression in characters. Lists of every second and every minute fit with room to spare.
+// maxLength is the maximum length of an expression in bytes. A list of every
+// second and of every minute is shorter.
 const maxLength = 1000
 
-// macros are the names for expressions, without their @.
+// macros maps the macros, without their @, to expressions.
 var macros = map[string]string{
 	"yearly":   "0 0 1 1 *",
 	"annually": "0 0 1 1 *",
@@ -25,14 +27,19 @@ var macros = map[string]string{
 	"hourly":   "0 * * * *",
 }
 
-// Parse checks a cron expression (rule R8) and loads a time zone by its IANA name, such as "Europe/Berlin". An empty
-// name is UTC; "Local" is refused, since it is another zone on another host.
+// Parse checks a cron expression (rule R8), loads a time zone by its IANA name,
+// such as "Europe/Berlin", and returns the schedule. An empty name means UTC.
+// Parse rejects the name "Local", because it differs between hosts. An
+// expression has at most 1,000 characters.
 //
-// The verdict depends on the expression and the zone alone, not on the time of the call. An error names the field
-// and the value in plain words. It wraps ErrZone if the zone is at fault, and ErrNever if the expression is well
-// formed but names no date of any year; all other errors are about the form of the expression.
+// The result depends on the expression and the zone, never on the time of the
+// call. The error wraps ErrZone if the zone is unknown or cannot be loaded. It
+// wraps ErrNever if the expression is well formed but matches no date of any
+// year. Any other error is a syntax error of the expression. The text names the
+// field and the value, if the error concerns a single field.
 //
-// Loading a zone reads a file, which costs more than all the rest: keep the Schedule rather than parse again.
+// Loading a zone reads a file, which takes much longer than the rest of Parse.
+// Keep the Schedule instead of parsing again.
 func Parse(expr, timeZone string) (Schedule, error) {
 	s, err := parseExpr(expr)
 	if err != nil {
@@ -41,54 +48,51 @@ func Parse(expr, timeZone string) (Schedule, error) {
 	if s.location, err = loadZone(timeZone); err != nil {
 		return Schedule{}, err
 	}
-	s.home = periodAt(s.location, 0)
+	s.epochPeriod = periodAt(s.location, 0)
 	return s, nil
 }
 
+// parseExpr returns a schedule without a time zone.
 func parseExpr(expr string) (Schedule, error) {
-	texts, v, err := parseFields(expr)
+	v, err := parseFields(expr)
 	if err != nil {
 		return Schedule{}, err
 	}
-	if err := checkDates(texts, v); err != nil {
-		return Schedule{}, err
-	}
 	return Schedule{
-		clock:     clock{seconds: v[0].set, minutes: v[1].set, hours: v[atHour].set},
-		days:      spellDays(v[atDayOfMonth], v[atMonth], v[atDayOfWeek]),
-		everyHour: fields[atHour].full(v[atHour]),
+		timeOfDay: timeOfDay{seconds: v[secondField].set, minutes: v[minuteField].set, hours: v[hourField].set},
+		days:      newDayExpr(v[dayOfMonthField], v[monthField], v[dayOfWeekField]),
+		everyHour: fields[hourField].allowsAll(v[hourField]),
 	}, nil
 }
 
-// parseFields reads the fields of an expression, one by one.
-func parseFields(expr string) (texts [6]string, v [6]values, err error) {
-	if texts, err = split(expr); err != nil {
-		return texts, v, err
+// parseFields parses the fields of an expression and checks that they match a
+// date.
+func parseFields(expr string) (v [6]values, err error) {
+	texts, err := splitFields(expr)
+	if err != nil {
+		return v, err
 	}
 	for i := range fields {
 		if v[i], err = fields[i].parse(texts[i]); err != nil {
-			return texts, v, err
+			return v, err
 		}
 	}
-	return texts, v, nil
-}
-
-// checkDates refuses fields that name no date of any year (rule R7).
-func checkDates(texts [6]string, v [6]values) error {
-	if v[atDayOfWeek].any && !dateExists(v[atDayOfMonth], v[atMonth]) {
-		return fmt.Errorf("day-of-month %q does not exist in month %q: %w", texts[atDayOfMonth], texts[atMonth], ErrNever)
+	if v[dayOfWeekField].unrestricted && !dateExists(v[dayOfMonthField], v[monthField]) {
+		return v, fmt.Errorf("day-of-month %q does not exist in month %q: %w",
+			texts[dayOfMonthField], texts[monthField], ErrNever)
 	}
-	return nil
+	return v, nil
 }
 
-// split cuts an expression, or what a macro stands for, into the texts of six fields.
-func split(expr string) (texts [6]string, err error) {
+// splitFields splits an expression into the texts of six fields. It expands a
+// macro and adds seconds if the expression has none.
+func splitFields(expr string) (texts [6]string, err error) {
 	if len(expr) > maxLength {
 		return texts, fmt.Errorf("the expression has %d characters; at most %d are allowed", len(expr), maxLength)
 	}
 	for _, r := range expr {
 		if r != '\t' && (r < ' ' || r > '~') {
-			return texts, fmt.Errorf("the character %q has no place in an expression", r)
+			return texts, fmt.Errorf("the character %q is not allowed in an expression", r)
 		}
 	}
 	expr = strings.Trim(expr, " \t")
@@ -99,24 +103,27 @@ func split(expr string) (texts [6]string, err error) {
 		}
 	}
 	if strings.HasPrefix(expr, "TZ=") || strings.HasPrefix(expr, "CRON_TZ=") {
-		return texts, errors.New("a time zone has no place in an expression; it is given beside it")
+		return texts, errors.New("an expression cannot contain a time zone; set the time zone separately")
 	}
-	given := strings.Fields(expr)
-	switch len(given) {
+	parts := strings.Fields(expr)
+	switch len(parts) {
 	case 5:
-		texts[0] = "0"
-		copy(texts[1:], given)
+		texts[secondField] = "0"
+		copy(texts[minuteField:], parts)
 	case 6:
-		copy(texts[:], given)
+		copy(texts[:], parts)
 	default:
-		return texts, fmt.Errorf("expected 5 fields, or 6 with leading seconds, got %d", len(given))
+		return texts, fmt.Errorf("expected 5 fields, or 6 with leading seconds, got %d", len(parts))
 	}
 	return texts, nil
 }
 
-// dateExists reports whether some day-of-month falls in some month of some year (rule R7). With a restricted
-// day-of-week the question does not arise: every month has every weekday, and a year will come whose February has
-// five of them. It is reckoned here since gronx takes up to 0.2 s to give up.
+// dateExists reports whether an allowed day of the month exists in an allowed
+// month of some year (rule R7). It assumes that day-of-week is unrestricted. A
+// restricted day-of-week always matches some date: every month has each
+// weekday, and in some years February has five of it.
+//
+// gronx would also detect such an expression, but only after a long search.
 func dateExists(dom, month values) bool {
 	longest := 0
 	for m, length := range [...]int{1: 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31} {
@@ -124,12 +131,12 @@ func dateExists(dom, month values) bool {
 			longest = max(longest, length)
 		}
 	}
-	if dom.set&span(1, longest, 1) != 0 {
+	if dom.set&valueRange(1, longest, 1) != 0 {
 		return true
 	}
 	for _, special := range dom.specials {
-		n, err := strconv.Atoi(strings.TrimSuffix(special, "W"))
-		if err != nil || n <= longest { // no number: L, the day that every month has
+		n, _ := strconv.Atoi(strings.TrimSuffix(special, "W")) // L yields 0
+		if n <= longest {
 			return true
 		}
 	}

@@ -12,9 +12,10 @@ import (
 	"github.com/hourbell/hourbell/cron"
 )
 
-// R8: what is refused, and that the message says which field and value, in words for whoever wrote the expression.
-func TestR8Messages(t *testing.T) {
-	const openWeekday = `is neither a number nor a three-letter name such as MON`
+// R8: Parse rejects an invalid expression with a message that names the field
+// and the value.
+func TestParseErrorsNameFieldAndValue(t *testing.T) {
+	const notAWeekday = `is neither a number nor a three-letter name such as MON`
 	for expr, message := range map[string]string{
 		"":                            `expected 5 fields, or 6 with leading seconds, got 0`,
 		" \t ":                        `expected 5 fields, or 6 with leading seconds, got 0`,
@@ -37,14 +38,14 @@ func TestR8Messages(t *testing.T) {
 		"1.5 * * * *":                 `minute "1.5" is not a number`,
 		"MON * * * *":                 `minute "MON" is not a number`,
 		"* * * foo *":                 `month "foo" is neither a number nor a three-letter name such as FEB`,
-		"* * * * JAN":                 `day-of-week "JAN" ` + openWeekday,
-		"* * * * Friday":              `day-of-week "Friday" ` + openWeekday,
-		"* * * * 1MON":                `day-of-week "1MON" ` + openWeekday,
+		"* * * * JAN":                 `day-of-week "JAN" ` + notAWeekday,
+		"* * * * Friday":              `day-of-week "Friday" ` + notAWeekday,
+		"* * * * 1MON":                `day-of-week "1MON" ` + notAWeekday,
 		"* 22-2 * * *":                `hour "22-2" wraps around; write it as two ranges`,
 		"* * * * FRI-MON":             `day-of-week "FRI-MON" wraps around; write it as two ranges`,
 		"* * * * FRI-SUN":             `day-of-week "FRI-SUN" wraps around; write it as two ranges`,
-		"5- * * * *":                  `minute "5-" lacks an end of its range`,
-		"-5 * * * *":                  `minute "-5" lacks an end of its range`,
+		"5- * * * *":                  `minute "5-" is an incomplete range`,
+		"-5 * * * *":                  `minute "-5" is an incomplete range`,
 		"1-* * * * *":                 `minute "*" is not a number`,
 		"1-5-9 * * * *":               `minute "5-9" is not a number`,
 		"1,,2 * * * *":                `minute "1,,2" has an empty item`,
@@ -54,29 +55,29 @@ func TestR8Messages(t *testing.T) {
 		"*/ * * * *":                  `minute step "" is not a number`,
 		"*/-2 * * * *":                `minute step "-2" is not a number`,
 		"1-5/2/3 * * * *":             `minute step "2/3" is not a number`,
-		"?/5 * * * *":                 `minute "?/5": a ? stands alone; write * in a list or before a step`,
-		"* * ?,5 * *":                 `day-of-month "?": a ? stands alone; write * in a list or before a step`,
+		"?/5 * * * *":                 `minute "?/5": a ? must be the whole field; use * in a list or with a step`,
+		"* * ?,5 * *":                 `day-of-month "?": a ? must be the whole field; use * in a list or with a step`,
 		"* L * * *":                   `hour "L" is not a number`,
-		"* * LW * *":                  `day-of-month "LW" is not supported; of this kind there are L and, for example, 15W`,
-		"* * L-3 * *":                 `day-of-month "L-3" is not supported; of this kind there are L and, for example, 15W`,
+		"* * LW * *":                  `day-of-month "LW" is not supported; use L or, for example, 15W`,
+		"* * L-3 * *":                 `day-of-month "L-3" is not supported; use L or, for example, 15W`,
 		"* * 0W * *":                  `day-of-month 0 is not in 1-31`,
 		"* * 15W5 * *":                `day-of-month "15W5" is not a number`,
 		"* * 1-5W * *":                `day-of-month "1-5" is not a number`,
-		"* * * * 1#6":                 `day-of-week week 6 is not in 1-5`,
-		"* * * * 1#":                  `day-of-week week "" is not a number`,
-		"* * * * #1":                  `day-of-week "" ` + openWeekday,
-		"* * * * 1-3#2":               `day-of-week "1-3" ` + openWeekday,
+		"* * * * 1#6":                 `day-of-week occurrence 6 is not in 1-5`,
+		"* * * * 1#":                  `day-of-week occurrence "" is not a number`,
+		"* * * * #1":                  `day-of-week "" ` + notAWeekday,
+		"* * * * 1-3#2":               `day-of-week "1-3" ` + notAWeekday,
 		"* * * * L":                   `day-of-week L needs a day in front, such as 5L for the last Friday`,
 		"* * * * 8L":                  `day-of-week 8 is not in 0-7`,
 		"H * * * *":                   `minute "H" is not a number`,
 		"@minutely":                   `macro "@minutely" is not one of @yearly, @annually, @monthly, @weekly, @daily, @midnight and @hourly`,
 		"@every 5m":                   `macro "@every 5m" is not one of @yearly, @annually, @monthly, @weekly, @daily, @midnight and @hourly`,
-		"TZ=UTC 0 0 * * *":            `a time zone has no place in an expression; it is given beside it`,
-		"CRON_TZ=UTC 0 0 * * *":       `a time zone has no place in an expression; it is given beside it`,
-		"* * * * *\n":                 `the character '\n' has no place in an expression`,
-		"* * *\u00a0* *":              `the character '\u00a0' has no place in an expression`,
-		"* * * * \u017fUN":            `the character 'ſ' has no place in an expression`,
-		"\xff * * * *":                `the character '�' has no place in an expression`,
+		"TZ=UTC 0 0 * * *":            `an expression cannot contain a time zone; set the time zone separately`,
+		"CRON_TZ=UTC 0 0 * * *":       `an expression cannot contain a time zone; set the time zone separately`,
+		"* * * * *\n":                 `the character '\n' is not allowed in an expression`,
+		"* * *\u00a0* *":              `the character '\u00a0' is not allowed in an expression`,
+		"* * * * \u017fUN":            `the character 'ſ' is not allowed in an expression`,
+		"\xff * * * *":                `the character '�' is not allowed in an expression`,
 		"0 0 31 feb,APR *":            `day-of-month "31" does not exist in month "feb,APR": never comes due`,
 		strings.Repeat("*", 1001):     `the expression has 1001 characters; at most 1000 are allowed`,
 	} {
@@ -87,9 +88,9 @@ func TestR8Messages(t *testing.T) {
 	}
 }
 
-// R8: what is accepted, by the value and not by the spelling.
-func TestR8SpellingsOfTheSame(t *testing.T) {
-	from, to := at(t, "2024-01-01T00:00Z"), at(t, "2024-12-31T00:00Z")
+// R8: spellings of the same values have the same slots.
+func TestParseAcceptsEquivalentSpellings(t *testing.T) {
+	from, to := parseTime(t, "2024-01-01T00:00Z"), parseTime(t, "2024-12-31T00:00Z")
 	for _, same := range [][]string{
 		{"*/15 * * * *", "0/15 * * * *", "00,15,30,45 * * * *", "0-59/15 * * * *", "45,30,15,0,0 * * * *", "0-14/15,15,30-59/15 * * * *"},
 		{"0 */60 * * *", "0 0 * * *", "0 */99 * * *", "00 0-23/24 * * *"},
@@ -106,23 +107,24 @@ func TestR8SpellingsOfTheSame(t *testing.T) {
 		{"0 0 L,15w * *", "0 0 15W,l,L * *"},
 		{"0 0 31W,30W 1,4 *", "0 0 30W,31W JAN,APR ?"},
 	} {
-		want, err := parse(t, same[0], "UTC").Between(from, to)
+		want, err := mustParse(t, same[0], "UTC").Between(from, to)
 		require.NoError(t, err)
 		require.NotEmpty(t, want)
 		for _, expr := range same[1:] {
-			got, err := parse(t, expr, "UTC").Between(from, to)
+			got, err := mustParse(t, expr, "UTC").Between(from, to)
 			require.NoError(t, err)
 			assert.Equal(t, want, got, "%q and %q", same[0], expr)
 		}
 	}
 }
 
-// T4: zones are IANA names; a caller can tell a wrong zone from a wrong expression.
-func TestZones(t *testing.T) {
+// T4: Parse accepts IANA names of zones. ErrZone distinguishes an invalid zone
+// from an invalid expression.
+func TestParseRejectsInvalidZones(t *testing.T) {
 	for zone, message := range map[string]string{
 		"Europe/Berln":     `unknown time zone "Europe/Berln"`,
 		" UTC":             `unknown time zone " UTC"`,
-		"Local":            `unknown time zone "Local": it differs from host to host; give a name such as Europe/Berlin`,
+		"Local":            `unknown time zone "Local": it differs between hosts; use a name such as Europe/Berlin`,
 		"../Europe/Berlin": `unknown time zone "../Europe/Berlin": time: invalid location name`,
 		"+02:00":           `unknown time zone "+02:00"`,
 	} {
@@ -131,19 +133,19 @@ func TestZones(t *testing.T) {
 		assert.ErrorIs(t, err, cron.ErrZone)
 		assert.Zero(t, s)
 	}
-	_, err := cron.Parse("0 0 * * *", "Europe") // a directory where there are zone files
+	_, err := cron.Parse("0 0 * * *", "Europe") // a directory on hosts with zone files
 	assert.ErrorIs(t, err, cron.ErrZone)
 
-	assert.Equal(t, time.UTC, parse(t, "@daily", "").Location())
-	assert.Equal(t, time.UTC, parse(t, "@daily", "UTC").Location())
-	assert.Equal(t, "Asia/Tokyo", parse(t, "@daily", "Asia/Tokyo").Location().String())
+	assert.Equal(t, time.UTC, mustParse(t, "@daily", "").Location())
+	assert.Equal(t, time.UTC, mustParse(t, "@daily", "UTC").Location())
+	assert.Equal(t, "Asia/Tokyo", mustParse(t, "@daily", "Asia/Tokyo").Location().String())
 }
 
-func TestZeroScheduleIsAnErrorAndNoPanic(t *testing.T) {
+func TestZeroScheduleReturnsErrors(t *testing.T) {
 	var s cron.Schedule
-	now := at(t, "2026-01-01T00:00Z")
+	now := parseTime(t, "2026-01-01T00:00Z")
 	_, err := s.Next(now)
-	assert.ErrorContains(t, err, "does not come from Parse")
+	assert.ErrorContains(t, err, "not created by Parse")
 	_, err = s.Prev(now)
 	assert.Error(t, err)
 	_, err = s.Between(now, now)
@@ -154,8 +156,8 @@ func TestZeroScheduleIsAnErrorAndNoPanic(t *testing.T) {
 }
 
 func TestBetweenIsHalfOpenAndBounded(t *testing.T) {
-	s := parse(t, "0 * * * *", "UTC")
-	one, two, four := at(t, "2026-01-01T01:00Z"), at(t, "2026-01-01T02:00Z"), at(t, "2026-01-01T04:00Z")
+	s := mustParse(t, "0 * * * *", "UTC")
+	one, two, four := parseTime(t, "2026-01-01T01:00Z"), parseTime(t, "2026-01-01T02:00Z"), parseTime(t, "2026-01-01T04:00Z")
 	for _, c := range []struct {
 		from, to time.Time
 		want     []time.Time
@@ -166,28 +168,28 @@ func TestBetweenIsHalfOpenAndBounded(t *testing.T) {
 		{one.Add(1), two, nil},
 		{one, one, nil},
 		{four, one, nil},
-		{two, four, []time.Time{two, at(t, "2026-01-01T03:00Z")}},
+		{two, four, []time.Time{two, parseTime(t, "2026-01-01T03:00Z")}},
 	} {
 		got, err := s.Between(c.from, c.to)
 		require.NoError(t, err)
 		assert.Equal(t, c.want, got, "[%s, %s)", c.from, c.to)
 	}
 
-	every := parse(t, "* * * * * *", "UTC")
+	every := mustParse(t, "* * * * * *", "UTC")
 	got, err := every.Between(one, one.Add(100_000*time.Second))
 	require.NoError(t, err)
 	assert.Len(t, got, 100_000)
 	_, err = every.Between(one, one.Add(100_001*time.Second))
 	assert.EqualError(t, err, "more than 100000 slots from 2026-01-01T01:00:00Z to 2026-01-02T04:46:41Z")
-	got, err = s.Between(at(t, "9999-12-31T22:30Z"), time.Unix(1<<60, 0))
+	got, err = s.Between(parseTime(t, "9999-12-31T22:30Z"), time.Unix(1<<60, 0))
 	require.NoError(t, err)
-	assert.Len(t, got, 1, "the end of time is the end of the slots, and no error")
+	assert.Len(t, got, 1, "the horizon ends the slots without an error")
 }
 
-// M3: counting costs no more than the limit, and is exact below it.
-func TestM3CountStopsAtTheLimit(t *testing.T) {
-	s := parse(t, "0 * * * *", "America/New_York")
-	from := at(t, "2026-10-31T00:00-04:00") // the day before one of 25 hours
+// M3: Count is exact below its limit and stops there.
+func TestCountStopsAtLimit(t *testing.T) {
+	s := mustParse(t, "0 * * * *", "America/New_York")
+	from := parseTime(t, "2026-10-31T00:00-04:00") // the next day has 25 hours
 	for _, c := range []struct {
 		to    time.Time
 		limit int
@@ -197,11 +199,11 @@ func TestM3CountStopsAtTheLimit(t *testing.T) {
 		{from.Add(-1), 1000, 0},
 		{from.Add(time.Hour - 1), 1000, 1},
 		{from.Add(time.Hour), 1000, 2},
-		{at(t, "2026-11-01T23:59-05:00"), 1000, 49},
-		{at(t, "2026-11-01T23:59-05:00"), 49, 49},
-		{at(t, "2026-11-01T23:59-05:00"), 48, 48},
-		{at(t, "9999-12-31T23:59Z"), 1000, 1000},
-		{at(t, "9999-12-31T23:59Z"), 0, 0},
+		{parseTime(t, "2026-11-01T23:59-05:00"), 1000, 49},
+		{parseTime(t, "2026-11-01T23:59-05:00"), 49, 49},
+		{parseTime(t, "2026-11-01T23:59-05:00"), 48, 48},
+		{parseTime(t, "9999-12-31T23:59Z"), 1000, 1000},
+		{parseTime(t, "9999-12-31T23:59Z"), 0, 0},
 		{from.AddDate(0, 0, -1), 1000, 0},
 	} {
 		got, err := s.Count(from, c.to, c.limit)
@@ -212,8 +214,9 @@ func TestM3CountStopsAtTheLimit(t *testing.T) {
 	assert.EqualError(t, err, "the limit -1 is negative")
 }
 
-// A schedule that is dense for a short time and silent for long is the worst case for looking back.
-func TestPrevOfDenseAndSilentSchedules(t *testing.T) {
+// Prev is slowest for a schedule with many slots in a short time, followed by a
+// long time without any.
+func TestPrevFindsLastSlotBeforeLongPause(t *testing.T) {
 	for expr, want := range map[string]string{
 		"* * * * 1 *":     "2026-01-31T23:59:59Z",
 		"* * 1 1 *":       "2026-01-01T23:59:00Z",
@@ -221,17 +224,17 @@ func TestPrevOfDenseAndSilentSchedules(t *testing.T) {
 		"*/7 * 5 29 2 *":  "2024-02-29T05:59:56Z",
 		"59 59 23 31 1 ?": "2026-01-31T23:59:59Z",
 	} {
-		s := parse(t, expr, "UTC")
-		got, err := s.Prev(at(t, "2026-12-31T00:00Z"))
+		s := mustParse(t, expr, "UTC")
+		got, err := s.Prev(parseTime(t, "2026-12-31T00:00Z"))
 		require.NoError(t, err)
-		assert.Equal(t, at(t, want), got, expr)
+		assert.Equal(t, parseTime(t, want), got, expr)
 	}
 }
 
-// One Schedule serves many goroutines: the race detector watches.
+// The race detector reports a violation.
 func TestScheduleIsSafeForConcurrentUse(t *testing.T) {
-	s := parse(t, "*/20 1-3 * * SUN#1,MON", "America/New_York")
-	want, err := s.Between(at(t, "2026-01-01T00:00Z"), at(t, "2027-01-01T00:00Z"))
+	s := mustParse(t, "*/20 1-3 * * SUN#1,MON", "America/New_York")
+	want, err := s.Between(parseTime(t, "2026-01-01T00:00Z"), parseTime(t, "2027-01-01T00:00Z"))
 	require.NoError(t, err)
 	var group sync.WaitGroup
 	for range 8 {

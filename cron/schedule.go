@@ -9,25 +9,30 @@ import (
 // maxBetween is the largest number of slots that Between returns.
 const maxBetween = 100_000
 
-// Slots lie in the years 1 to 9999, what RFC 3339 can write. The zero time is not among them (rule R7).
+// Slots lie in the years 1 to 9999, which RFC 3339 can represent. The range
+// excludes the zero time, so that it never denotes a slot (rule R7).
 var (
-	firstInstant = time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC).Unix()
-	lastInstant  = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()
+	minSlot = time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC).Unix()
+	maxSlot = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()
 )
 
-var errZero = errors.New("the schedule is empty: it does not come from Parse")
+var errZero = errors.New("the schedule was not created by Parse")
 
-// Schedule is an expression in a time zone, made by Parse. It is a value, never changes, and may be used by several
-// goroutines at once.
+// Schedule is a parsed cron expression in a time zone. Parse creates it. It is
+// an immutable value, and multiple goroutines may use it concurrently.
+//
+// The zero Schedule has no slots: its methods return an error, except that
+// Location returns UTC and Change the zero Change.
 type Schedule struct {
-	clock     clock
-	days      days
-	everyHour bool // all 24 hours are allowed: the clock-change rules differ (rules R2 and R3)
-	location  *time.Location
-	home      period // that of 1970, and the only one where a zone never changes its offset
+	timeOfDay   timeOfDay
+	days        dayExpr
+	everyHour   bool // all 24 hours are allowed (rules R2 and R3)
+	location    *time.Location
+	epochPeriod period // the period at Unix time 0, where a search starts
 }
 
-// Location is the time zone; UTC for the zero Schedule.
+// Location returns the time zone of the schedule. It returns UTC for the zero
+// Schedule.
 func (s Schedule) Location() *time.Location {
 	if s.location == nil {
 		return time.UTC
@@ -35,8 +40,11 @@ func (s Schedule) Location() *time.Location {
 	return s.location
 }
 
-// Next returns the first slot strictly after an instant, in UTC (rule R5). The error wraps ErrNever if there is none
-// before the year 10000.
+// Next returns the first slot strictly after a time (rule R5). The slot is in
+// UTC, on a whole second.
+//
+// The error wraps ErrNever if no slot follows before the year 10000 UTC. Next
+// also returns an error if s is the zero Schedule.
 func (s Schedule) Next(after time.Time) (time.Time, error) {
 	if s.location == nil {
 		return time.Time{}, errZero
@@ -49,10 +57,14 @@ func (s Schedule) Next(after time.Time) (time.Time, error) {
 	return time.Unix(slot, 0).UTC(), nil
 }
 
-// Prev returns the last slot strictly before an instant, in UTC (rule R5). The error wraps ErrNever if there is none
-// after the year 0.
+// Prev returns the last slot strictly before a time (rule R5). The slot is in
+// UTC, on a whole second.
 //
-// It is quickest when the slot lies close before the instant, as it does when a schedule has just come due.
+// The error wraps ErrNever if no slot precedes the time since the start of the
+// year 1 UTC. Prev also returns an error if s is the zero Schedule.
+//
+// Prev is fastest if the slot is close to the time, for example just after a
+// schedule became due.
 func (s Schedule) Prev(before time.Time) (time.Time, error) {
 	if s.location == nil {
 		return time.Time{}, errZero
@@ -65,7 +77,12 @@ func (s Schedule) Prev(before time.Time) (time.Time, error) {
 	return time.Unix(slot, 0).UTC(), nil
 }
 
-// Between returns the slots in [from, to), in UTC, ascending. It is an error if there are more than 100,000.
+// Between returns the slots in the range [from, to), in UTC and in ascending
+// order. The result is empty if the range contains no slot, or if to is not
+// after from.
+//
+// Between returns an error if there are more than 100,000 slots, or if s is the
+// zero Schedule.
 func (s Schedule) Between(from, to time.Time) ([]time.Time, error) {
 	if s.location == nil {
 		return nil, errZero
@@ -82,8 +99,11 @@ func (s Schedule) Between(from, to time.Time) ([]time.Time, error) {
 	return slots, nil
 }
 
-// Count returns the number of slots in [from, to], both ends included, and stops counting at limit: a result below
-// limit is exact, and limit itself means "at least". A negative limit is an error.
+// Count returns the number of slots in the range [from, to], which includes
+// both ends. It stops counting at limit. A result less than limit is exact. The
+// result limit means that there are at least that many slots.
+//
+// Count returns an error if limit is negative, or if s is the zero Schedule.
 func (s Schedule) Count(from, to time.Time, limit int) (int, error) {
 	if s.location == nil {
 		return 0, errZero
@@ -102,15 +122,17 @@ func (s Schedule) Count(from, to time.Time, limit int) (int, error) {
 	return n, nil
 }
 
-// secondAfter is the first whole second strictly after an instant, moved into the years that have slots.
+// secondAfter returns the first whole second strictly after t, in Unix time. It
+// moves a time outside the range of slots to the nearer end of the range.
 func secondAfter(t time.Time) int64 {
-	return min(max(t.Unix(), firstInstant-1), lastInstant) + 1
+	return min(max(t.Unix(), minSlot-1), maxSlot) + 1
 }
 
-// secondAtOrAfter is the first whole second not before an instant, moved into the years that have slots.
+// secondAtOrAfter returns the first whole second not before t, in Unix time. It
+// moves a time outside the range of slots to the nearer end of the range.
 func secondAtOrAfter(t time.Time) int64 {
 	if t.Nanosecond() > 0 {
 		return secondAfter(t)
 	}
-	return min(max(t.Unix(), firstInstant), lastInstant+1)
+	return min(max(t.Unix(), minSlot), maxSlot+1)
 }

@@ -5,48 +5,52 @@ import (
 	"time"
 )
 
-// search answers one call. It remembers the last period and the last day it asked for, since a call that looks for
-// many slots finds most of them in the same period and on the same day.
+// search computes the slots for one call. It caches the last period and the
+// last day that it found, because neighboring slots often share them.
 type search struct {
-	clock     clock
-	days      days
+	timeOfDay timeOfDay
+	days      dayExpr
 	everyHour bool
 	location  *time.Location
 
-	period         period
-	asked, matched int64 // no day matches from asked up to matched, which does
+	period period
+	// dayFound is the first matching day that is not before dayFrom. It is less
+	// than dayFrom until the first day is found.
+	dayFrom, dayFound int64
 }
 
 func newSearch(s Schedule) search {
 	return search{
-		clock: s.clock, days: s.days, everyHour: s.everyHour, location: s.location,
-		period: s.home, asked: 0, matched: -1,
+		timeOfDay: s.timeOfDay, days: s.days, everyHour: s.everyHour, location: s.location,
+		period: s.epochPeriod, dayFrom: 0, dayFound: -1,
 	}
 }
 
-// next is the first slot at or after instant t.
+// next returns the first slot at or after t. It returns ErrNever if there is
+// none up to maxSlot.
 //
-// It goes through the periods of the zone one by one, since within a period the clock on the wall neither jumps nor
-// repeats. The only readings that a period does not show itself and yet answers for are those that were passed over
-// at its start (rule R3).
+// It visits the periods of the zone in order. Within a period the offset is
+// constant, so each local time maps to one UTC time. The slots of a period are
+// its own local times and, for a fixed-time schedule, those in a gap at its
+// start (rule R3).
 func (q *search) next(t int64) (int64, error) {
-	for t <= lastInstant {
+	for t <= maxSlot {
 		if !q.period.contains(t) {
 			q.period = periodAt(q.location, t)
 		}
 		p := q.period
-		from := p.shows(t)
-		if !q.everyHour && t-p.start < 2*day {
-			from = newReadings(q.location, p, t)
+		from := p.localTime(t)
+		if !q.everyHour && t-p.start < 2*day { // only then can the result differ
+			from = firstNewLocalTime(q.location, p, t)
 		}
-		match, err := q.reading(from)
+		match, err := q.match(from)
 		if err != nil {
 			return 0, err
 		}
-		if match < p.shows(p.end) {
-			// A match that was passed over lies before the first reading of the period, and t is that start.
+		if match < p.localTime(p.end) {
+			// If the match is in a gap, t is the start of the period.
 			slot := max(int64(match)-p.offset, t)
-			if slot > lastInstant {
+			if slot > maxSlot {
 				break
 			}
 			return slot, nil
@@ -56,40 +60,44 @@ func (q *search) next(t int64) (int64, error) {
 	return 0, ErrNever
 }
 
-// prev is the last slot at or before instant t, by looking ahead from ever further back: so it cannot disagree with
-// next, and the common case, a slot that has just come due, takes one look.
+// prev returns the last slot at or before t. It returns ErrNever if there is
+// none down to minSlot.
+//
+// It calls next from ever earlier times, so it is consistent with next. If a
+// schedule has just become due, the first call finds the slot.
 func (q *search) prev(t int64) (int64, error) {
-	found, none := int64(0), t+1 // no slot lies from none to t
+	found, end := int64(0), t+1 // there is no slot from end to t
 	for back := int64(1); ; back *= 4 {
-		from := max(none-back, firstInstant)
-		if from >= none {
+		from := max(end-back, minSlot)
+		if from >= end {
 			return 0, ErrNever
 		}
 		if slot, err := q.next(from); err == nil && slot <= t {
 			found = slot
 			break
 		}
-		none = from
+		end = from
 	}
-	// found is a slot, but there may be later ones. Mostly it is the last or the one before; the halving is for
-	// schedules with many slots close together and none for long.
-	for found+1 < none {
+	// Later slots may lie between found and end. Usually there are few, and the
+	// first step finds the last one. Bisection bounds the number of steps if
+	// there are many.
+	for found+1 < end {
 		slot, err := q.next(found + 1)
 		if err != nil || slot > t {
 			break
 		}
 		found = slot
-		middle := found + (none-found)/2
+		middle := found + (end-found)/2
 		if slot, err = q.next(middle); err == nil && slot <= t {
 			found = slot
 		} else {
-			none = middle
+			end = middle
 		}
 	}
 	return found, nil
 }
 
-// slots are the slots from one instant to another, both included.
+// slots yields the slots from the time from to the time to, both inclusive.
 func (q *search) slots(from, to int64) iter.Seq[int64] {
 	return func(yield func(int64) bool) {
 		for slot, err := q.next(from); err == nil && slot <= to; slot, err = q.next(slot + 1) {
@@ -100,22 +108,23 @@ func (q *search) slots(from, to int64) iter.Seq[int64] {
 	}
 }
 
-// reading is the first reading, not before from, that the expression matches.
-func (q *search) reading(from reading) (reading, error) {
+// match returns the first matching local time that is not before from. The
+// error wraps ErrNever if there is none.
+func (q *search) match(from localTime) (localTime, error) {
 	date, second := from.split()
-	second, ok := q.clock.from(second)
+	second, ok := q.timeOfDay.next(second)
 	if !ok {
-		date, second = date+1, q.clock.first()
+		date, second = date+1, q.timeOfDay.first()
 	}
-	if date < q.asked || date > q.matched {
-		matched, err := q.days.from(date)
+	if date < q.dayFrom || date > q.dayFound {
+		found, err := q.days.next(date)
 		if err != nil {
 			return 0, err
 		}
-		q.asked, q.matched = date, matched
+		q.dayFrom, q.dayFound = date, found
 	}
-	if q.matched > date {
-		second = q.clock.first()
+	if q.dayFound > date {
+		second = q.timeOfDay.first()
 	}
-	return reading(q.matched*day + second), nil
+	return localTime(q.dayFound*day + second), nil
 }

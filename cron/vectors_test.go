@@ -14,19 +14,20 @@ import (
 	"github.com/hourbell/hourbell/cron"
 )
 
-// vector is a line of testdata/cron-vectors.jsonl. Those of the kinds utc and zone were agreed by independent
-// implementations; those of the kinds dst-gap and dst-overlap follow the rules of the package documentation.
+// vector is a line of testdata/cron-vectors.jsonl. Independent implementations
+// agree on the vectors of the kinds utc and zone. The vectors of the kinds
+// dst-gap and dst-overlap follow the rules of the package documentation.
 type vector struct {
 	ID    string
 	Kind  string
-	Why   string // for the kind invalid: syntax or never
+	Why   string // syntax or never, for the kind invalid only
 	Expr  string
 	TZ    string
 	After time.Time
 	Next  []time.Time
 }
 
-func vectors(t testing.TB) []vector {
+func readVectors(t testing.TB) []vector {
 	t.Helper()
 	file, err := os.Open("testdata/cron-vectors.jsonl")
 	require.NoError(t, err)
@@ -43,10 +44,10 @@ func vectors(t testing.TB) []vector {
 	return all
 }
 
-func TestVectors(t *testing.T) {
-	ran := map[string]int{}
-	for _, v := range vectors(t) {
-		ran[v.Kind]++
+func TestScheduleMatchesVectors(t *testing.T) {
+	counts := map[string]int{}
+	for _, v := range readVectors(t) {
+		counts[v.Kind]++
 		if v.Kind == "invalid" {
 			checkInvalid(t, v)
 			continue
@@ -57,18 +58,19 @@ func TestVectors(t *testing.T) {
 		}
 		require.Len(t, v.Next, 5, v.ID)
 		var got []time.Time
-		for at := v.After; len(got) < len(v.Next); {
-			at, err = s.Next(at)
+		for slot := v.After; len(got) < len(v.Next); {
+			slot, err = s.Next(slot)
 			require.NoError(t, err, v.ID)
-			got = append(got, at)
+			got = append(got, slot)
 		}
 		assert.Equal(t, v.Next, got, "%s %q in %s after %s", v.ID, v.Expr, v.TZ, v.After)
 		checkBackwards(t, v, s)
 	}
-	assert.Equal(t, map[string]int{"utc": 1000, "zone": 700, "dst-gap": 560, "dst-overlap": 560, "invalid": 180}, ran)
+	assert.Equal(t, map[string]int{"utc": 1000, "zone": 700, "dst-gap": 560, "dst-overlap": 560, "invalid": 180}, counts)
 }
 
-// checkBackwards walks the chain of a vector with Prev, and collects it with Between and Count.
+// checkBackwards compares the results of Prev, Between and Count with the slots
+// of a vector.
 func checkBackwards(t *testing.T, v vector, s cron.Schedule) {
 	t.Helper()
 	last := len(v.Next) - 1
@@ -79,10 +81,10 @@ func checkBackwards(t *testing.T, v vector, s cron.Schedule) {
 	}
 	before, err := s.Prev(v.Next[0])
 	require.NoError(t, err, v.ID)
-	assert.False(t, before.After(v.After), "%s: Prev found %s, which Next passed over", v.ID, before)
-	again, err := s.Next(before)
+	assert.False(t, before.After(v.After), "%s: Prev found %s, which Next did not", v.ID, before)
+	next, err := s.Next(before)
 	require.NoError(t, err, v.ID)
-	assert.Equal(t, v.Next[0], again, "%s: Next does not undo Prev", v.ID)
+	assert.Equal(t, v.Next[0], next, "%s: Next is not the inverse of Prev", v.ID)
 
 	between, err := s.Between(v.After.Add(time.Nanosecond), v.Next[last])
 	require.NoError(t, err, v.ID)
@@ -99,6 +101,7 @@ func checkInvalid(t *testing.T, v vector) {
 		assert.Equal(t, v.Why == "never", errors.Is(err, cron.ErrNever), "%s %q: %v", v.ID, v.Expr, err)
 		assert.NotErrorIs(t, err, cron.ErrZone, v.ID)
 	}
-	// Quickly: a search that goes on to its limit leaves thousands of allocations, and takes up to 0.2 s.
+	// A call must be fast. A gronx search up to its limit makes thousands of
+	// allocations.
 	assert.Less(t, testing.AllocsPerRun(1, func() { _, _ = cron.Parse(v.Expr, v.TZ) }), 100.0, "%s %q", v.ID, v.Expr)
 }

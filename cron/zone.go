@@ -6,47 +6,55 @@ import (
 	"math"
 	"strings"
 	"time"
-	_ "time/tzdata" // a host in an empty container has no zone files, and must neither fail nor fall back to UTC
+	_ "time/tzdata" // without it, no zone loads on a host without zone files
 )
 
-// ErrZone says that a time zone, and not an expression, is at fault.
+// ErrZone means that the time zone, and not the expression, is invalid: the
+// name is unknown, or the zone's data cannot be loaded.
 var ErrZone = errors.New("unknown time zone")
 
-// The ends of the first and the last period of a zone. Halved, so that adding an offset does not overflow.
+// The start of the first and the end of the last period of a zone. They are
+// half the limits of int64, so that adding an offset does not overflow.
 const (
-	beginning = math.MinInt64 / 2
-	forever   = math.MaxInt64 / 2
+	minPeriodStart = math.MinInt64 / 2
+	maxPeriodEnd   = math.MaxInt64 / 2
 )
 
-// reading is what the clock on the wall shows, as the Unix seconds of the instant at which UTC shows the same.
-type reading int64
+// localTime is a local date and time of day, as the Unix time at which a clock
+// in UTC shows it.
+type localTime int64
 
-// split is the day, counted from 1 January 1970, and the second of that day.
-func (r reading) split() (date, second int64) {
-	date, second = int64(r)/day, int64(r)%day
+// split returns the number of days since 1 January 1970, and the second of the
+// day.
+func (l localTime) split() (date, second int64) {
+	date, second = int64(l)/day, int64(l)%day
 	if second < 0 {
 		date, second = date-1, second+day
 	}
 	return date, second
 }
 
-// period is a stretch of time [start, end) over which a zone keeps one offset. Neighbours may have the same offset.
+// String returns the local time as 2006-01-02T15:04:05.
+func (l localTime) String() string { return time.Unix(int64(l), 0).UTC().Format("2006-01-02T15:04:05") }
+
+// period is a range [start, end) in which the offset of a zone is constant.
+// Adjacent periods may have the same offset.
 type period struct {
-	start, end int64 // instants, in Unix seconds
+	start, end int64 // in Unix time
 	offset     int64 // seconds east of UTC
 }
 
 func (p period) contains(t int64) bool { return p.start <= t && t < p.end }
 
-// shows is the reading at instant t.
-func (p period) shows(t int64) reading { return reading(t + p.offset) }
+// localTime returns the local time of t, which lies in p or is its end.
+func (p period) localTime(t int64) localTime { return localTime(t + p.offset) }
 
-// periodAt finds the period of an instant.
+// periodAt returns the period that contains t.
 func periodAt(location *time.Location, t int64) period {
 	at := time.Unix(t, 0).In(location)
 	_, offset := at.Zone()
 	start, end := at.ZoneBounds()
-	p := period{start: beginning, end: forever, offset: int64(offset)}
+	p := period{start: minPeriodStart, end: maxPeriodEnd, offset: int64(offset)}
 	if !start.IsZero() {
 		p.start = start.Unix()
 	}
@@ -54,35 +62,39 @@ func periodAt(location *time.Location, t int64) period {
 		p.end = end.Unix()
 	}
 	if p.end <= t {
-		// Where a zone follows a yearly rule, the last period of a year is taken to end after 365 days, so on
-		// the last day of a leap year the end lies in the past (golang/go#81583).
+		// For a zone that follows a yearly rule, ZoneBounds assumes a year of
+		// 365 days. On the last day of a leap year it returns an end that is
+		// not after t (golang/go#81583).
 		p.end += day
 	}
 	return p
 }
 
-// newReadings is the reading from which on a set-hours schedule has to look when the search stands at t in p: the
-// readings before it are over, or were shown before the clock was put back (rule R2). At the start of p it lies in
-// front of the readings that were passed over when the clock was put forward (rule R3), unless that was a whole day
-// or more (rule R4).
-func newReadings(location *time.Location, p period, t int64) reading {
-	// Offsets lie within 16 hours of UTC, so two days after a change its readings are far behind. The loop is for
-	// changes that lie close together, and for periods that end without a change of the offset.
-	from, shown := p.shows(t), reading(beginning)
+// firstNewLocalTime returns the first local time that may be due at t or later
+// in p, for a fixed-time schedule. All local times before it are past, or
+// occurred for the first time before the clock moved back (rule R2). If p
+// starts at t with a gap shorter than 24 hours, the result is the first local
+// time in the gap (rules R3 and R4).
+func firstNewLocalTime(location *time.Location, p period, t int64) localTime {
+	// seenUntil is the end of the local times that occurred before p. Periods
+	// may be short or end without a change of the offset, so the loop visits
+	// several. Offsets differ by less than two days, so it ends two days before
+	// t.
+	local, seenUntil := p.localTime(t), localTime(minPeriodStart)
 	for earlier := p; earlier.start > t-2*day; {
 		earlier = periodAt(location, earlier.start-1)
-		shown = max(shown, earlier.shows(earlier.end))
+		seenUntil = max(seenUntil, earlier.localTime(earlier.end))
 	}
-	if t == p.start && from-shown < day {
-		return shown
+	if t == p.start && local-seenUntil < day {
+		return seenUntil
 	}
-	return max(from, shown)
+	return max(local, seenUntil)
 }
 
-// loadZone finds a zone by its IANA name.
+// loadZone loads a zone by its IANA name.
 func loadZone(name string) (*time.Location, error) {
 	if name == "Local" {
-		return nil, fmt.Errorf("%w %q: it differs from host to host; give a name such as Europe/Berlin", ErrZone, name)
+		return nil, fmt.Errorf("%w %q: it differs between hosts; use a name such as Europe/Berlin", ErrZone, name)
 	}
 	location, err := time.LoadLocation(name)
 	switch {

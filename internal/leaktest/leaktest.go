@@ -1,10 +1,13 @@
-// Package leaktest fails a package's tests where they leave something of ours running: a goroutine that is in code of this
-// module or was started by it, or a pool of connections that nobody has closed.
+// Package leaktest fails the tests of a package that leak goroutines or
+// connections.
 //
 //	func TestMain(m *testing.M) { leaktest.Main(m) }
 //
-// A pool counts by its goroutine, which opens connections and lives until the pool is closed. Timers are no goroutines:
-// a test of archtest sees that the library makes none that it does not stop.
+// A goroutine has leaked if it is still running after the tests, and executes
+// code of this module or was started by it. A connection pool, a transaction
+// and a test server that were not closed are detected by their goroutines.
+// Timers have no goroutine: internal/archtest checks that the library stops
+// them.
 package leaktest
 
 import (
@@ -17,68 +20,74 @@ import (
 	"time"
 )
 
-// settling is how long goroutines that were told to end may take for it, on a machine that is busy with other tests.
-var settling = 30 * time.Second
+// exitTimeout is how long goroutines may take to end after the tests. It is
+// long, because other tests may keep the machine busy.
+var exitTimeout = 30 * time.Second
 
-// ours is what the stack of a goroutine says that is to be gone when the tests are.
-var ours = []string{
-	"github.com/hourbell/hourbell",        // in our code, or "created by" it
-	"database/sql.(*DB).connectionOpener", // of a pool that was not closed
-	"database/sql.(*Tx).awaitDone",        // of a transaction that was not ended
-	"net/http/httptest.(*Server).goServe", // of a server that was not closed
+// leakMarkers are parts of the stacks of goroutines that must end.
+var leakMarkers = []string{
+	"github.com/hourbell/hourbell",        // code of the module, also as "created by"
+	"database/sql.(*DB).connectionOpener", // an open pool
+	"database/sql.(*Tx).awaitDone",        // an open transaction
+	"net/http/httptest.(*Server).goServe", // an open server
 }
 
-// tests are goroutines of the tests themselves, of which those wait that run others.
-var tests = []string{"testing.tRunner(", "testing.(*M).Run("}
+// testMarkers are parts of the stacks of goroutines that run tests.
+var testMarkers = []string{"testing.tRunner(", "testing.(*M).Run("}
 
-// Main is a TestMain. Closers close what the tests share, before it looks.
+// Main implements TestMain: it calls Run and exits with its result. The closers
+// close what the tests share.
 func Main(m *testing.M, closers ...func()) { os.Exit(Run(m, closers...)) }
 
-// Run runs the tests and looks for what they have left behind, for a TestMain that has more to do. It returns the exit code.
-// Tests that have failed are not looked into: what broke off has left something behind.
+// Run runs the tests, calls the closers, looks for leaked goroutines, and
+// returns the exit code. If there are leaks, it prints their stacks to standard
+// error and returns 1. If a test failed, Run does not look for leaks, because
+// the test may have stopped before its cleanup.
 func Run(m *testing.M, closers ...func()) int {
 	code := m.Run()
-	for _, closeIt := range closers {
-		closeIt()
+	for _, closeShared := range closers {
+		closeShared()
 	}
 	if code != 0 {
 		return code
 	}
-	if left := Left(settling); len(left) > 0 {
-		fmt.Fprintf(os.Stderr, "FAIL: the tests have left %d goroutines behind:\n\n%s\n", len(left), strings.Join(left, "\n\n"))
+	if leaks := Find(exitTimeout); len(leaks) > 0 {
+		fmt.Fprintf(os.Stderr, "FAIL: the tests leaked %d goroutines:\n\n%s\n", len(leaks), strings.Join(leaks, "\n\n"))
 		return 1
 	}
 	return 0
 }
 
-// Left are the stacks of goroutines of ours that are still there after patience, those of tests excepted. It returns as
-// soon as there are none. Parts of a stack name more that is let pass.
-func Left(patience time.Duration, pass ...string) []string {
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		left := found(stacks(), append(pass, tests...))
-		if len(left) == 0 || time.Now().After(deadline) {
-			return left
+// Find returns the stacks of leaked goroutines. It waits up to timeout for them
+// to end, and returns as soon as there are none. It ignores goroutines that run
+// tests, and those whose stack contains one of the strings in ignore.
+func Find(timeout time.Duration, ignore ...string) []string {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(5 * time.Millisecond) {
+		leaks := filterLeaks(stacks(), append(ignore, testMarkers...))
+		if len(leaks) == 0 || time.Now().After(deadline) {
+			return leaks
 		}
 	}
 }
 
-// stacks are those of all goroutines but the caller's, which comes first.
+// stacks returns the stacks of all goroutines except the caller's.
 func stacks() []string {
 	buffer := make([]byte, 1<<20)
 	for {
 		if n := runtime.Stack(buffer, true); n < len(buffer) {
-			return strings.Split(string(buffer[:n]), "\n\n")[1:]
+			return strings.Split(string(buffer[:n]), "\n\n")[1:] // the caller's is first
 		}
 		buffer = make([]byte, 2*len(buffer))
 	}
 }
 
-// found are the stacks that say something of ours, and nothing of what is let pass.
-func found(stacks, pass []string) []string {
-	says := func(stack string) func(string) bool {
-		return func(part string) bool { return strings.Contains(stack, part) }
+// filterLeaks returns the stacks that contain one of leakMarkers, and none of
+// the strings in ignore.
+func filterLeaks(stacks, ignore []string) []string {
+	containsAny := func(stack string, parts []string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(stack, part) })
 	}
 	return slices.DeleteFunc(slices.Clone(stacks), func(stack string) bool {
-		return !slices.ContainsFunc(ours, says(stack)) || slices.ContainsFunc(pass, says(stack))
+		return !containsAny(stack, leakMarkers) || containsAny(stack, ignore)
 	})
 }

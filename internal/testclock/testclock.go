@@ -1,4 +1,5 @@
-// Package testclock is a clock that is set by hand. It stands in for the database's (hourbell.Config.Now).
+// Package testclock has a clock that tests set. In tests it replaces the
+// database clock: set hourbell.Config.Now to the method Clock.Now.
 package testclock
 
 import (
@@ -6,30 +7,31 @@ import (
 	"time"
 )
 
-// Clock shows what it was last set to. It is safe for concurrent use; its zero value shows the zero instant.
+// Clock returns the time that it was last set to, and does not advance by
+// itself. It is safe for concurrent use. The zero Clock returns the zero time.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// New makes a clock that shows an instant.
-func New(at time.Time) *Clock { return &Clock{now: at} }
+// New returns a clock that is set to a time.
+func New(now time.Time) *Clock { return &Clock{now: now} }
 
-// Now is what it shows.
+// Now returns the time that the clock is set to.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Set sets it, back or forward.
-func (c *Clock) Set(t time.Time) {
+// Set sets the clock, forward or back.
+func (c *Clock) Set(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now = t
+	c.now = now
 }
 
-// Advance sets it forward, or back by a negative distance.
+// Advance moves the clock forward by d, or back if d is negative.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
