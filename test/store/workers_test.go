@@ -111,8 +111,8 @@ func TestStopWorkerMarksWorkerStopped(t *testing.T) {
 	})
 }
 
-// L2, T5: A worker is active while its heartbeat and the clock differ by at most
-// DeadAfter.
+// L2, T5: A worker is active while its heartbeat and the clock differ by at
+// most DeadAfter.
 func TestWorkersReportActive(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
 		sendHeartbeat(t, s, "w1")
