@@ -12,19 +12,20 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// ErrUnknownTarget reports a job or group that this process does not declare.
+// ErrUnknownTarget reports a target that this process does not declare: a job,
+// a group, or all jobs if there are none.
 var ErrUnknownTarget = errors.New("unknown target")
 
 // catalog is the valid set of jobs and definitions. It does not change after
 // New.
 type catalog struct {
-	jobs         []storage.JobSpec
+	jobs         []storage.JobSpec // in the order of declaration
 	byName       map[string]storage.JobSpec
-	byGroup      map[string][]storage.JobSpec
-	descriptions map[string]string // by job
-	definitions  map[string]*definition
-	hashes       map[string]bool // the hashes of the definitions
-	hash         string          // of the whole set of definitions
+	byGroup      map[string][]storage.JobSpec // in the order of declaration
+	descriptions map[string]string            // by job
+	definitions  map[string]*definition       // by ID
+	hashes       map[string]bool              // the hashes of the definitions
+	hash         string                       // of the whole set of definitions
 }
 
 // newCatalog checks jobs and definitions as a set. A definition without a grace
@@ -102,7 +103,9 @@ func (c *catalog) addDefinition(declared Definition, minGrace time.Duration) err
 	return nil
 }
 
-const graceTooShort = "shorter than PollInterval plus the deadline of a claim, so slots would be skipped without need"
+// graceTooShort is the error for a grace with which a slot may be skipped
+// although a replica is running. The minimum follows it.
+const graceTooShort = "shorter than PollInterval plus the deadline of a claim"
 
 // resolve returns the jobs of a target, at least one.
 func (c *catalog) resolve(target Target) ([]storage.JobSpec, error) {
@@ -130,7 +133,7 @@ func (c *catalog) resolve(target Target) ([]storage.JobSpec, error) {
 	return jobs, nil
 }
 
-// toJobs converts jobs back to their declarations, with arguments as JSON.
+// toJobs converts jobs back to declarations, with Args as json.RawMessage.
 func (c *catalog) toJobs(specs []storage.JobSpec) []Job {
 	list := make([]Job, len(specs))
 	for i, spec := range specs {
@@ -148,7 +151,8 @@ func (c *catalog) declares(id, hash string) bool {
 	return d != nil && d.hash == hash
 }
 
-// matches reports whether hashes are those of all definitions and no others.
+// matches reports whether stored hashes are those of all definitions declared
+// here, and no others.
 func (c *catalog) matches(hashes []string) bool {
 	for _, hash := range hashes {
 		if !c.hashes[hash] {

@@ -10,21 +10,28 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// maxAttempts is how often a write is computed again because its row has
-// changed since it was read.
+// maxAttempts is how often a write is tried whose row keeps changing between
+// the read and the write.
 const maxAttempts = 10
 
-// Enable enables a schedule. It fires from the first slot after now. On an
-// enabled schedule, Enable does nothing. It returns [ErrUnknownSchedule],
-// [ErrChanged], or [ErrBusy] if the row keeps changing.
+// Enable enables a schedule, which then fires from its first slot after now. A
+// removed schedule fires only once code declares it again. On an enabled
+// schedule, Enable does nothing.
+//
+// Enable returns [ErrUnknownSchedule] if the schedule is not stored,
+// [ErrChanged] if it does not match options.IfMatch, and [ErrBusy] if its row
+// keeps changing.
 func (s *Scheduler) Enable(ctx context.Context, id string, options ChangeOptions) error {
 	return s.setEnabled(ctx, id, true, options)
 }
 
 // Disable disables a schedule. Slots that are due and have not fired are
-// recorded as skipped. After Disable has returned, no slot fires, even if a fire
-// was in progress. On a disabled schedule, Disable does nothing. It returns
-// [ErrUnknownSchedule], [ErrChanged], or [ErrBusy] if the row keeps changing.
+// recorded as skipped. After Disable has returned, no slot fires, even if a
+// fire was in progress. On a disabled schedule, Disable does nothing.
+//
+// Disable returns [ErrUnknownSchedule] if the schedule is not stored,
+// [ErrChanged] if it does not match options.IfMatch, and [ErrBusy] if its row
+// keeps changing.
 func (s *Scheduler) Disable(ctx context.Context, id string, options ChangeOptions) error {
 	return s.setEnabled(ctx, id, false, options)
 }
@@ -43,14 +50,14 @@ func (s *Scheduler) setEnabled(ctx context.Context, id string, enabled bool, opt
 func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, options ChangeOptions) (bool, error) {
 	now, err := s.store.Now(ctx)
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("hourbell: schedule %q: %w", id, err)
 	}
 	row, err := s.readRow(ctx, s.store, id)
 	if err != nil {
 		return false, err
 	}
 	if err := checkMatch(row, options.IfMatch); err != nil {
-		return false, err
+		return false, fmt.Errorf("hourbell: %w", err)
 	}
 	if row.Enabled == enabled {
 		return true, nil
@@ -66,7 +73,7 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 		kind = EventEnabled
 		if row.RemovedAt.IsZero() {
 			if err := scheduleNext(&update, now, calendars); err != nil {
-				return false, fmt.Errorf("hourbell: enable: %w", err)
+				return false, fmt.Errorf("cannot be enabled: %w", err)
 			}
 		}
 	}
@@ -85,21 +92,23 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	return applied, nil
 }
 
-// Unlock clears a schedule's lock. The worker that held it can no longer fire
-// the schedule, and any replica may claim it at once. On an unlocked schedule,
-// Unlock does nothing. It returns [ErrUnknownSchedule], or [ErrChanged] if
-// IfMatch is set and is not the lock's holder.
+// Unlock clears a schedule's lock, so that any replica may claim the schedule
+// at once. A fire that is in progress under the lock is refused. On an unlocked
+// schedule without options.IfMatch, Unlock does nothing.
+//
+// Unlock returns [ErrUnknownSchedule] if the schedule is not stored, and
+// [ErrChanged] if options.IfMatch is set and is not the holder of the lock.
 func (s *Scheduler) Unlock(ctx context.Context, id string, options ChangeOptions) error {
 	if _, err := s.readRow(ctx, s.store, id); err != nil {
 		return err
 	}
-	return s.transaction(ctx, func(ctx context.Context, st Store) error {
+	err := s.transaction(ctx, func(ctx context.Context, st Store) error {
 		holder, err := st.Unlock(ctx, id)
 		switch {
 		case err != nil:
 			return err
 		case options.IfMatch != "" && options.IfMatch != holder:
-			return fmt.Errorf("hourbell: schedule %q: worker %q no longer holds the lock: %w", id, options.IfMatch, ErrChanged)
+			return fmt.Errorf("worker %q no longer holds the lock: %w", options.IfMatch, ErrChanged)
 		case holder == "":
 			return nil
 		}
@@ -107,13 +116,18 @@ func (s *Scheduler) Unlock(ctx context.Context, id string, options ChangeOptions
 			ScheduleID: id, Kind: EventUnlocked, Actor: options.Actor, Note: options.Note, Detail: "held by worker " + holder,
 		}})
 	})
+	if err != nil {
+		return fmt.Errorf("hourbell: schedule %q: %w", id, err)
+	}
+	return nil
 }
 
-// readRow reads a schedule's row, or returns ErrUnknownSchedule.
+// readRow reads a schedule's row. It returns ErrUnknownSchedule if there is
+// none.
 func (s *Scheduler) readRow(ctx context.Context, st Store, id string) (*storage.Schedule, error) {
 	rows, err := st.Schedules(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("hourbell: schedule %q: %w", id, err)
 	}
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("hourbell: %w: %q", ErrUnknownSchedule, id)
@@ -129,14 +143,15 @@ func etag(row *storage.Schedule) string {
 // checkMatch returns ErrChanged unless a schedule's ETag is the expected one.
 func checkMatch(row *storage.Schedule, ifMatch string) error {
 	if ifMatch != "" && ifMatch != etag(row) {
-		return fmt.Errorf("hourbell: schedule %q: %w", row.ID, ErrChanged)
+		return fmt.Errorf("schedule %q: %w", row.ID, ErrChanged)
 	}
 	return nil
 }
 
-// settleRow settles a row (rule M5): it records the slots that are due and have
-// not fired as skipped, and plans no next slot. The update applies only until
-// the next slot would come due.
+// settleRow returns the update and the events that settle a row (rule M5). They
+// record the slots that are due and not settled as skipped, and plan no next
+// slot. The update applies only until the next slot comes due, because that
+// slot would have to be recorded too.
 func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options ChangeOptions, calendars calendarCache) (storage.ScheduleUpdate, []Event, error) {
 	update := storage.ScheduleUpdate{Schedule: *row, ReadHash: row.DefinitionHash, Settles: true}
 	update.NextRunAt = time.Time{}
@@ -145,8 +160,8 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 	}
 	slots, err := calendars.get(row.Cron, row.TimeZone)
 	if err != nil {
-		// This build cannot parse the stored expression. The only slot that it
-		// knows is the next run.
+		// This build cannot parse the stored expression. NextRunAt is the only
+		// slot that it knows.
 		if row.NextRunAt.After(now) {
 			update.Until = row.NextRunAt
 			return update, nil, nil
@@ -155,7 +170,7 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 		skipped := skip{reason: reason, from: row.NextRunAt, to: row.NextRunAt, count: 1, atLeast: true}
 		return update, []Event{skipped.event(row.ID, options)}, nil
 	}
-	skipped, err := settle(row, now, reason, slots)
+	skipped, err := unsettledSlots(row, now, reason, slots)
 	if err != nil {
 		return update, nil, fmt.Errorf("schedule %q: %w", row.ID, err)
 	}
@@ -170,12 +185,13 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 	return update, []Event{skipped.event(row.ID, options)}, nil
 }
 
-// scheduleNext plans the first slot after the later of now and the last settled
-// slot (rule M4).
+// scheduleNext plans the first slot after now, and after the last settled slot
+// if that is later, because the clock was stepped back (rule D4).
 func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars calendarCache) error {
 	slots, err := calendars.get(update.Cron, update.TimeZone)
 	if err != nil {
-		return fmt.Errorf("schedule %q: %w", update.ID, err)
+		_, err = Definition{ID: update.ID, Cron: update.Cron, TimeZone: update.TimeZone}.slots() // names the field
+		return err
 	}
 	next, err := slots.next(later(now, update.SettledThrough))
 	if err != nil {

@@ -18,27 +18,31 @@ type skip struct {
 	reason   SkipReason
 	from, to time.Time // the first and the last slot
 	count    int       // exact up to maxCount
-	atLeast  bool      // there are more than count
+	atLeast  bool      // there are more slots than count
 }
 
 // decision is what to do with a claimed schedule.
 type decision struct {
 	slot    time.Time // the latest slot that is due
-	fire    bool      // the latest slot fires
-	skipped *skip     // the other slots; nil for none
-	next    time.Time // the first slot after the claim
-	// unfinishedSince is the start of the unfinished claim to keep if the fire
-	// fails; zero for none.
+	fire    bool      // whether slot fires
+	skipped *skip     // the due slots that do not fire; nil for none
+	next    time.Time // the first slot after the time of the claim
+	// unfinishedSince is the start of the unfinished claim to record if the
+	// fire fails. The zero time keeps the one that the row has.
 	unfinishedSince time.Time
 }
 
 // decide decides what a claimed schedule fires and skips. The result depends
 // only on the arguments.
 //
-// Only the latest slot that is due may fire. It fires if it is within grace at
-// the time of the claim (rule M2), or if the row has an unfinished claim (rule
-// L4): some slot was then claimed within grace and has not been settled since.
-// All earlier slots are skipped.
+// The slots from NextRunAt up to the time of the claim are due. Only the latest
+// may fire. The others are skipped. The latest fires in three cases:
+//
+//   - It is within grace at the time of the claim (rule M2).
+//   - The row has an unfinished claim (rule L4). An earlier claim was within
+//     grace of what was then the latest slot, and nothing was settled since.
+//   - It came due after an earlier claim that was out of grace and is still
+//     open. That claim may have kept others from claiming this slot in time.
 func decide(c storage.Claim, grace time.Duration, slots *calendar) (decision, error) {
 	latest, err := slots.latestDue(c.NextRunAt, c.At)
 	if err != nil {
@@ -48,20 +52,22 @@ func decide(c storage.Claim, grace time.Duration, slots *calendar) (decision, er
 	if err != nil {
 		return decision{}, err
 	}
-	// The claiming statement opens an unfinished claim too, so UnfinishedSince is
-	// always set. An earlier one counts if the slot that was the latest at its
-	// start was within grace then.
+	// The claiming statement sets UnfinishedSince, within grace or not. It is
+	// the time of this claim, unless an earlier claim is still open.
 	unfinished := false
 	if c.UnfinishedSince.Before(c.At) {
-		claimed, err := slots.latestDue(c.NextRunAt, c.UnfinishedSince)
+		latestThen, err := slots.latestDue(c.NextRunAt, c.UnfinishedSince)
 		if err != nil {
 			return decision{}, err
 		}
-		unfinished = c.UnfinishedSince.Sub(claimed) <= grace
+		unfinished = c.UnfinishedSince.Sub(latestThen) <= grace
 	}
 	inGrace := c.At.Sub(latest) <= grace
-	dueSinceClaim := latest.After(c.UnfinishedSince)
-	d := decision{slot: latest, fire: inGrace || unfinished || dueSinceClaim, next: next}
+	dueSinceEarlier := latest.After(c.UnfinishedSince)
+	d := decision{slot: latest, fire: inGrace || unfinished || dueSinceEarlier, next: next}
+	// If the fire fails, the next claim must still decide to fire. So the row
+	// then gets the start that lets this slot fire: the time of this claim, if
+	// it is the first within grace.
 	switch {
 	case inGrace && !unfinished:
 		d.unfinishedSince = c.At
@@ -72,7 +78,10 @@ func decide(c storage.Claim, grace time.Duration, slots *calendar) (decision, er
 	return d, err
 }
 
-// skippedSlots returns the slots that a decision skips, with the reason.
+// skippedSlots returns the slots that a decision skips, or nil if there are
+// none. They are superseded if the last of them could have fired too: it was
+// within grace, or a claim was unfinished. Otherwise they are late, or
+// abandoned if this claim found an unfinished claim that was abandoned.
 func skippedSlots(c storage.Claim, grace time.Duration, d decision, unfinished bool, slots *calendar) (*skip, error) {
 	to := d.slot
 	if d.fire {
@@ -94,10 +103,10 @@ func skippedSlots(c storage.Claim, grace time.Duration, d decision, unfinished b
 	return slots.skip(reason, c.NextRunAt, to)
 }
 
-// settle returns the slots to record when an operator or a deploy stops or
-// moves a schedule: every slot that is due and has not fired (rule M5). It
-// returns nil if there are none.
-func settle(row *storage.Schedule, at time.Time, reason SkipReason, slots *calendar) (*skip, error) {
+// unsettledSlots returns every slot that is due and not settled, or nil if
+// there are none. An operator or a deploy that stops or moves a schedule
+// records them as skipped (rule M5).
+func unsettledSlots(row *storage.Schedule, at time.Time, reason SkipReason, slots *calendar) (*skip, error) {
 	if row.NextRunAt.IsZero() || row.NextRunAt.After(at) {
 		return nil, nil
 	}
@@ -109,8 +118,8 @@ func settle(row *storage.Schedule, at time.Time, reason SkipReason, slots *calen
 }
 
 // calendar computes the slots of one expression in one time zone. It caches its
-// results, because a burst asks the same questions for thousands of schedules.
-// It is not safe for concurrent use.
+// results, because thousands of schedules of a batch may have the same
+// expression. It is not safe for concurrent use.
 type calendar struct {
 	schedule  cron.Schedule
 	following map[time.Time]time.Time
@@ -138,9 +147,10 @@ func (c *calendar) next(t time.Time) (time.Time, error) {
 	return cached(c.following, t, func() (time.Time, error) { return c.schedule.Next(t) })
 }
 
-// latestDue returns the latest slot that is due at t: the last slot ≤ t, or
-// nextRunAt if that is later. nextRunAt counts even if it is no longer a slot
-// of the expression.
+// latestDue returns the latest slot that is due at t. That is the last slot ≤
+// t, or nextRunAt if it is later. NextRunAt counts as a slot even if the
+// expression no longer has it, for example after an update of the time zone
+// database.
 func (c *calendar) latestDue(nextRunAt, t time.Time) (time.Time, error) {
 	return c.latestBefore(nextRunAt, t.Truncate(time.Second).Add(time.Second))
 }
@@ -161,7 +171,8 @@ func (c *calendar) latestBefore(nextRunAt, t time.Time) (time.Time, error) {
 	return last, nil
 }
 
-// skip describes the slots between two slots, both included.
+// skip describes the slots from one to another, both included. It counts at
+// least one, because from may no longer be a slot of the expression.
 func (c *calendar) skip(reason SkipReason, from, to time.Time) (*skip, error) {
 	count, err := cached(c.counts, [2]time.Time{from, to}, func() (int, error) {
 		return c.schedule.Count(from, to, maxCount+1)

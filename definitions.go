@@ -27,46 +27,54 @@ type Job struct {
 	Group string
 	// Description is shown to operators. Defaults to none.
 	Description string
-	// Args are the arguments of the job's runs, unless a call gives others. They
-	// may be any value that encoding/json accepts. Defaults to none.
+	// Args are the arguments of the job's runs, unless a call gives others: any
+	// value that encoding/json accepts, without NUL characters. They are stored
+	// as JSON. Defaults to none.
 	Args any
 }
 
 // Definition is a schedule as code declares it.
 type Definition struct {
-	// ID identifies the schedule permanently: 1 to 100 letters, digits and
-	// . _ - / : characters, starting with a letter or digit.
+	// ID identifies the schedule permanently, and must be unique in
+	// Config.Definitions. It has 1 to 100 ASCII letters, digits and . _ - / :
+	// characters, and starts with a letter or digit.
 	ID string
-	// Name is shown to operators: up to 200 printable characters. Defaults to ID.
+	// Name is shown to operators: up to 200 printable characters. Defaults to
+	// ID.
 	Name string
-	// Description is shown to operators. Defaults to none.
+	// Description is shown to operators: any text without NUL characters.
+	// Defaults to none.
 	Description string
-	// Cron is an expression of five fields, of six fields with seconds first, or
-	// a macro such as @daily. Package cron documents the dialect.
+	// Cron is an expression of five fields, of six fields with seconds first,
+	// or a macro such as @daily. Package cron documents the dialect. It is
+	// required.
 	Cron string
 	// TimeZone is the IANA name of the zone in which Cron is read, such as
 	// "Europe/Berlin". Defaults to "UTC".
 	TimeZone string
-	// Target selects the jobs that each slot enqueues.
+	// Target selects the jobs that each slot enqueues: at least one of
+	// Config.Jobs. It is required.
 	Target Target
-	// EnabledByDefault enables the schedule when it is first stored. After that,
-	// only operators enable and disable it. Defaults to false.
+	// EnabledByDefault enables the schedule when it is first stored. After
+	// that, only operators enable and disable it. Defaults to false.
 	EnabledByDefault bool
 	// Grace is how late a slot may be claimed and still fire. A slot that is
-	// claimed later is skipped. It must be at least PollInterval plus the
-	// deadline of a claim. Defaults to Config.Grace.
+	// claimed later is skipped. Config.Grace describes the minimum. Defaults to
+	// Config.Grace.
 	Grace time.Duration
 }
 
-// Validate checks the definition without the rest of the configuration. The
-// error is a [*DefinitionError], or several that are joined.
+// Validate checks the definition without the rest of the configuration. [New]
+// also checks that the target's jobs are declared, that the ID is unique, and
+// the minimum of Grace. The error is a [*DefinitionError], or several that are
+// joined.
 func (d Definition) Validate() error {
 	_, err := d.compile()
 	return err
 }
 
 // Next returns the first slot strictly after a time, in UTC and whole seconds.
-// The error is a [*DefinitionError], or cron.ErrNever if no slot follows.
+// The error is a [*DefinitionError], or wraps cron.ErrNever if no slot follows.
 func (d Definition) Next(after time.Time) (time.Time, error) {
 	slots, err := d.slots()
 	if err != nil {
@@ -75,9 +83,9 @@ func (d Definition) Next(after time.Time) (time.Time, error) {
 	return slots.Next(after)
 }
 
-// Between returns the slots in [from, to) in ascending order, in UTC. It
-// returns an error if there are more than 100,000. The error is otherwise a
-// [*DefinitionError].
+// Between returns the slots from one time, included, to another, excluded. They
+// are in ascending order, in UTC and whole seconds. The error is a
+// [*DefinitionError], or another error if there are more than 100,000 slots.
 func (d Definition) Between(from, to time.Time) ([]time.Time, error) {
 	slots, err := d.slots()
 	if err != nil {
@@ -124,7 +132,7 @@ func AllJobs() Target { return Target{kind: targetAll} }
 // Group targets the jobs of one group, in the order of declaration.
 func Group(name string) Target { return Target{kind: targetGroup, names: []string{name}} }
 
-// Jobs targets jobs by name, in the given order.
+// Jobs targets jobs by name, each once, in the given order.
 func Jobs(names ...string) Target { return Target{kind: targetJobs, names: slices.Clone(names)} }
 
 // String describes the target in words, such as `group "feed"`.
@@ -173,7 +181,7 @@ func (t Target) stored() string {
 	return ""
 }
 
-// storedTarget returns the target in a schedule's row.
+// storedTarget returns the target that a schedule's row holds.
 func storedTarget(row *storage.Schedule) (Target, error) {
 	switch row.TargetKind {
 	case targetAll:
@@ -190,18 +198,19 @@ func storedTarget(row *storage.Schedule) (Target, error) {
 	return Target{}, fmt.Errorf("hourbell: schedule %q: unknown stored target kind %q", row.ID, row.TargetKind)
 }
 
-// definition is a valid Definition with what is derived from it.
+// definition is a valid Definition, with its defaults and what is derived from
+// it.
 type definition struct {
 	Definition
 	schedule cron.Schedule
-	jobs     []storage.JobSpec
+	jobs     []storage.JobSpec // the jobs of the target, in their order
 	hash     string
 }
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:-]{0,99}$`)
 
-// compile checks the definition and fills in its defaults, except for the jobs
-// and the grace, which depend on the rest of the configuration.
+// compile checks the definition, and fills in its defaults. newCatalog adds
+// what depends on the rest of the configuration: grace, jobs and hash.
 func (d Definition) compile() (*definition, error) {
 	var errs []error
 	check := func(field string, err error) {
@@ -234,7 +243,7 @@ func (d Definition) compile() (*definition, error) {
 	return &definition{Definition: d, schedule: slots}, errors.Join(errs...)
 }
 
-// slots parses expression and time zone.
+// slots parses expression and time zone. The error is a DefinitionError.
 func (d Definition) slots() (cron.Schedule, error) {
 	slots, err := cron.Parse(d.Cron, d.TimeZone)
 	switch {
@@ -246,14 +255,14 @@ func (d Definition) slots() (cron.Schedule, error) {
 	return slots, nil
 }
 
-// computeHash returns the definition's hash. It covers every column of the row
-// that code owns, the ID, and everything of the jobs that their runs carry: two
-// builds with the same hash enqueue the same runs.
+// computeHash returns the definition's hash. It covers the ID, every column of
+// the row that code owns, and what the runs get from their jobs. So two builds
+// with the same hash enqueue the same runs.
 func (d *definition) computeHash() string {
 	return hashOf([]any{d.ID, d.Name, d.Description, d.Cron, d.TimeZone, d.Target.kind, d.Target.stored(), d.Grace, d.jobs})
 }
 
-// hashOf returns a short hash of a value's JSON.
+// hashOf returns a hash of a value's JSON: 32 hexadecimal digits.
 func hashOf(value any) string {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -263,8 +272,7 @@ func hashOf(value any) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// checkName checks a name that is shown to operators: of a job, group or
-// schedule.
+// checkName checks the name of a job, group or schedule, or an idempotency key.
 func checkName(name string) error {
 	switch {
 	case name == "":

@@ -12,22 +12,25 @@ import (
 
 // The fast path
 //
-// On the claim path, the claim commits before the fire, because the Enqueuer
-// runs in between and the lock must be visible. Without an Enqueuer nothing runs
-// in between, so one statement can claim, advance and insert.
+// On the claim path, the claim commits first, so that operators see the lock
+// while the Enqueuer runs. Without an Enqueuer, one statement can claim,
+// advance and insert the runs.
 //
 // The statement fires only what the claim path would fire. Its conditions are
 // those of claim, decide and fence, and it reads the database clock itself. The
 // row must be unlocked, on time, and free of failures and unfinished claims.
 // The claim path, which follows in the same tick, handles all other rows.
+//
+// A slot fires once here too. The statement locks the row, requires that
+// next_run_at is the slot, moves it past the slot, and increments the version.
 
 // maxFindNext is the number of fires up to which the firing statement also
-// finds the next wake-up. Above it, the search is too slow, because it looks
-// past every row that the statement has fired.
+// finds the next wake-up. Above it, the search is too slow: it visits every row
+// that the statement has fired.
 const maxFindNext = 100
 
-// fireOnTime fires the slots that the lookahead expects. It reports whether the
-// tick is finished, because a claim would find nothing.
+// fireOnTime fires the slots that the lookahead expects to be due. It reports
+// whether nothing else is due, which finishes the tick.
 func (p *pass) fireOnTime(ctx, workCtx context.Context) (idle bool, err error) {
 	s := p.scheduler
 	due := s.dueSlots()
@@ -48,11 +51,13 @@ func (p *pass) fireOnTime(ctx, workCtx context.Context) (idle bool, err error) {
 	return last.Idle, err
 }
 
-// fireBatchesOnTime fires batches over several connections until none is left.
-// It returns a result with Idle set if other replicas have fired the rest.
+// fireBatchesOnTime fires batches over several connections. If another replica
+// has fired a batch, the next request also asks whether anything else is due.
+// If nothing is, the remaining batches are dropped, and the result has Idle
+// set. They are also dropped if one fails.
 func (p *pass) fireBatchesOnTime(ctx, workCtx context.Context, batches [][]storage.SlotFire, connections int) (storage.FireResult, error) {
 	queue := parallel.NewQueue(batches, connections)
-	idle := make(chan storage.FireResult, connections)
+	results := make(chan storage.FireResult, connections) // of connections that ended early
 	err := parallel.Run(connections, func(i int) error {
 		request := storage.FireRequest{}
 		for ctx.Err() == nil {
@@ -64,10 +69,9 @@ func (p *pass) fireBatchesOnTime(ctx, workCtx context.Context, batches [][]stora
 			result, err := p.fireBatchOnTime(workCtx, request)
 			if err != nil || result.Idle {
 				queue.Clear()
-				idle <- result
+				results <- result
 				return err
 			}
-			// Another replica has fired this batch, and perhaps all others.
 			request.FindNext, request.Exclude = false, nil
 			if result.AlreadySettled {
 				request.FindNext, request.Exclude = true, p.scheduler.exclusions()
@@ -75,9 +79,9 @@ func (p *pass) fireBatchesOnTime(ctx, workCtx context.Context, batches [][]stora
 		}
 		return nil
 	})
-	close(idle)
+	close(results)
 	var last storage.FireResult
-	for result := range idle {
+	for result := range results {
 		if result.Idle && !result.At.Before(last.At) {
 			last = result
 		}
@@ -85,8 +89,9 @@ func (p *pass) fireBatchesOnTime(ctx, workCtx context.Context, batches [][]stora
 	return last, err
 }
 
-// fireBatchOnTime fires one batch. Unless the database is unavailable, it leaves
-// a batch that fails to the claim path, which finds the schedule that causes it.
+// fireBatchOnTime fires one batch. It returns an error if the database is
+// unavailable or busy. It leaves a batch that fails for another reason to the
+// claim path, which isolates the schedule that causes the failure.
 func (p *pass) fireBatchOnTime(ctx context.Context, request storage.FireRequest) (storage.FireResult, error) {
 	s := p.scheduler
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.fireTimeout())
@@ -116,13 +121,15 @@ func (s *Scheduler) dueSlots() []storage.SlotFire {
 	return s.loop.lookahead.Due(now)
 }
 
-// splitSlots splits slots into batches of about the same size, so that all
-// connections are busy until the end.
+// splitSlots splits slots into batches of at most the batch size, and of at
+// most maxRuns runs unless a single slot has more. With more slots
+// than maxFindNext, the batches have about the same size, and each connection
+// gets as many. So all connections are busy until the end.
 func (s *Scheduler) splitSlots(due []storage.SlotFire, connections int) (batches [][]storage.SlotFire) {
 	s.loop.mu.Lock()
 	size := s.loop.batchSize
 	s.loop.mu.Unlock()
-	if len(due) > maxFindNext {
+	if len(due) > maxFindNext { // both divisions round up
 		rounds := (len(due) + size*connections - 1) / (size * connections)
 		size = (len(due) + rounds*connections - 1) / (rounds * connections)
 	}

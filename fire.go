@@ -9,38 +9,38 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// maxRuns is the number of runs that one transaction inserts at most, unless a
-// single schedule has more.
+// maxRuns is how many runs one transaction inserts at most, unless a single
+// schedule has more jobs.
 const maxRuns = 10_000
 
 // splitBatches splits schedules into batches of at most maxRuns runs. A
-// schedule whose last attempt failed is in a batch of its own, so that it cannot
-// fail others. Those batches come last, because they may take long.
+// schedule whose last attempt failed is in a batch of its own, so that it
+// cannot fail others. Those batches come last, because they may take long.
 func splitBatches(ready []*claimedSchedule) [][]*claimedSchedule {
-	var full, single [][]*claimedSchedule
+	var batches, retries [][]*claimedSchedule
 	var batch []*claimedSchedule
 	runs := 0
 	for _, c := range ready {
 		if c.ConsecutiveFailures > 0 {
-			single = append(single, []*claimedSchedule{c})
+			retries = append(retries, []*claimedSchedule{c})
 			continue
 		}
 		if runs += len(c.jobs); runs > maxRuns && len(batch) > 0 {
-			full = append(full, batch)
+			batches = append(batches, batch)
 			batch, runs = nil, len(c.jobs)
 		}
 		batch = append(batch, c)
 	}
 	if len(batch) > 0 {
-		full = append(full, batch)
+		batches = append(batches, batch)
 	}
-	return append(full, single...)
+	return append(batches, retries...)
 }
 
-// fire settles a batch in one transaction: it advances the schedules (fenced),
-// then inserts runs and skips of those that were advanced, and calls the
-// Enqueuer. Everything commits or nothing does. It returns the claims that were
-// no longer valid.
+// fire settles a batch in one transaction. First the fenced advance moves the
+// schedules past their slots. For those that it moved, fire then inserts skips
+// and runs, and calls the Enqueuer. Everything commits or nothing does. fire
+// returns the claims that were no longer valid.
 func (p *pass) fire(ctx context.Context, batch []*claimedSchedule) (lost []storage.Claim, err error) {
 	s := p.scheduler
 	timeout := s.cfg.fireTimeout()
@@ -74,8 +74,8 @@ func (p *pass) fire(ctx context.Context, batch []*claimedSchedule) (lost []stora
 	return lost, nil
 }
 
-// partition separates the schedules that were advanced from those whose claim
-// was no longer valid.
+// partition separates the schedules that were advanced from the claims that
+// were no longer valid.
 func partition(batch []*claimedSchedule, advancedIDs []string) (advanced []*claimedSchedule, lost []storage.Claim) {
 	if len(advancedIDs) == len(batch) {
 		return batch, nil
@@ -94,7 +94,7 @@ func partition(batch []*claimedSchedule, advancedIDs []string) (advanced []*clai
 	return advanced, lost
 }
 
-// cronRuns returns the runs of the slots that fire.
+// cronRuns returns the runs to insert for the slots that fire.
 func (s *Scheduler) cronRuns(advanced []*claimedSchedule) []JobRun {
 	count := 0
 	for _, c := range advanced {
@@ -145,7 +145,7 @@ func (p *pass) reportFire(ctx context.Context, advanced []*claimedSchedule, lost
 		switch {
 		case c.fire && fired[c.ID]:
 			done.Fired++
-		case c.fire: // the unique index had the slot's first run
+		case c.fire: // the unique index already had the slot's first run
 			log.WarnContext(ctx, "hourbell: slot had already fired", "schedule", c.ID, "slot", c.slot.Format(time.RFC3339))
 		}
 	}
@@ -156,6 +156,7 @@ func (p *pass) reportFire(ctx context.Context, advanced []*claimedSchedule, lost
 	p.count(done)
 }
 
+// logFired logs how many schedules fired, and how many runs that inserted.
 func (s *Scheduler) logFired(ctx context.Context, schedules, runs int) {
 	if runs > 0 {
 		s.log.InfoContext(ctx, "hourbell: fired", "schedules", schedules, "runs", runs)

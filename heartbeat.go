@@ -13,41 +13,41 @@ import (
 	"github.com/hourbell/hourbell/internal/timing"
 )
 
-// A worker writes a heartbeat every heartbeatEvery. It is dead if its heartbeat
-// and the database clock differ by more than deadAfter.
+// A worker writes a heartbeat every heartbeatEvery. It is dead if its latest
+// heartbeat and the database clock differ by more than deadAfter.
 const (
 	heartbeatEvery   = 10 * time.Second
 	heartbeatTimeout = 5 * time.Second
 	deadAfter        = 30 * time.Second
 )
 
-// skewWarning is the clock skew from which a worker logs a warning.
+// skewWarning is the clock skew beyond which a worker logs a warning.
 const skewWarning = 2 * time.Second
 
-// Worker is one process that runs the loop. Times are UTC and by the database
-// clock; the zero time means none.
+// Worker is one process that runs the loop. Times are UTC and, except for
+// BuildTime, by the database clock. The zero time means none.
 type Worker struct {
-	ID              string // random, new at each start
+	ID              string // random, new for each [Scheduler]
 	Namespace       string
-	WorkerType      string // schedule_daemon
-	Hostname        string
-	PID             int
-	Version         string // of the host's main module, or Config.Version
-	BuildTime       time.Time
-	DefinitionsHash string // of all definitions that the process declares
-	StartedAt       time.Time
-	HeartbeatAt     time.Time
-	LastTickAt      time.Time     // last claim of the loop
+	WorkerType      string        // schedule_daemon
+	Hostname        string        // as the operating system reports it
+	PID             int           // the process ID
+	Version         string        // of the build: see Config.Version
+	BuildTime       time.Time     // zero if unknown: see Config.BuildTime
+	DefinitionsHash string        // of all definitions that the process declares
+	StartedAt       time.Time     // the first heartbeat
+	HeartbeatAt     time.Time     // the latest heartbeat
+	LastTickAt      time.Time     // the last tick that reached the database
 	StoppedAt       time.Time     // when the process stopped cleanly
 	ClockSkew       time.Duration // how far the process's clock is ahead of the database clock
-	// Active reports that the worker has not stopped and that its heartbeat was
-	// recent when it was read. It is not stored.
+	// Active reports that, when the worker was read, it had not stopped and its
+	// latest heartbeat was at most 30 s old. It is not stored.
 	Active bool
 }
 
 const workerType = "schedule_daemon"
 
-// newWorker describes this process.
+// newWorker describes this process, with a new ID.
 func newWorker(cfg Config, definitionsHash string) Worker {
 	w := Worker{ID: rand.Text(), Namespace: cfg.Namespace, WorkerType: workerType, PID: os.Getpid(), DefinitionsHash: definitionsHash}
 	w.Hostname, _ = os.Hostname()
@@ -111,7 +111,7 @@ func (s *Scheduler) sendHeartbeats(ctx context.Context) {
 }
 
 // heartbeat writes the worker's row and measures the skew of this process's
-// clock. It writes the skew that the heartbeat before has measured.
+// clock. The next heartbeat writes that skew.
 func (s *Scheduler) heartbeat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
@@ -139,7 +139,7 @@ func (s *Scheduler) heartbeat(ctx context.Context) error {
 	return nil
 }
 
-// ownWorker returns this process's row.
+// ownWorker returns this process's row as the next heartbeat writes it.
 func (s *Scheduler) ownWorker() Worker {
 	s.process.mu.Lock()
 	defer s.process.mu.Unlock()
@@ -155,8 +155,8 @@ func (s *Scheduler) setRunning(running bool) {
 	s.process.running, s.process.tickedAt = running, timing.Now()
 }
 
-// noteTick records a claim: the database time that it returned, and when it was
-// sent.
+// noteTick records a claim, or a statement of the fast path. at is the database
+// time that it returned. sent is when it was sent, by this process's clock.
 func (s *Scheduler) noteTick(at, sent time.Time) {
 	s.contact.note()
 	s.process.mu.Lock()
@@ -165,8 +165,9 @@ func (s *Scheduler) noteTick(at, sent time.Time) {
 	s.process.clock.Observe(at, sent, s.process.tickedAt)
 }
 
-// estimatedNow estimates the database time without a statement. It returns the
-// zero time before the first claim.
+// estimatedNow estimates the database time without a statement. Before the
+// first claim, it returns the zero time. The estimate says when to tick, and
+// never what is due.
 func (s *Scheduler) estimatedNow() time.Time {
 	if s.cfg.Now != nil {
 		return s.cfg.Now()
@@ -177,15 +178,16 @@ func (s *Scheduler) estimatedNow() time.Time {
 }
 
 // dbContact records when this process has reached the database (rule O1). After
-// a gap of deadAfter, the process cannot tell dead workers from workers that
-// were cut off like itself. For another deadAfter, it declares no worker dead.
+// a gap of more than deadAfter, the process cannot tell dead workers from
+// workers that were cut off like itself. Until deadAfter has passed since the
+// end of the gap, it declares no worker dead.
 type dbContact struct {
-	mu       sync.Mutex // guards the fields below
-	last     time.Time  // last response
-	regained time.Time  // end of the last gap
+	mu       sync.Mutex // guards the fields below, which are by this process's clock
+	last     time.Time  // latest response
+	regained time.Time  // end of the latest gap
 }
 
-// note records a response.
+// note records a response of the database.
 func (c *dbContact) note() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -196,8 +198,8 @@ func (c *dbContact) note() {
 	c.last = now
 }
 
-// steady reports whether this process may declare workers dead.
-func (c *dbContact) steady() bool {
+// mayDeclareDead reports whether this process may declare workers dead.
+func (c *dbContact) mayDeclareDead() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := timing.Now()
@@ -206,7 +208,7 @@ func (c *dbContact) steady() bool {
 	return !lost && !recovering
 }
 
-// The sweep deletes rows that are past their retention.
+// The sweep deletes rows that are past their retention, about every sweepEvery.
 const (
 	sweepEvery       = time.Hour
 	sweepBatch       = 5000
@@ -214,7 +216,7 @@ const (
 	workerRetention  = 24 * time.Hour
 )
 
-// sweepRegularly sweeps until ctx ends.
+// sweepRegularly sweeps until ctx ends. It also has the loop resync each time.
 func (s *Scheduler) sweepRegularly(ctx context.Context) {
 	for {
 		timing.Sleep(ctx, timing.Jitter(sweepEvery))
@@ -232,7 +234,8 @@ func (s *Scheduler) sweepRegularly(ctx context.Context) {
 	}
 }
 
-// sweep deletes in small batches, so that it does not hold locks for long.
+// sweep deletes rows that are past their retention. It deletes in batches, so
+// that it does not hold locks for long.
 func (s *Scheduler) sweep(ctx context.Context) (deleted int64, err error) {
 	retention := storage.Retention{
 		Runs: s.cfg.Retention, Events: s.cfg.Retention, Removed: removedRetention, Workers: workerRetention,

@@ -53,11 +53,11 @@ type Event struct {
 	Kind       EventKind
 	Reason     SkipReason // only for EventSkipped
 	At         time.Time
-	Actor      string // the name that the host gave, or the ID of a [Worker]
-	Note       string
+	Actor      string    // the Actor of the call, or the ID of a [Worker]; empty for a sync
+	Note       string    // the Note of the call
 	SlotFrom   time.Time // the first slot that was skipped
 	SlotTo     time.Time // the last slot that was skipped
-	SlotCount  int       // exact up to 1,000; Detail says if there were more
+	SlotCount  int       // how many were skipped, exact up to 1,000; Detail says if there were more
 	Detail     string    // more about the event, in words
 }
 
@@ -78,10 +78,10 @@ type EventQuery struct {
 	// ScheduleID and Kind select events by their fields. Default to all.
 	ScheduleID string
 	Kind       EventKind
-	// Before selects events with a smaller ID: for the next page, the last ID of
-	// the page before. Defaults to the newest.
+	// Before selects events with a smaller ID: for the next page, the last ID
+	// of the previous page. Defaults to 0, which selects the newest.
 	Before int64
-	// Limit is the number of events, 1 to 1,000. Defaults to 100.
+	// Limit is the number of events at most, 1 to 1,000. Defaults to 100.
 	Limit int
 }
 
@@ -97,16 +97,17 @@ func (s *Scheduler) Events(ctx context.Context, query EventQuery) ([]Event, erro
 
 // RunQuery selects runs. The zero value selects the newest 100.
 type RunQuery struct {
-	// ID selects one run. Defaults to all.
+	// ID selects one run. Defaults to 0, which selects all.
 	ID int64
-	// The other fields select runs by their fields. Default to all.
+	// ScheduleID, Job, Group, Status and Trigger select runs by their fields.
+	// Default to all.
 	ScheduleID, Job, Group string
 	Status                 RunStatus
 	Trigger                Trigger
 	// Before selects runs with a smaller ID: for the next page, the last ID of
-	// the page before. Defaults to the newest.
+	// the previous page. Defaults to 0, which selects the newest.
 	Before int64
-	// Limit is the number of runs, 1 to 1,000. Defaults to 100.
+	// Limit is the number of runs at most, 1 to 1,000. Defaults to 100.
 	Limit int
 }
 
@@ -133,24 +134,26 @@ const (
 )
 
 // Outcome is what became of a slot, of a range of slots that were skipped
-// together, or of a call of RunNow. Times are UTC and by the database clock.
+// together, or of a call of RunNow. Times are UTC and by the database clock;
+// the zero time means none.
 type Outcome struct {
 	ScheduleID string
 	Kind       OutcomeKind
-	Trigger    Trigger    // TriggerCron or TriggerManual
+	Trigger    Trigger    // TriggerCron, or TriggerManual for a call of RunNow
 	At         time.Time  // when the runs were enqueued, or the skip was recorded
-	SlotFrom   time.Time  // the slot, or the first of them; zero unless Trigger is TriggerCron
-	SlotTo     time.Time  // the slot, or the last of them
+	SlotFrom   time.Time  // the slot, or the first of them; zero for TriggerManual
+	SlotTo     time.Time  // the slot, or the last of them; zero for TriggerManual
 	Reason     SkipReason // only for OutcomeSkipped
-	Count      int        // number of slots, exact up to 1,000
+	Count      int        // number of slots, exact up to 1,000; zero for TriggerManual
 	RunID      int64      // ID of the first run; zero for OutcomeSkipped
-	Actor      string     // who asked for the run or caused the skip
-	// Tally counts the runs by status. It is set for the newest outcome of each
-	// schedule that has runs.
+	Actor      string     // who asked for the run or caused the skip; may be empty
+	// Tally counts the runs by status. It is set only for the newest outcome of
+	// a schedule that has runs.
 	Tally *Tally
 }
 
-// Tally counts the runs of one fire by status, up to 1,000 runs in all.
+// Tally counts the runs of one fire, or of one call of RunNow, by status. It
+// counts the first 1,000 runs at most.
 type Tally struct{ Queued, Running, Succeeded, Failed int }
 
 const maxTally = 1000
@@ -179,7 +182,7 @@ func (s *Scheduler) addOutcomes(ctx context.Context, schedules []Schedule, query
 	return s.addTallies(ctx, schedules)
 }
 
-// addTallies counts the runs of each schedule's newest fire.
+// addTallies counts the runs of each schedule's newest outcome that has runs.
 func (s *Scheduler) addTallies(ctx context.Context, schedules []Schedule) error {
 	newest := make(map[int64]*Outcome, len(schedules))
 	ids := make([]int64, 0, len(schedules))

@@ -11,15 +11,16 @@ import (
 	"github.com/hourbell/hourbell/internal/timing"
 )
 
-// ScheduleState is the state of a schedule. A schedule whose conditions meet
-// several states has the first of REMOVED, DISABLED, FAILING, OVERDUE, ENABLED.
+// ScheduleState is the state of a schedule. A schedule that meets the
+// conditions of several states has the first of REMOVED, DISABLED, FAILING,
+// OVERDUE and ENABLED.
 type ScheduleState string
 
 // The schedule states.
 const (
 	StateEnabled  ScheduleState = "ENABLED"
 	StateDisabled ScheduleState = "DISABLED"
-	StateOverdue  ScheduleState = "OVERDUE" // the next slot is out of grace and not settled
+	StateOverdue  ScheduleState = "OVERDUE" // the slot NextRunAt is out of grace
 	StateFailing  ScheduleState = "FAILING" // the last attempt to enqueue failed
 	StateRemoved  ScheduleState = "REMOVED" // code no longer declares the schedule
 )
@@ -44,13 +45,15 @@ func stateOf(row *storage.Schedule, at time.Time) ScheduleState {
 	return StateEnabled
 }
 
+// isOverdue reports whether the next slot of an enabled schedule is out of
+// grace at a database time.
 func isOverdue(row *storage.Schedule, at time.Time) bool {
 	return row.Enabled && row.RemovedAt.IsZero() && !row.NextRunAt.IsZero() && at.Sub(row.NextRunAt) > row.Grace
 }
 
 // QueryError reports an invalid field of a query.
 type QueryError struct {
-	// Field is the name of the Go field, such as Limit.
+	// Field is the name of the query's Go field, such as Limit.
 	Field string
 	// Err says what is wrong with the field.
 	Err error
@@ -62,7 +65,7 @@ func (e *QueryError) Error() string { return fmt.Sprintf("hourbell: query: %s %v
 // Unwrap returns Err.
 func (e *QueryError) Unwrap() error { return e.Err }
 
-// checkOneOf checks a field that has a fixed set of values, or is empty.
+// checkOneOf checks a field that is empty or has one of a fixed set of values.
 func checkOneOf[T ~string](field string, value T, allowed []T) error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
@@ -70,7 +73,7 @@ func checkOneOf[T ~string](field string, value T, allowed []T) error {
 	return &QueryError{Field: field, Err: fmt.Errorf("%q is not one of %q", value, allowed)}
 }
 
-// checkLimit sets the default of a page's size and checks it.
+// checkLimit sets the default of a query's Limit, and checks it.
 func checkLimit(limit *int) error {
 	if *limit == 0 {
 		*limit = 100
@@ -90,33 +93,37 @@ type ScheduleQuery struct {
 	// target. The letters A to Z match in either case. Defaults to all.
 	Search string
 	// State selects schedules that meet the condition of a state, even if their
-	// State is another one: an overdue schedule is also ENABLED. A removed
-	// schedule is only REMOVED. Defaults to all.
+	// State is another one. For example, an overdue schedule also meets
+	// ENABLED. A removed schedule meets only REMOVED. Defaults to all.
 	State ScheduleState
 	// Sort is id, name, nextRunAt (earliest first) or lastRunAt (latest first).
-	// Schedules without the time come last. If schedules fire between two pages,
-	// only the order by id is complete. Defaults to id.
+	// Schedules without the time come last. If schedules fire while a caller
+	// reads pages by a time, the pages may omit or repeat them. Defaults to id.
 	Sort string
-	// After is the Next of the page before. Defaults to the first page.
+	// After is the Next of the previous page. Defaults to none, which selects
+	// the first page.
 	After string
-	// Limit is the number of schedules on a page, 1 to 1,000. Defaults to 100.
+	// Limit is the number of schedules on a page at most, 1 to 1,000. Defaults
+	// to 100.
 	Limit int
-	// Outcomes is how many of the newest outcomes to return for each schedule, up
-	// to 1,000. Defaults to none.
+	// Outcomes is how many of the newest outcomes to return for each schedule,
+	// 0 to 1,000. Defaults to 0.
 	Outcomes int
-	// OutcomesSince leaves out outcomes of slots and requests before this time.
-	// Defaults to the beginning of the history.
+	// OutcomesSince leaves out outcomes of slots and RunNow calls before this
+	// time. Defaults to the beginning of the history.
 	OutcomesSince time.Time
 }
 
 // SchedulePage is one page of stored schedules.
 type SchedulePage struct {
-	// At is the database time of the read, for which the states are computed.
+	// At is the database time of the read, in UTC, at which the states hold.
 	At        time.Time
 	Schedules []Schedule
-	// Total is the number of schedules that IDs and Search select, and Counts is
-	// the same for each state.
-	Total  int
+	// Total is the number of schedules that IDs and Search select, on all
+	// pages.
+	Total int
+	// Counts is how many of them meet the condition of each state. A schedule
+	// may meet several, as described at ScheduleQuery.State.
 	Counts map[ScheduleState]int
 	// Next is the After of the next page; empty on the last page.
 	Next string
@@ -124,7 +131,7 @@ type SchedulePage struct {
 
 // Schedules returns a page of stored schedules, removed ones included. The
 // number of statements does not depend on the number of schedules. The error is
-// a [*QueryError] if the query is invalid.
+// a [*QueryError], or several that are joined, if the query is invalid.
 func (s *Scheduler) Schedules(ctx context.Context, query ScheduleQuery) (SchedulePage, error) {
 	if query.Sort == "" {
 		query.Sort = "id"
@@ -157,7 +164,8 @@ func (s *Scheduler) Schedules(ctx context.Context, query ScheduleQuery) (Schedul
 	return page, s.addOutcomes(ctx, page.Schedules, query)
 }
 
-// Schedule returns one schedule, or [ErrUnknownSchedule].
+// Schedule returns one stored schedule, or [ErrUnknownSchedule] if there is
+// none with the ID.
 func (s *Scheduler) Schedule(ctx context.Context, id string) (Schedule, error) {
 	row, err := s.readRow(ctx, s.store, id)
 	if err != nil {
@@ -226,7 +234,7 @@ func (s *Scheduler) lockExpiry(row *storage.Schedule, workers []Worker) time.Tim
 		switch {
 		case !w.StoppedAt.IsZero():
 			dead = w.StoppedAt
-		case !w.Active && dead.After(row.ReadAt): // the heartbeat is in the future
+		case !w.Active && dead.After(row.ReadAt): // the heartbeat is in the future (rule T5)
 			dead = row.ReadAt
 		}
 		if dead.Before(expiry) {
@@ -236,15 +244,17 @@ func (s *Scheduler) lockExpiry(row *storage.Schedule, workers []Worker) time.Tim
 	return expiry
 }
 
-// Jobs returns the declared jobs in the order of declaration, with their
-// arguments as JSON.
+// Jobs returns the declared jobs in the order of declaration, with Args as
+// json.RawMessage, or nil for none.
 func (s *Scheduler) Jobs() []Job { return s.catalog.toJobs(s.catalog.jobs) }
 
-// Upcoming returns the next n slots of a stored schedule in UTC, whether it is
-// enabled or not; n is 1 to 1,000. It leaves out slots that are already settled,
-// which lie in the future if the clock was stepped back. It returns
-// [ErrUnknownSchedule] if the schedule is not stored. If there are fewer than n
-// slots, it returns them with cron.ErrNever.
+// Upcoming returns the next n slots of a stored schedule, in UTC and in
+// ascending order. n is 1 to 1,000. The schedule may be disabled or removed.
+// After the clock was stepped back, Upcoming leaves out future slots that are
+// already settled.
+//
+// It returns [ErrUnknownSchedule] if the schedule is not stored. If there are
+// fewer than n slots, it returns them with an error that wraps cron.ErrNever.
 func (s *Scheduler) Upcoming(ctx context.Context, id string, n int) ([]time.Time, error) {
 	if n < 1 || n > 1000 {
 		return nil, fmt.Errorf("hourbell: upcoming slots: %d is not in 1-1000", n)
@@ -267,40 +277,42 @@ func (s *Scheduler) Upcoming(ctx context.Context, id string, n int) ([]time.Time
 	return upcoming, nil
 }
 
-// Workers returns the processes that run the loop, or have run it within the
-// last 24 hours, latest start first.
+// Workers returns the processes that run the loop, or have run it within about
+// the last 24 hours. The latest start is first.
 func (s *Scheduler) Workers(ctx context.Context) ([]Worker, error) {
 	return s.store.Workers(ctx, deadAfter)
 }
 
 // Health is the state of this process's loop, and of all replicas of the
-// namespace. Times are UTC and by the database clock.
+// namespace. Times are UTC and by the database clock; the zero time means none.
 type Health struct {
-	At         time.Time     // when the state was read
-	WorkerID   string        // this process's ID among the workers
-	Running    bool          // Run was called in this process and has not returned
-	Stalled    bool          // Running, but without a tick for two poll intervals or the time that a fire may take
-	LastTickAt time.Time     // last claim of this process's loop
+	At       time.Time // when the state was read
+	WorkerID string    // this process's ID among the workers
+	Running  bool      // the loop of Run is running in this process
+	// Stalled reports that the loop is running but has not ticked for too long.
+	// That is two poll intervals, or the deadline of a fire if that is longer.
+	Stalled    bool
+	LastTickAt time.Time     // the last tick of this process that reached the database
 	Workers    int           // active workers
-	NewestTick time.Time     // their latest tick
-	MaxSkew    time.Duration // the largest clock skew among them, without sign
-	Overdue    int           // enabled schedules whose next slot is out of grace and not settled
-	OldestDue  time.Time     // the oldest such slot
+	NewestTick time.Time     // the latest tick of an active worker
+	MaxSkew    time.Duration // the largest clock skew of an active worker, without sign
+	Overdue    int           // schedules that are overdue: see [Schedule]
+	OldestDue  time.Time     // the oldest slot of an overdue schedule
 	// Late are the first 100 overdue schedules, oldest slot first.
 	Late []Schedule
-	// Mismatched are the IDs of late schedules that no worker holds and whose
-	// stored definition this process does not declare. If no other build is
+	// Mismatched are the IDs of schedules in Late that are not DeclaredHere,
+	// and that are neither locked nor waiting for a retry. If no other build is
 	// running, they wait for a deploy.
 	Mismatched []string
-	// ClockBehind is how far the database clock is behind the last settled slot.
-	// It is positive after the clock was stepped back; the schedules in question
-	// do not fire until the clock has caught up.
+	// ClockBehind is how far the database clock is behind the last settled slot
+	// of an enabled schedule. It is positive after the clock was stepped back.
+	// Until the clock has caught up, such schedules do not fire.
 	ClockBehind time.Duration
 }
 
-// Health returns the state of the loop. The number of statements does not
-// depend on the number of schedules. If there is an error, WorkerID, Running,
-// Stalled and LastTickAt are valid.
+// Health returns the state of the loop and of all replicas. The number of
+// statements does not depend on the number of schedules. If there is an error,
+// WorkerID, Running, Stalled and LastTickAt are still valid.
 func (s *Scheduler) Health(ctx context.Context) (Health, error) {
 	stored, err := s.store.Health(ctx, deadAfter)
 	var late []Schedule

@@ -45,7 +45,7 @@ func TestDecide(t *testing.T) {
 		reason                SkipReason
 		from, to              string
 		count                 int
-		unfinishedAfterFailed string // the unfinished claim that a failure would leave
+		unfinishedAfterFailed string // the start that a failure would record; empty if it would record none
 	}{
 		{name: "exactly at the slot", next: "12:00:00", at: "12:00:00", fires: "12:00:00", unfinishedAfterFailed: "12:00:00"},
 		{name: "at the end of grace", next: "12:00:00", at: "12:02:00", fires: "12:00:00", unfinishedAfterFailed: "12:02:00"},
@@ -138,7 +138,7 @@ func TestSettle(t *testing.T) {
 		{"due for hours", "12:00:00", "15:30:00", "15:00:00"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := settle(&storage.Schedule{NextRunAt: june1(t, c.next)}, june1(t, c.at), SkipDisabled, hours)
+			got, err := unsettledSlots(&storage.Schedule{NextRunAt: june1(t, c.next)}, june1(t, c.at), SkipDisabled, hours)
 			require.NoError(t, err)
 			if c.to == "" {
 				require.Nil(t, got)
@@ -149,7 +149,7 @@ func TestSettle(t *testing.T) {
 		})
 	}
 	t.Run("not enabled", func(t *testing.T) {
-		got, err := settle(&storage.Schedule{}, june1(t, "12:00:00"), SkipDisabled, hours)
+		got, err := unsettledSlots(&storage.Schedule{}, june1(t, "12:00:00"), SkipDisabled, hours)
 		require.NoError(t, err)
 		require.Nil(t, got)
 	})
@@ -178,8 +178,8 @@ var (
 )
 
 // checkDecision compares a decision with one that visits every slot that is
-// due. choice selects expression and zone. The other numbers are seconds and are
-// reduced to possible values.
+// due. choice selects expression and zone. The other numbers are seconds and
+// are reduced to possible values.
 func checkDecision(t testing.TB, choice uint8, start, passed, unfinishedAfter, graceSeconds uint32, abandoned bool) {
 	t.Helper()
 	slots := calendarFor(t, randomExpressions[int(choice)%len(randomExpressions)], randomZones[int(choice/8)%len(randomZones)])
@@ -255,7 +255,7 @@ func checkDecision(t testing.TB, choice uint8, start, passed, unfinishedAfter, g
 	require.Equal(t, d.fire, !d.unfinishedSince.IsZero())
 
 	// If the schedule is stopped at the same time, every slot is recorded.
-	stopped, err := settle(&storage.Schedule{NextRunAt: next}, claim.At, SkipDisabled, slots)
+	stopped, err := unsettledSlots(&storage.Schedule{NextRunAt: next}, claim.At, SkipDisabled, slots)
 	require.NoError(t, err)
 	require.Equal(t, &skip{reason: SkipDisabled, from: next, to: latest, count: min(len(due), maxCount), atLeast: len(due) > maxCount}, stopped)
 }
@@ -266,8 +266,8 @@ func TestDecideAgreesWithVisitOfEverySlot(t *testing.T) {
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 3000 {
-		// Small numbers are as frequent as large ones: most special cases are near
-		// the slot.
+		// Small numbers are as frequent as large ones: most special cases are
+		// near the slot.
 		number := func() uint32 { return r.Uint32() >> r.IntN(32) }
 		checkDecision(t, uint8(r.Uint32()), r.Uint32(), number(), number(), number(), r.IntN(4) == 0)
 	}

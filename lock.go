@@ -12,18 +12,23 @@ import (
 
 // Why a slot fires once
 //
-// The lock does not ensure it. The lock divides work among replicas, and shows
-// operators which replica works on a schedule. A process that is paused for an
-// hour still believes that it holds a lock which another replica has taken over
-// in the meantime.
+// The lock does not ensure it. A process that was paused for an hour continues
+// as the holder of its lock, which another replica has taken over in the
+// meantime. The lock only divides work among replicas, and shows operators
+// which replica works on a schedule.
 //
-// The fenced advance ensures it. Each row has a version, which every change of
-// enabled, removed, cron, zone, next_run_at, unfinished claim or lock
-// increments. The transaction that inserts a slot's runs also moves next_run_at
-// past the slot, and only if version and lock holder are still those of the
-// claim. Of all workers that ever claimed the row for a slot, one commits. The
-// others find a newer version and change nothing. Releases and failures have
-// the same condition.
+// The fenced advance ensures it. Each schedule's row has a version, which
+// increments whenever enabled, removed, cron, zone, next_run_at, unfinished
+// claim or lock changes. To advance a schedule is to move next_run_at past the
+// slot. The transaction that inserts a slot's runs starts with the advance. The
+// advance has a condition, the fence: version and lock holder must still be
+// those of the claim. Releases and failures have the same fence.
+//
+// So only one transaction inserts the runs of a slot. It leaves a newer
+// version, so that every older claim fails the fence. It also leaves a
+// next_run_at past the slot, from which later claims start. Nothing moves
+// next_run_at back to a settled slot: operators and deploys only plan slots
+// after settled_through.
 //
 // A unique index over the cron fires is the backstop. As long as the fence is
 // correct, no insert violates it.
@@ -31,19 +36,28 @@ import (
 // The database clock decides what is due. The claiming statement reads it and
 // returns it with the claim. The advance reads it again and refuses slots that
 // it has not reached.
+//
+// Four files implement this. schedule.go has the loop, lock.go the claim,
+// decide.go the choice of what fires, and fire.go the fenced transaction. The
+// fast path in fastpath.go is an optimization with the same conditions.
 
 // A loop is behind if a claim is full and its earliest slot has been due for
-// longer than behindAfter. For behindFor, it then claims the schedules first
-// that have not fired for the longest time. Otherwise, among schedules that are
-// always due, a daily one would never be claimed within its grace.
+// longer than behindAfter. It then claims first the schedules that have not
+// fired for the longest time, until behindFor has passed without another such
+// claim. In the order of slots, schedules that are always due would delay a
+// daily one beyond its grace.
+//
+// behindFor exceeds a day. If many daily schedules share a slot, those that
+// were skipped are then claimed first the next day.
 const (
 	behindAfter = 5 * time.Second
 	behindFor   = 25 * time.Hour
 )
 
-// claim locks a batch of due schedules. It leaves out those that this worker
-// has locked since excludeOwnSince, because another connection processes them.
-// It reports whether the batch is full.
+// claim locks a batch of due schedules for this worker, and reports whether the
+// batch is full. It leaves out those that this worker has locked since
+// excludeOwnSince, because another connection of the tick processes them. The
+// zero time leaves out none.
 func (p *pass) claim(ctx context.Context, excludeOwnSince time.Time) (result storage.ClaimResult, full bool, err error) {
 	s := p.scheduler
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.callTimeout())
@@ -72,6 +86,8 @@ func (p *pass) claim(ctx context.Context, excludeOwnSince time.Time) (result sto
 	return result, full, nil
 }
 
+// claimRequest returns the request for the next batch. Only a process that has
+// reached the database lately declares other workers dead (rule O1).
 func (s *Scheduler) claimRequest() storage.ClaimRequest {
 	s.loop.mu.Lock()
 	defer s.loop.mu.Unlock()
@@ -79,14 +95,14 @@ func (s *Scheduler) claimRequest() storage.ClaimRequest {
 		Worker: s.worker.ID, Limit: s.loop.batchSize, LockTTL: s.cfg.LockTTL, MaxBackoff: s.cfg.PollInterval,
 		Exclude: s.exclusions(), LeastRecentFirst: !s.loop.behindSince.IsZero(),
 	}
-	if s.contact.steady() {
+	if s.contact.mayDeclareDead() {
 		request.DeadAfter = deadAfter
 	}
 	return request
 }
 
-// release clears the locks of claims that will not be settled, so that any
-// replica can claim the rows at once. Unfinished claims remain.
+// release clears the locks of claims that this tick does not settle, so that
+// any replica can claim the rows at once. Unfinished claims remain.
 func (s *Scheduler) release(ctx context.Context, claims []storage.Claim) error {
 	if len(claims) == 0 {
 		return nil
@@ -127,8 +143,8 @@ func (s *Scheduler) recordTakeovers(ctx context.Context, claims []storage.Claim)
 	}
 }
 
-// exclude leaves a row out of further claims as long as it has the definition
-// of another build (rule D8).
+// exclude leaves a row out of further claims as long as it has this definition,
+// which another build declares (rule D8). It also asks for a resync.
 func (s *Scheduler) exclude(c storage.Claim) {
 	s.process.mu.Lock()
 	defer s.process.mu.Unlock()
@@ -147,9 +163,9 @@ func (s *Scheduler) exclusions() []string {
 	return list
 }
 
-// newFailure returns what to record for a schedule whose slot could not fire.
-// The next attempt follows after a backoff that doubles from one second to the
-// poll interval, and no later than the next slot (rule E4).
+// newFailure returns what to record for a schedule whose slot could not be
+// decided or fired. The next attempt follows after a backoff that doubles from
+// one second to the poll interval, and no later than the next slot (rule E4).
 func (s *Scheduler) newFailure(c *claimedSchedule, err error) storage.Failure {
 	backoff := time.Second << min(c.ConsecutiveFailures, 20)
 	return storage.Failure{
@@ -158,8 +174,8 @@ func (s *Scheduler) newFailure(c *claimedSchedule, err error) storage.Failure {
 	}
 }
 
-// truncate limits an error message that is stored. An engine's message may
-// contain a whole request.
+// truncate limits an error message that is stored to 2,000 bytes. An engine's
+// message may contain a whole request.
 func truncate(text string) string {
 	const limit = 2000
 	if len(text) <= limit {
@@ -168,7 +184,8 @@ func truncate(text string) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// recordFailures records failures in their rows and as events.
+// recordFailures records failures in their rows, which it unlocks, and as
+// events. It leaves out claims that are no longer valid.
 func (p *pass) recordFailures(ctx context.Context, failures []storage.Failure) error {
 	if len(failures) == 0 {
 		return nil

@@ -10,18 +10,19 @@ import (
 // Rolling deploys (rule D7)
 //
 // During a deploy, builds with different definitions run side by side. The
-// newest active build owns the stored definitions. An older process that
-// restarts does not write its own back. It takes over when no newer build is
+// newest active build owns the stored definitions. An older build that restarts
+// does not write its own definitions back. It does so when no newer build is
 // active any more. Meanwhile, each build fires only the rows whose stored
 // definition it declares (rule D8).
 //
-// Each heartbeat reports whether another build is active. The loop compares the
-// stored definitions with its own only then, after a claim of a row with another
-// definition, and once an hour. If all builds are equal, this costs nothing.
+// A resync compares the stored definitions with those declared here, and syncs
+// them if this build owns them. The loop resyncs once a poll interval while
+// another build is active, which each heartbeat reports. It also resyncs after
+// it has claimed a row with another build's definition, and once an hour.
 
-// owner returns the worker whose definitions count: the newest build. If build
-// times are equal, or one is unknown, it is the last worker to start. A worker
-// that has not started yet will be the last.
+// owner returns the worker whose build owns the definitions: the newest build.
+// If build times are equal, or one is unknown, it is the last worker to start.
+// A worker without a start time is still to start, so it is the last.
 func owner(active []Worker) Worker {
 	allKnown := true
 	for _, w := range active {
@@ -45,8 +46,8 @@ func owner(active []Worker) Worker {
 	return newest
 }
 
-// newerBuild returns the worker that owns the definitions, or nil if this
-// process's definitions are the owner's.
+// newerBuild returns the worker whose build owns the definitions, or nil if
+// that build has the same definitions as this process.
 func (s *Scheduler) newerBuild(workers []Worker) *Worker {
 	own := s.ownWorker()
 	active := []Worker{own}
@@ -61,7 +62,7 @@ func (s *Scheduler) newerBuild(workers []Worker) *Worker {
 	return nil
 }
 
-// resyncIfNeeded syncs again if another build may have written its definitions,
+// resyncIfNeeded resyncs if the stored definitions may differ from those here,
 // once per poll interval at most.
 func (s *Scheduler) resyncIfNeeded(ctx context.Context) {
 	if !s.resyncDue() {
@@ -75,7 +76,8 @@ func (s *Scheduler) resyncIfNeeded(ctx context.Context) {
 	}
 }
 
-// resyncDue reports whether a resync is due, and starts the next interval.
+// resyncDue reports whether a resync is due. If so, it starts the next
+// interval, and plans another resync if another build is active.
 func (s *Scheduler) resyncDue() bool {
 	p := &s.process
 	p.mu.Lock()
@@ -88,8 +90,8 @@ func (s *Scheduler) resyncDue() bool {
 	return due
 }
 
-// resync syncs unless a newer build is active. It reads the workers first, so
-// that one statement is enough while a newer build is active.
+// resync syncs unless a newer build is active. Sync checks that too, but later.
+// Here, one statement is enough while a newer build is active.
 func (s *Scheduler) resync(ctx context.Context) error {
 	workers, err := s.Workers(ctx)
 	if err != nil {

@@ -9,24 +9,26 @@ import (
 
 // TakeRequest asks for runs to execute.
 type TakeRequest struct {
-	// LeasedBy is the host's name for the job worker. It must not be empty.
+	// LeasedBy is the host's name for the job worker, unique among those that
+	// are running. It is required.
 	LeasedBy string
 	// Limit is the number of runs to take, 1 to 1,000. Defaults to 1.
 	Limit int
-	// Lease is how long the runs are reserved for the job worker. Defaults to
-	// 5 min.
+	// Lease is how long the runs are reserved for the job worker. It must not
+	// be negative. Defaults to 5 min.
 	Lease time.Duration
 	// Jobs are the names of the jobs to take. Defaults to all.
 	Jobs []string
 }
 
-// ErrLeaseLost reports that a job worker no longer holds a run: its lease has
-// expired and another job worker has taken the run, or the run is finished.
-var ErrLeaseLost = errors.New("the run is no longer leased by this worker")
+// ErrLeaseLost reports that a job worker no longer holds a run. Either its
+// lease has expired and the run was taken again, or the run is finished.
+var ErrLeaseLost = errors.New("the run is no longer leased by this job worker")
 
-// TakeRuns leases queued runs, and runs with an expired lease, oldest first. It
-// sets them to RUNNING and increments their attempt. It is for hosts without an
-// [Enqueuer].
+// TakeRuns leases queued runs, and runs with an expired lease, to a job worker,
+// oldest first. It sets them to RUNNING and increments their attempt. It
+// returns fewer runs than Limit, or none, if no more are available. It is for
+// hosts without an [Enqueuer].
 func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun, error) {
 	if request.Limit == 0 {
 		request.Limit = 1
@@ -49,9 +51,10 @@ func (s *Scheduler) TakeRuns(ctx context.Context, request TakeRequest) ([]JobRun
 	return runs, nil
 }
 
-// ExtendRun makes the lease of a run that [Scheduler.TakeRuns] returned end
-// after lease from now. A very short lease makes the run available to other job
-// workers. It returns [ErrLeaseLost] if the job worker no longer holds the run.
+// ExtendRun changes the lease of a run that [Scheduler.TakeRuns] returned. From
+// now on, it lasts for the time lease, which must be positive. A very short
+// lease makes the run available to other job workers. ExtendRun returns
+// [ErrLeaseLost] if the job worker no longer holds the run.
 func (s *Scheduler) ExtendRun(ctx context.Context, run JobRun, lease time.Duration) error {
 	if lease <= 0 {
 		return fmt.Errorf("hourbell: extend run %d: lease %v is not positive", run.ID, lease)
@@ -61,9 +64,9 @@ func (s *Scheduler) ExtendRun(ctx context.Context, run JobRun, lease time.Durati
 }
 
 // FinishRun finishes a run that [Scheduler.TakeRuns] returned. If failure is
-// nil, the run is SUCCEEDED; otherwise it is FAILED, with the first 2,000 bytes
-// of the error. It returns [ErrLeaseLost] if the job worker no longer holds the
-// run.
+// nil, the run is SUCCEEDED. Otherwise it is FAILED, with the first 2,000 bytes
+// of the error. FinishRun returns [ErrLeaseLost] if the job worker no longer
+// holds the run.
 func (s *Scheduler) FinishRun(ctx context.Context, run JobRun, failure error) error {
 	status, message := RunSucceeded, ""
 	if failure != nil {
@@ -73,6 +76,7 @@ func (s *Scheduler) FinishRun(ctx context.Context, run JobRun, failure error) er
 	return leaseError("finish", run, held, err)
 }
 
+// leaseError returns the error of a call that changes a leased run, if any.
 func leaseError(verb string, run JobRun, held bool, err error) error {
 	if err == nil && !held {
 		err = ErrLeaseLost

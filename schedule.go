@@ -20,21 +20,21 @@ type Schedule struct {
 	TargetKind                       string        // ALL_JOBS, GROUP or JOBS
 	Target                           string        // empty, the group, or a JSON array of job names
 	Grace                            time.Duration // how late a slot may be claimed and still fire
-	DefinitionHash                   string
+	DefinitionHash                   string        // covers the definition and its jobs; hexadecimal
 	Enabled                          bool
 	EnabledNote                      string    // the note of the last Enable or Disable
-	NextRunAt                        time.Time // the next slot; zero if disabled or removed
+	NextRunAt                        time.Time // the first slot that is not settled; zero if disabled or removed
 	LastRunAt                        time.Time // when the schedule last fired
 	LastScheduledFor                 time.Time // the slot that fired then
 	SettledThrough                   time.Time // the last slot that fired or was recorded as skipped
-	LockedAt                         time.Time
-	LockedBy                         string    // the ID of a [Worker]
+	LockedAt                         time.Time // when a replica claimed the schedule; zero if unlocked
+	LockedBy                         string    // the ID of the [Worker] that holds the lock; empty if unlocked
 	Version                          int64     // incremented by each change of state
 	UnfinishedSince                  time.Time // start of the unfinished claim
-	ConsecutiveFailures              int       // failed attempts to enqueue since the last fire
-	LastError                        string    // of the last failed attempt; cleared by a fire
+	ConsecutiveFailures              int       // failed attempts to enqueue in a row
+	LastError                        string    // of the last failed attempt; empty after a fire
 	RetryAt                          time.Time // no attempt before this time
-	RemovedAt                        time.Time // when code no longer declared the schedule
+	RemovedAt                        time.Time // when a sync found that code no longer declares the schedule
 	CreatedAt                        time.Time
 	UpdatedAt                        time.Time // last claim, fire, failure, release or settlement
 
@@ -43,44 +43,51 @@ type Schedule struct {
 
 	ReadAt  time.Time // when the schedule was read
 	State   ScheduleState
-	Overdue bool // NextRunAt is out of grace and not settled
+	Overdue bool // the slot NextRunAt is out of grace
 	// ETag changes when code or an operator changes the schedule, and stays the
 	// same when it fires. See [ChangeOptions].
 	ETag string
-	// LockExpiresAt is when any replica may take over the lock: after LockTTL, or
-	// as soon as its holder has stopped or missed its heartbeats.
+	// LockExpiresAt is when any replica may take over the lock: after
+	// Config.LockTTL, or as soon as its holder has stopped or missed its
+	// heartbeats. Zero if unlocked.
 	LockExpiresAt time.Time
-	// DeclaredHere reports that this process declares the stored definition. A
-	// process does not fire other schedules.
+	// DeclaredHere reports that this process declares the definition as it is
+	// stored. A process fires only such schedules.
 	DeclaredHere bool
-	// Jobs are the declared jobs that the schedule targets, with arguments as
-	// JSON; nil if this process does not declare all of them.
+	// Jobs are the declared jobs that the schedule targets, with Args as
+	// json.RawMessage. Nil if this process does not declare all of them.
 	Jobs []Job
-	// Outcomes are the newest outcomes, newest first. Only [Scheduler.Schedules]
-	// returns them, as many as the query asks for.
+	// Outcomes are the newest outcomes, newest first. Only
+	// [Scheduler.Schedules] returns them, as many as the query asks for.
 	Outcomes []Outcome
 }
 
-// TickReport is the result of one tick.
+// TickReport says what one tick did.
 type TickReport struct {
-	Claimed  int // claims; a schedule may be claimed repeatedly, and a fire on the fast path counts as one
-	Fired    int // slots
-	Skipped  int // slots
-	Enqueued int // runs
-	Failed   int // attempts to enqueue
+	// Claimed is the number of claims. A tick may claim a schedule repeatedly.
+	// A fire on the fast path, which needs no separate claim, counts as a
+	// claim.
+	Claimed  int
+	Fired    int // slots that fired
+	Skipped  int // slots that were skipped; a gap counts as 1,000 at most
+	Enqueued int // runs that were inserted
+	Failed   int // failed attempts to fire a slot
 	LockLost int // claims that were no longer valid when their slots were to fire
-	// WakeAt is the earliest database time at which another tick can find
-	// something to do; zero if nothing is planned.
+	// WakeAt is the earliest time at which another tick can find something to
+	// do, in UTC and by the database clock. Zero if nothing is planned, or if
+	// the tick failed first.
 	WakeAt time.Time
 }
 
-// Run syncs the definitions and then runs the loop until ctx ends: it ticks,
-// and sleeps until the next slot or for PollInterval, whichever is shorter.
+// Run syncs the definitions and then runs the loop until ctx ends. The loop
+// ticks, and then sleeps until the next slot or for Config.PollInterval,
+// whichever is shorter.
 //
-// Run returns nil about 5 s after ctx ends, at the latest. It returns an error
-// if the first sync or the registration of the worker fails, for example with
+// Run returns nil within about 5 s after ctx ends. It returns an error if the
+// first sync or the registration of the worker fails, for example with
 // [ErrUnavailable] or [ErrNotMigrated]. Later database failures are logged and
-// retried. A Scheduler runs once; a second call returns an error.
+// retried. A Scheduler runs once: a call of Run after a successful start
+// returns an error.
 func (s *Scheduler) Run(ctx context.Context) error {
 	if err := s.Sync(ctx); err != nil {
 		return unlessCanceled(ctx, err)
@@ -122,7 +129,9 @@ func (s *Scheduler) runLoop(ctx context.Context) {
 			now := s.estimatedNow()
 			pause := pacer.After(p.summary(), now)
 			end := time.Now().Add(pause)
-			if now.Add(pause).Equal(p.report.WakeAt) { // not if this replica yields
+			// The pause ends at the wake-up time, unless this replica polls
+			// before it or yields after it.
+			if now.Add(pause).Equal(p.report.WakeAt) {
 				warmUp.beforeSlot(ctx, p.report.WakeAt, end)
 			}
 			timing.SleepUntil(ctx, end)
@@ -134,13 +143,17 @@ func (s *Scheduler) runLoop(ctx context.Context) {
 	}
 }
 
-// Tick makes one pass of the loop: it claims due schedules, decides, and fires
-// or skips their slots, until nothing is due. If schedules come due faster than
-// it can fire them, it returns after PollInterval. Concurrent calls run one
-// after the other. If there is an error, the report says what was done before.
+// Tick makes one pass of the loop: it claims due schedules and fires or skips
+// their slots, until nothing is due. If schedules come due faster than it can
+// fire them, it returns after Config.PollInterval. Concurrent calls run one
+// after the other.
+//
+// Hosts call Run, which also syncs the definitions and sends heartbeats. Tick
+// does neither; it serves tests and hosts with a loop of their own.
 //
 // When ctx ends, Tick claims nothing more. The fire in progress commits or
-// rolls back within about 4 s.
+// rolls back within about 4 s. If there is an error, the report says what was
+// done before it.
 func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 	p, err := s.tick(ctx)
 	return p.report, err
@@ -163,6 +176,9 @@ func (s *Scheduler) tick(ctx context.Context) (*pass, error) {
 }
 
 // pass is the work of one tick. Its connections share it.
+//
+// Its methods take up to two contexts. When ctx ends, they start nothing more.
+// workCtx ends stopTimeout later, so that work in progress can finish.
 type pass struct {
 	scheduler *Scheduler
 
@@ -175,7 +191,7 @@ type pass struct {
 
 // claimAndFire claims due schedules and fires or skips their slots, until
 // nothing is due. If the first claim returns a full batch, further connections
-// claim too. The claims stop when ctx ends; a fire in progress uses workCtx.
+// claim too. If one of them fails, the others stop.
 func (p *pass) claimAndFire(ctx, workCtx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -209,7 +225,7 @@ func (p *pass) claimAndFire(ctx, workCtx context.Context) error {
 				p.noteMoreDue(result.At)
 				return nil
 			case claimCtx.Err() != nil:
-				return ctx.Err()
+				return ctx.Err() // nil if another connection failed, which returns its error
 			}
 			result, _, err = p.claim(workCtx, first.At)
 		}
@@ -225,11 +241,11 @@ type claimedSchedule struct {
 }
 
 // process decides and fires one batch of claims. It releases the claims that it
-// does not get to.
+// neither settles nor records as failed.
 func (p *pass) process(ctx, workCtx context.Context, claims []storage.Claim) error {
 	s := p.scheduler
 	s.recordTakeovers(workCtx, claims)
-	ready, released, failed := p.decideAll(claims)
+	ready, released, failed := p.decideAll(claims) // foreign claims are released
 	batches := splitBatches(ready)
 	// Claims older than half of LockTTL are released and claimed again, so that
 	// no lock expires while its holder still works.
@@ -241,13 +257,16 @@ func (p *pass) process(ctx, workCtx context.Context, claims []storage.Claim) err
 		batches = batches[1:]
 		var lost []storage.Claim
 		lost, err = p.fire(workCtx, batch)
+		// A claim is also lost if the definition has changed or the clock was
+		// stepped back. This worker then still holds the lock. The release of
+		// any other lost claim changes nothing.
 		released = append(released, lost...)
 		switch {
 		case err == nil:
 			s.growBatch()
 		case isSystemic(workCtx, err, len(batch)):
 			s.shrinkBatch(errors.Is(err, errEnqueuerTimeout))
-			batches = append(batches, batch)
+			batches = append(batches, batch) // to be released
 			err = fmt.Errorf("hourbell: fire %d schedules: %w", len(batch), err)
 		case len(batch) == 1:
 			failed, err = append(failed, s.newFailure(batch[0], err)), nil
@@ -263,9 +282,10 @@ func (p *pass) process(ctx, workCtx context.Context, claims []storage.Claim) err
 	return errors.Join(err, p.recordFailures(workCtx, failed), s.release(workCtx, released))
 }
 
-// isSystemic reports whether no single schedule caused a failure: the database
-// is unavailable, or a deadline has passed. The whole batch is then released. A
-// schedule that exceeds the Enqueuer's deadline on its own caused it.
+// isSystemic reports whether a batch failed for a reason that concerns no
+// single schedule: the database is unavailable or busy, or a deadline has
+// passed. The whole batch is then released. If the Enqueuer exceeds its
+// deadline with only one schedule, that schedule is the reason.
 func isSystemic(ctx context.Context, err error, batchSize int) bool {
 	if ctx.Err() == nil && errors.Is(err, errEnqueuerTimeout) {
 		return batchSize > 1
@@ -273,8 +293,8 @@ func isSystemic(ctx context.Context, err error, batchSize int) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
 }
 
-// decideAll decides every claim. It separates claims of definitions that this
-// process does not declare (rule D8), and claims that cannot be decided.
+// decideAll decides every claim. It separates foreign claims, whose definition
+// this process does not declare (rule D8), and claims that cannot be decided.
 func (p *pass) decideAll(claims []storage.Claim) (ready []*claimedSchedule, foreign []storage.Claim, failed []storage.Failure) {
 	s := p.scheduler
 	p.mu.Lock()
@@ -300,7 +320,7 @@ func (p *pass) decideAll(claims []storage.Claim) (ready []*claimedSchedule, fore
 	return ready, foreign, failed
 }
 
-// count adds the work of one connection to the report.
+// count adds what a connection has done to the report.
 func (p *pass) count(done TickReport) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -312,9 +332,10 @@ func (p *pass) count(done TickReport) {
 	p.report.LockLost += done.LockLost
 }
 
-// noteIdle records that no claimable schedule was due at a time. If several
-// connections report, the latest report counts. If they report the same time,
-// the latest wake-up counts: that connection asked after the others had fired.
+// noteIdle records that no claimable schedule was due at a time, and when to
+// wake. If several connections report, the report with the latest time counts.
+// If they report the same time, as with a test's clock, the latest wake-up
+// counts: that connection asked after the others had fired.
 func (p *pass) noteIdle(at, wakeAt time.Time, heldByOthers bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -329,7 +350,7 @@ func (p *pass) noteIdle(at, wakeAt time.Time, heldByOthers bool) {
 	loop.lookahead.MoveTo(at)
 }
 
-// noteMoreDue records that the tick ended while schedules were still due.
+// noteMoreDue records that the tick ends although schedules may still be due.
 func (p *pass) noteMoreDue(at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

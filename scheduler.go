@@ -21,48 +21,51 @@ import (
 type Config struct {
 	// Jobs are the jobs that the host can run. Defaults to none.
 	Jobs []Job
-	// Definitions are the schedules. Defaults to none.
+	// Definitions are the schedules that code declares. Defaults to none.
 	Definitions []Definition
 	// Enqueuer passes runs to an engine. Defaults to none: a job worker takes
-	// them with [Scheduler.TakeRuns].
+	// the runs with [Scheduler.TakeRuns].
 	Enqueuer Enqueuer
-	// Namespace separates services that share a database: 1 to 100 letters,
-	// digits and . _ - characters, starting with a letter or digit. Defaults to
-	// "default".
+	// Namespace separates services that share a database: 1 to 100 ASCII
+	// letters, digits and . _ - characters, starting with a letter or digit.
+	// Defaults to "default".
 	Namespace string
-	// PollInterval is the longest time that the loop sleeps. Defaults to 60 s.
+	// PollInterval is the longest time that the loop sleeps. It must not be
+	// negative. Defaults to 60 s.
 	PollInterval time.Duration
-	// LockTTL is the age at which any replica may take over a lock; at least 1 s.
-	// Defaults to 5 min.
+	// LockTTL is the age at which any replica may take over a lock; at least
+	// 1 s. Defaults to 5 min.
 	LockTTL time.Duration
-	// Grace is how late a slot may be claimed and still fire. It must be at least
-	// PollInterval plus the deadline of a claim, which is 10 s or half of
+	// Grace is how late a slot may be claimed and still fire. It must be at
+	// least PollInterval plus the deadline of a claim, which is 10 s or half of
 	// LockTTL, whichever is smaller. Defaults to 2 min.
 	Grace time.Duration
-	// BatchSize is the number of schedules that are claimed and fired together,
-	// 1 to 10,000. Defaults to 1,000.
+	// BatchSize is the number of schedules that are claimed and fired together
+	// at most, 1 to 10,000. Defaults to 1,000.
 	BatchSize int
 	// Connections is the number of connections of the host's pool that a tick
-	// uses when more than one batch is due, 1 to 16. Each of them calls the
-	// Enqueuer. SQLite uses one. Defaults to 2.
+	// uses when more than one batch is due, 1 to 16. Each of them may call the
+	// Enqueuer at the same time. SQLite uses one. Defaults to 2.
 	Connections int
-	// Retention is how long finished runs and events are kept; at least 1 h. With
-	// an Enqueuer it starts when a run is enqueued, and unfinished runs are
-	// deleted too. Defaults to 30 days.
+	// Retention is how long runs are kept after they have finished, and how
+	// long events are kept; at least 1 h. With an Enqueuer, unfinished runs are
+	// also deleted, this long after they were enqueued. Defaults to 30 days.
 	Retention time.Duration
 	// Version and BuildTime identify this build of the host. The newest active
-	// build owns the definitions. If build times are equal or unknown, the last
-	// process to start owns them. Default to what the toolchain recorded in the
-	// binary: the version of the main module, and the time of its commit.
+	// build owns the definitions: see [Scheduler.Sync]. If build times are
+	// equal or unknown, the last process to start owns them. Default to what
+	// the toolchain recorded in the binary: the version of the main module, and
+	// the time of its commit.
 	Version   string
 	BuildTime time.Time
-	// OnTick is called in the loop after every tick, for example to update
-	// metrics. Defaults to none.
+	// OnTick is called after every tick, for example to update metrics. The
+	// next tick waits until it returns, so it must not call Tick. Defaults to
+	// none.
 	OnTick func(TickReport)
 	// Now replaces the database clock in every statement. It is for tests.
 	// Defaults to the database clock.
 	Now func() time.Time
-	// Logger logs what the loop does. Defaults to slog.Default().
+	// Logger logs what this process does. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
@@ -86,43 +89,46 @@ type loopState struct {
 	ticking sync.Mutex // held during a tick, so that ticks do not overlap
 
 	mu        sync.Mutex // guards the fields below
-	batchSize int        // how many schedules the next batch has
-	// behindSince is when the loop last found more schedules due than it could
-	// fire; zero if it keeps up.
+	batchSize int        // how many schedules a batch has at most
+	// behindSince is when the loop was last found behind, by the database
+	// clock. The zero time means that it keeps up.
 	behindSince time.Time
 	lookahead   lookahead.Table // nil if there is no fast path
 }
 
-// processState is what this process knows about itself and other replicas.
+// processState is the state of this process, and what it has read about other
+// builds.
 type processState struct {
-	mu        sync.Mutex // guards the fields below
-	running   bool       // the loop is running
-	startedAt time.Time  // database time of the first heartbeat
-	lastTick  time.Time  // database time of the last claim
-	tickedAt  time.Time  // the same by this process's clock
-	skew      time.Duration
+	mu        sync.Mutex           // guards the fields below
+	running   bool                 // the loop is running
+	startedAt time.Time            // database time of the first heartbeat
+	lastTick  time.Time            // database time of the last claim or fast path
+	tickedAt  time.Time            // the same by this process's clock
+	skew      time.Duration        // how far this process's clock is ahead of the database clock
 	clock     timing.ClockEstimate // estimates the database clock
 	excluded  map[string]string    // rows left out of claims: id to definition hash
 
 	otherBuildActive bool      // as of the last heartbeat
 	needsResync      bool      // the stored definitions may differ from those here
-	resyncedAt       time.Time // last check, by this process's clock
+	resyncedAt       time.Time // last resync, by this process's clock
 }
 
 // ChangeOptions says who asks for a change, why, and on what condition.
 type ChangeOptions struct {
-	// Actor and Note are recorded in the event of the change. Default to none.
+	// Actor is who asks for the change, and Note is why. The event of the
+	// change records both. Default to none.
 	Actor, Note string
-	// IfMatch is the [Schedule].ETag that the caller has seen, or for Unlock the
-	// lock's holder. If it has changed since, the call fails with [ErrChanged].
+	// IfMatch is the [Schedule].ETag that the caller has read, or for Unlock
+	// its LockedBy. If it has changed since, the call fails with [ErrChanged].
 	// Defaults to no condition.
 	IfMatch string
 }
 
 var (
-	// ErrUnknownSchedule reports that no schedule with the id is stored.
+	// ErrUnknownSchedule reports that no schedule with the ID is stored.
 	ErrUnknownSchedule = errors.New("unknown schedule")
-	// ErrChanged reports that a schedule no longer matches the IfMatch of a call.
+	// ErrChanged reports that a schedule no longer matches the IfMatch of a
+	// call.
 	ErrChanged = errors.New("the schedule has changed in the meantime")
 )
 
@@ -209,22 +215,26 @@ func (c Config) validate() error {
 	return errors.Join(errs...)
 }
 
-// minGrace is the shortest grace with which the loop can claim every slot in
-// time: it may sleep for PollInterval, and a claim may take its whole deadline.
+// minGrace is the shortest grace with which one running loop claims every slot
+// in time. It may sleep for PollInterval, and a claim may take its whole
+// deadline.
 func (c Config) minGrace() time.Duration { return c.PollInterval + c.callTimeout() }
 
-// callTimeout limits every call to the database except for a fire.
+// callTimeout limits a claim, and most other calls to the database except for
+// fires.
 func (c Config) callTimeout() time.Duration { return min(10*time.Second, c.LockTTL/2) }
 
-// fireTimeout limits a transaction that fires, in the client and in the server.
+// fireTimeout limits a transaction that inserts runs, in the client and in the
+// server.
 func (c Config) fireTimeout() time.Duration { return min(30*time.Second, c.LockTTL/2) }
 
 // stopTimeout is how long work in progress may continue after the loop's
 // context has ended.
 const stopTimeout = 3500 * time.Millisecond
 
-// transaction runs a write that an operator or a deploy asked for. The server
-// limits how long it waits for a lock.
+// transaction runs writes that insert no runs. The server's limit is half of
+// the client's, so that the server ends a wait for a lock first: the error is
+// then ErrBusy.
 func (s *Scheduler) transaction(ctx context.Context, fn func(context.Context, Store) error) error {
 	timeout := s.cfg.callTimeout()
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -13,18 +13,22 @@ import (
 
 // Sync makes the stored schedules match the definitions. It inserts new
 // schedules, updates what code owns of changed ones, and marks those that code
-// no longer declares as removed. It does not change what operators own. If
-// nothing has changed, it writes nothing. A schedule with a new expression or
-// time zone continues with the first slot after now, and never fires for the
-// past.
+// no longer declares as removed. Removed schedules are deleted after 14 days,
+// unless code declares them again. Sync does not change what operators own. If
+// nothing has changed, it writes nothing.
 //
-// Sync writes nothing, and logs it, while a newer build with other definitions
-// is active: see Config.BuildTime. It returns an error instead of removing every
-// schedule of the namespace while another worker is active. That happens if two
-// services both use the default Config.Namespace.
+// If the expression or the time zone of
+// a schedule has changed, due slots are recorded as skipped. The schedule then
+// continues with its first slot after now, and never fires for the past.
 //
-// Other errors are [ErrNotMigrated], [ErrUnavailable], and [ErrBusy] if the
-// rows keep changing.
+// The newest active build owns the definitions: see Config.BuildTime. While a
+// newer build with other definitions is active, Sync logs that and writes
+// nothing.
+//
+// Sync returns an error instead of removing every schedule of the namespace
+// while another worker is active. This protects two services that both use the
+// default Config.Namespace. Other errors are [ErrNotMigrated],
+// [ErrUnavailable], and [ErrBusy] if the rows keep changing.
 func (s *Scheduler) Sync(ctx context.Context) error {
 	if err := s.sync(ctx); err != nil {
 		return fmt.Errorf("hourbell: sync: %w", err)
@@ -64,15 +68,15 @@ func (s *Scheduler) sync(ctx context.Context) error {
 type PlannedChange struct {
 	ScheduleID string
 	Kind       EventKind // EventDefined, EventChanged or EventRemoved
-	Detail     string    // the detail of that event
-	// OldNextRunAt and NewNextRunAt are the next slot before and after the sync,
-	// in UTC; the zero time means none. They are equal if the sync does not move
-	// the schedule.
+	Detail     string    // the change in words; empty for EventRemoved
+	// OldNextRunAt and NewNextRunAt are the next slot before and after the
+	// sync, in UTC; the zero time means none. They are equal if the sync does
+	// not move the schedule.
 	OldNextRunAt, NewNextRunAt time.Time
 }
 
-// Plan returns what [Scheduler.Sync] would write now, ordered by schedule, and
-// writes nothing. It is a dry run for a check before a deploy. It does not
+// Plan returns what [Scheduler.Sync] would write now, ordered by schedule ID,
+// and writes nothing. It is a dry run for a check before a deploy. It does not
 // consider whether a newer build is active. Its errors are those of Sync.
 func (s *Scheduler) Plan(ctx context.Context) ([]PlannedChange, error) {
 	changes, err := s.plannedChanges(ctx)
@@ -106,7 +110,7 @@ func (s *Scheduler) plannedChanges(ctx context.Context) ([]PlannedChange, error)
 // syncPlan is what a sync writes.
 type syncPlan struct {
 	namespace    string
-	now          time.Time
+	now          time.Time // the database time
 	workers      []Worker
 	noneInCommon bool // it removes schedules, and none of the stored ones is declared here
 	inserts      []storage.ScheduleUpdate
@@ -179,8 +183,9 @@ func (s *Scheduler) refuseToRemoveAll(plan *syncPlan) error {
 	return nil
 }
 
-// applyPlan writes a plan in one transaction. It returns false if rows have
-// changed since the plan was made. What it has written then remains valid.
+// applyPlan writes a plan in one transaction, except for rows that have changed
+// since they were read. It returns false if there are any: the caller then
+// makes another plan.
 func (s *Scheduler) applyPlan(ctx context.Context, plan *syncPlan) (bool, error) {
 	if len(plan.inserts)+len(plan.updates) == 0 {
 		return true, nil
@@ -212,6 +217,7 @@ func (s *Scheduler) applyPlan(ctx context.Context, plan *syncPlan) (bool, error)
 	return len(written) == len(plan.inserts)+len(plan.updates), nil
 }
 
+// insert plans to store a definition that is not stored yet.
 func (p *syncPlan) insert(d *definition) error {
 	row := storage.ScheduleUpdate{Schedule: d.applyTo(storage.Schedule{Namespace: p.namespace, ID: d.ID, Enabled: d.EnabledByDefault})}
 	if row.Enabled {
@@ -224,8 +230,9 @@ func (p *syncPlan) insert(d *definition) error {
 	return nil
 }
 
-// updateDefinition updates a stored schedule if its definition has changed, or
-// if code declares it again.
+// updateDefinition plans to update a stored schedule if its definition has
+// changed, or if code declares it again. It settles the schedule only if the
+// expression or the time zone has changed, or if it was removed (rule D4).
 func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition) error {
 	wasRemoved := !row.RemovedAt.IsZero()
 	if row.DefinitionHash == d.hash && !wasRemoved {
@@ -254,6 +261,7 @@ func (p *syncPlan) updateDefinition(row *storage.Schedule, d *definition) error 
 	return nil
 }
 
+// remove plans to settle a stored schedule and to mark it as removed.
 func (p *syncPlan) remove(row *storage.Schedule) error {
 	update, skipped, err := settleRow(row, p.now, SkipRemoved, ChangeOptions{}, p.calendars)
 	if err != nil {
@@ -264,6 +272,7 @@ func (p *syncPlan) remove(row *storage.Schedule) error {
 	return nil
 }
 
+// update plans an update of a stored row, with its events, oldest first.
 func (p *syncPlan) update(row *storage.Schedule, update storage.ScheduleUpdate, events ...Event) {
 	p.oldNextRunAt[row.ID] = row.NextRunAt
 	p.updates = append(p.updates, update)
@@ -277,11 +286,13 @@ func (d *definition) applyTo(row storage.Schedule) storage.Schedule {
 	return row
 }
 
+// summary describes a definition in words, for events.
 func (d *definition) summary() string {
 	return d.Cron + " in " + d.TimeZone + ", " + d.Target.String()
 }
 
-// describeChange says in words what a definition changes in a row.
+// describeChange says in words the most important change that a definition
+// makes in a row, for events.
 func describeChange(row *storage.Schedule, d *definition) string {
 	if row.Cron != d.Cron || row.TimeZone != d.TimeZone {
 		return fmt.Sprintf("from %s in %s to %s in %s", row.Cron, row.TimeZone, d.Cron, d.TimeZone)

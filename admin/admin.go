@@ -10,28 +10,36 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// Config says who may do what.
+// Config configures the handler.
 type Config struct {
-	// Authorize is asked before each action and names who acts; that is recorded with what was changed, as "anonymous"
-	// where it is empty. An error refuses the action: with status 401 where it wraps [ErrUnauthenticated], with 403
-	// otherwise. Its text is shown to whoever asked. A panic goes through to the host, and nothing is done. The page also
-	// asks it about what it could offer to do, with a GET request. It has no default: a host that guards the handler by
-	// other means says so with [AllowAll].
+	// Authorize decides whether a request may perform an action and returns
+	// the actor, which is recorded with each change. An empty actor is
+	// recorded as "anonymous". Required: a host that protects the handler by
+	// other means sets [AllowAll].
+	//
+	// An error refuses the action, with status 401 if it wraps
+	// [ErrUnauthenticated] and 403 otherwise. The client sees the error's text.
+	// A panic propagates to the host and nothing is done.
+	//
+	// To decide which controls to offer, the page also calls Authorize for
+	// actions that the request does not perform.
 	Authorize func(r *http.Request, action Action) (actor string, err error)
 	// ReadOnly refuses every action that changes something. Defaults to false.
 	ReadOnly bool
-	// TrustedOrigins are other origins whose pages may write, such as "https://admin.example.com". A browser is otherwise
-	// refused unless the page is of the same origin. A host behind a proxy that changes the Host header names its own
-	// origin here. Defaults to none.
+	// TrustedOrigins lists other origins whose pages may write, such as
+	// "https://admin.example.com". Otherwise the handler refuses writes that a
+	// browser sends from another origin. A host behind a proxy that changes the
+	// Host header lists its own origin here. Defaults to none.
 	TrustedOrigins []string
-	// Logger gets errors that are no fault of the request. Defaults to slog.Default().
+	// Logger receives server errors. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
-// Action is what a request asks for.
+// Action is an action that a request wants to perform.
 type Action struct {
 	Verb Verb
-	// What it is about, where it is about one.
+	// The schedule, group or job that the action concerns; empty if it
+	// concerns none.
 	ScheduleID, Group, Job string
 }
 
@@ -42,24 +50,25 @@ type Verb string
 const (
 	Probe   Verb = "probe"   // read the health, as a load balancer does
 	View    Verb = "view"    // read anything else
-	Enable  Verb = "enable"  // let a schedule fire
-	Disable Verb = "disable" // stop a schedule
+	Enable  Verb = "enable"  // enable a schedule
+	Disable Verb = "disable" // disable a schedule
 	Run     Verb = "run"     // enqueue a schedule's jobs now
 	Unlock  Verb = "unlock"  // clear a schedule's lock
 	Enqueue Verb = "enqueue" // enqueue a job, a group, or all jobs
 )
 
-// Writes says whether the verb changes anything.
+// Writes reports whether the verb changes anything.
 func (v Verb) Writes() bool { return v != Probe && v != View }
 
-// ErrUnauthenticated is for Authorize to say that nobody is logged in.
-var ErrUnauthenticated = errors.New("nobody is logged in")
+// ErrUnauthenticated is the error that Authorize returns if the request has no
+// authenticated user.
+var ErrUnauthenticated = errors.New("not logged in")
 
-// AllowAll is an Authorize that allows everybody everything, as "anonymous". It is for hosts that guard the handler
-// with a middleware of their own.
+// AllowAll is an Authorize that allows every action, as "anonymous". It is for
+// hosts that protect the handler with their own middleware.
 func AllowAll(*http.Request, Action) (actor string, err error) { return anonymous, nil }
 
-// handler is the API and the page of one scheduler.
+// handler serves the API and the page of one scheduler.
 type handler struct {
 	scheduler *hourbell.Scheduler
 	cfg       Config
@@ -67,14 +76,14 @@ type handler struct {
 	table     []route
 }
 
-// New makes the handler. It makes no call to the database.
+// New returns the handler. It does not access the database.
 func New(scheduler *hourbell.Scheduler, cfg Config) (http.Handler, error) {
 	if scheduler == nil {
-		return nil, errors.New("hourbell/admin: the scheduler is nil: make one with hourbell.New")
+		return nil, errors.New("hourbell/admin: the scheduler is nil: create one with hourbell.New")
 	}
 	if cfg.Authorize == nil {
-		return nil, errors.New("hourbell/admin: Config.Authorize is missing: without it anybody could enqueue; " +
-			"if the handler is behind a guard of yours, say so with admin.AllowAll")
+		return nil, errors.New("hourbell/admin: Config.Authorize is missing: without it anyone could enqueue jobs; " +
+			"set admin.AllowAll if your own middleware protects the handler")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -89,27 +98,29 @@ func New(scheduler *hourbell.Scheduler, cfg Config) (http.Handler, error) {
 	return h, nil
 }
 
-const readOnly = "this page is read-only: nothing can be changed through it"
+const readOnly = "this handler is read-only"
 
-// anonymous is who acts where the host names nobody: what is done is recorded, even so.
+// anonymous is the actor that is recorded if Authorize returns none. Every
+// write leaves an event with an actor.
 const anonymous = "anonymous"
 
-// authorize asks the host, and returns who acts.
+// authorize checks that the request may perform the action and returns the
+// actor.
 func (h *handler) authorize(r *http.Request, action Action) (string, error) {
 	if action.Verb.Writes() {
 		if err := h.origins.Check(r); err != nil {
-			return "", refuse(http.StatusForbidden, "cross-origin", "a page of another origin may not write here: %v; "+
-				"if it is yours, name its origin in admin.Config.TrustedOrigins", err)
+			return "", newProblem(http.StatusForbidden, "cross-origin", "a page of another origin may not write: %v; "+
+				"if the origin is yours, add it to admin.Config.TrustedOrigins", err)
 		}
 	}
 	actor, err := h.cfg.Authorize(r, action)
 	switch {
 	case errors.Is(err, ErrUnauthenticated):
-		return "", refuse(http.StatusUnauthorized, "unauthenticated", "%v", err)
+		return "", newProblem(http.StatusUnauthorized, "unauthenticated", "%v", err)
 	case err != nil:
-		return "", refuse(http.StatusForbidden, "forbidden", "%v", err)
+		return "", newProblem(http.StatusForbidden, "forbidden", "%v", err)
 	case action.Verb.Writes() && h.cfg.ReadOnly:
-		return "", refuse(http.StatusForbidden, "read-only", "%s", readOnly)
+		return "", newProblem(http.StatusForbidden, "read-only", "%s", readOnly)
 	}
 	return cmp.Or(actor, anonymous), nil
 }

@@ -1,16 +1,18 @@
-// Package admin serves what a hourbell Scheduler knows and can do over HTTP: a page for people, the JSON API that it is
-// built on, and the API's OpenAPI document.
+// Package admin serves a hourbell Scheduler over HTTP: an admin page, a JSON
+// API and the API's OpenAPI document.
 //
-// [New] makes one handler, which a host mounts on its own router under any prefix:
+// [New] returns one handler. A host mounts it on its own router, under any
+// prefix:
 //
 //	handler, err := admin.New(scheduler, admin.Config{Authorize: authorize})
 //	mux.Handle("/admin/schedules/", http.StripPrefix("/admin/schedules", handler))
 //
-// The page is at the handler's root, and works without JavaScript. To offer a person only what they may do, it asks
-// Config.Authorize about each control that it shows, with the request for the page: some fifty times for a full list.
-// Let that be quick.
+// The page is at the root of the handler. It works without JavaScript. It
+// disables each control that the user may not use. To find out, it calls
+// Config.Authorize once per control with the request for the page, about fifty
+// times for a full list. Authorize should therefore be fast.
 //
-// Instants in answers are RFC 3339 in UTC, and null where there is none. Errors are problem documents (RFC 9457) which
-// name what was wrong and say what to do. Lists come in pages that go on behind a cursor, and stay complete while rows
-// are added.
+// Times in responses are RFC 3339 in UTC; a missing time is null. Errors are
+// problem documents (RFC 9457) that name the error and the remedy. Lists use
+// cursors, so pages stay complete while rows are added.
 package admin

@@ -7,79 +7,79 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-func (h *handler) runNow(c *call) (*reply, error) {
-	return enqueued(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
-		return h.scheduler.RunNow(c.r.Context(), c.parameters["id"], options)
+func (h *handler) runNow(c *call) (*response, error) {
+	return enqueue(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
+		return h.scheduler.RunNow(c.r.Context(), c.pathParams["id"], options)
 	})
 }
 
-func (h *handler) enqueueAll(c *call) (*reply, error) {
-	return enqueued(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
+func (h *handler) enqueueAll(c *call) (*response, error) {
+	return enqueue(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
 		return h.scheduler.EnqueueAll(c.r.Context(), options)
 	})
 }
 
-func (h *handler) enqueueGroup(c *call) (*reply, error) {
-	return enqueued(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
-		runs, err := h.scheduler.EnqueueGroup(c.r.Context(), c.parameters["group"], options)
-		return runs, unknown(err, hourbell.ErrUnknownGroup, "unknown-group")
+func (h *handler) enqueueGroup(c *call) (*response, error) {
+	return enqueue(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
+		runs, err := h.scheduler.EnqueueGroup(c.r.Context(), c.pathParams["group"], options)
+		return runs, notFound(err, "unknown-group", "unknown group")
 	})
 }
 
-func (h *handler) enqueueJob(c *call) (*reply, error) {
-	return enqueued(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
-		runs, err := h.scheduler.EnqueueJob(c.r.Context(), c.parameters["job"], options)
-		return runs, unknown(err, hourbell.ErrUnknownJob, "unknown-job")
+func (h *handler) enqueueJob(c *call) (*response, error) {
+	return enqueue(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
+		runs, err := h.scheduler.EnqueueJob(c.r.Context(), c.pathParams["job"], options)
+		return runs, notFound(err, "unknown-job", "unknown job")
 	})
 }
 
-// unknown says that what the path names is not there.
-func unknown(err, state error, code string) error {
-	if errors.Is(err, state) {
-		return refuse(http.StatusNotFound, code, "%v: /api/jobs lists what this process declares", state)
+// notFound converts the error of an unknown group or job in the path to a 404.
+func notFound(err error, code, text string) error {
+	if errors.Is(err, hourbell.ErrUnknownTarget) {
+		return newProblem(http.StatusNotFound, code, "%s: /api/jobs lists what this process declares", text)
 	}
 	return err
 }
 
-// enqueued answers a request to enqueue with its runs: 201, or 200 where an earlier request with the same key had
-// enqueued them.
-func enqueued(c *call, enqueue func(hourbell.EnqueueOptions) ([]hourbell.JobRun, error)) (*reply, error) {
-	key, err := c.key()
+// enqueue responds to a request to enqueue with its runs. The status is 201, or
+// 200 if an earlier request with the same key enqueued them.
+func enqueue(c *call, enqueueRuns func(hourbell.EnqueueOptions) ([]hourbell.JobRun, error)) (*response, error) {
+	key, err := c.idempotencyKey()
 	if err != nil {
 		return nil, err
 	}
-	by, err := c.by()
+	options, err := c.changeOptions()
 	if err != nil {
 		return nil, err
 	}
-	if by.Seen != "" && c.parameters["id"] == "" {
-		return nil, wrong("seen", "is no field here; it is about a schedule")
+	if options.IfMatch != "" && c.pathParams["id"] == "" {
+		return nil, badValue("ifMatch", "is an unknown field here; only requests for a schedule accept it")
 	}
-	runs, err := enqueue(hourbell.EnqueueOptions{By: by, Key: key})
+	runs, err := enqueueRuns(hourbell.EnqueueOptions{Actor: options.Actor, Note: options.Note, IfMatch: options.IfMatch, IdempotencyKey: key})
 	if err != nil {
 		return nil, err
 	}
 	status := http.StatusCreated
-	repeated := len(runs) > 0 && runs[0].Repeated
-	if repeated {
+	duplicate := len(runs) > 0 && runs[0].Duplicate
+	if duplicate {
 		status = http.StatusOK
 	}
-	return &reply{status: status, body: enqueuedJSON{repeated, each(runs, runOf)}}, nil
+	return &response{status: status, body: enqueuedJSON{duplicate, mapSlice(runs, toRunJSON)}}, nil
 }
 
 type enqueuedJSON struct {
-	Repeated bool      `json:"repeated"`
-	Runs     []runJSON `json:"runs"`
+	Duplicate bool      `json:"duplicate"`
+	Runs      []runJSON `json:"runs"`
 }
 
-func (h *handler) listJobs(*call) (*reply, error) {
+func (h *handler) listJobs(*call) (*response, error) {
 	type jobJSON struct {
 		Name        string `json:"name"`
 		Group       string `json:"group"`
 		Description string `json:"description"`
 		Args        any    `json:"args"`
 	}
-	return ok(struct {
+	return okResponse(struct {
 		Jobs []jobJSON `json:"jobs"`
-	}{each(h.scheduler.Jobs(), func(j hourbell.Job) jobJSON { return jobJSON(j) })})
+	}{mapSlice(h.scheduler.Jobs(), func(j hourbell.Job) jobJSON { return jobJSON(j) })})
 }

@@ -18,18 +18,21 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// desk is a handler on a database, for tests that must know its routes: none can be forgotten then.
-type desk struct {
+// fixture is a handler on a database of its own. Its route table is accessible,
+// so a test that iterates over the table cannot miss a route.
+type fixture struct {
 	testing.TB
 	*handler
 	db  *dbtest.DB
 	log *bytes.Buffer
 }
 
-// newDesk makes a handler on a database with one schedule that is on and locked, one that is off, and one run. Everybody
-// may do everything unless cfg says otherwise.
-func newDesk(t testing.TB, db *dbtest.DB, cfg Config) *desk {
+// newFixture makes a handler on a database with an enabled, locked schedule
+// "on", a disabled schedule "off" and one run. Every action is allowed unless
+// cfg has an Authorize.
+func newFixture(t testing.TB, cfg Config) *fixture {
 	t.Helper()
+	db := dbtest.Postgres(t)
 	scheduler, err := hourbell.New(store.New(db.DB), hourbell.Config{
 		Jobs: []hourbell.Job{{Name: "job", Group: "group"}},
 		Definitions: []hourbell.Definition{
@@ -42,23 +45,30 @@ func newDesk(t testing.TB, db *dbtest.DB, cfg Config) *desk {
 	require.NoError(t, scheduler.Sync(t.Context()))
 	_, err = scheduler.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
 	require.NoError(t, err)
-	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET locked_by = 'w', locked_at = next_run_at WHERE id = 'on'").Error)
+	f := &fixture{TB: t, db: db, log: &bytes.Buffer{}}
+	f.lock()
 	if cfg.Authorize == nil {
 		cfg.Authorize = AllowAll
 	}
-	d := &desk{TB: t, db: db, log: &bytes.Buffer{}}
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.NewTextHandler(d.log, nil))
+		cfg.Logger = slog.New(slog.NewTextHandler(f.log, nil))
 	}
 	made, err := New(scheduler, cfg)
 	require.NoError(t, err)
-	d.handler = made.(*handler)
-	return d
+	f.handler = made.(*handler)
+	return f
 }
 
-// at is a path of a route, whose parameters name what is there.
-func (r route) at() string {
-	id := "off" // which enable would turn on
+// lock locks the schedule "on".
+func (f *fixture) lock() {
+	f.Helper()
+	require.NoError(f, f.db.Exec("UPDATE hourbell_schedules SET locked_by = 'w', locked_at = next_run_at WHERE id = 'on'").Error)
+}
+
+// examplePath returns a path of the route whose parameters name existing rows,
+// and on which a write changes something.
+func (r route) examplePath() string {
+	id := "off"
 	switch {
 	case strings.HasSuffix(r.path, "/disable"), strings.HasSuffix(r.path, "/unlock"):
 		id = "on"
@@ -68,8 +78,8 @@ func (r route) at() string {
 	return strings.NewReplacer("{id}", id, "{group}", "group", "{job}", "job", "{file}", "page.css").Replace(r.path)
 }
 
-// query is what a GET needs to be answered.
-func (r route) asks() string {
+// exampleQuery returns the query, or the form, that the route requires.
+func (r route) exampleQuery() string {
 	switch r.path {
 	case "/api/preview":
 		return "cron=@daily"
@@ -79,33 +89,33 @@ func (r route) asks() string {
 	return ""
 }
 
-// request is one of a route's that would succeed.
+// request returns a request for the route that succeeds.
 func (r route) request() *http.Request {
 	request := httptest.NewRequest(r.method, "/", nil)
-	request.URL.Path, request.URL.RawPath, request.URL.RawQuery = r.at(), "", ""
+	request.URL.Path, request.URL.RawPath, request.URL.RawQuery = r.examplePath(), "", ""
 	if r.method == http.MethodGet {
-		request.URL.RawQuery = r.asks()
-	} else if body := r.asks(); body != "" {
+		request.URL.RawQuery = r.exampleQuery()
+	} else if body := r.exampleQuery(); body != "" {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		request.Body = io.NopCloser(strings.NewReader(body))
 	}
 	return request
 }
 
-// answer serves a request.
-func (d *desk) answer(r *http.Request) *httptest.ResponseRecorder {
+// do serves a request.
+func (f *fixture) do(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	d.ServeHTTP(w, r)
+	f.ServeHTTP(w, r)
 	return w
 }
 
-// stored is all that is stored, as text.
-func (d *desk) stored() string {
-	d.Helper()
+// dump returns all rows of all tables as text.
+func (f *fixture) dump() string {
+	f.Helper()
 	var all strings.Builder
 	for _, table := range []string{"schedules", "job_runs", "events", "workers"} {
 		var rows []map[string]any
-		require.NoError(d, d.db.Table("hourbell_"+table).Order("id").Find(&rows).Error)
+		require.NoError(f, f.db.Table("hourbell_"+table).Order("id").Find(&rows).Error)
 		for _, row := range rows {
 			_, _ = fmt.Fprintln(&all, table, row)
 		}
@@ -113,16 +123,16 @@ func (d *desk) stored() string {
 	return all.String()
 }
 
-// untouched fails the test where anything stored changes while fn runs.
-func (d *desk) untouched(what string, fn func()) {
-	d.Helper()
-	before := d.stored()
+// requireUnchanged fails the test if a row changes while fn runs.
+func (f *fixture) requireUnchanged(what string, fn func()) {
+	f.Helper()
+	before := f.dump()
 	fn()
-	require.Equal(d, before, d.stored(), what)
+	require.Equal(f, before, f.dump(), what)
 }
 
-// sentAs sets the path of a request as it is sent, escapes and all.
-func sentAs(r *http.Request, escaped string) *http.Request {
+// withEscapedPath sets the path of a request in its escaped form.
+func withEscapedPath(r *http.Request, escaped string) *http.Request {
 	r.URL.RawPath = escaped
 	if plain, err := url.PathUnescape(escaped); err == nil {
 		r.URL.Path = plain

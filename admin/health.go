@@ -11,133 +11,133 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// Probes have little patience, and must not be kept waiting by a database that is slow for everybody.
+// The time that the health check waits for the database. A probe must get its
+// response before its own timeout, even if the database is slow.
 const (
-	probePatience = 700 * time.Millisecond
-	fleetPatience = 5 * time.Second
+	probeTimeout = 700 * time.Millisecond
+	fleetTimeout = 5 * time.Second
 )
 
-// skewTolerated is how far a worker's clock may be off before it is called a problem.
-const skewTolerated = 2 * time.Second
+// maxSkew is the clock skew of a worker above which health reports a problem.
+const maxSkew = 2 * time.Second
 
 type healthJSON struct {
-	Healthy  bool         `json:"healthy"`
-	Process  processJSON  `json:"process"`
-	Fleet    *fleetJSON   `json:"fleet"`
-	Problems []healthNote `json:"problems"`
+	Healthy  bool                `json:"healthy"`
+	Process  processJSON         `json:"process"`
+	Fleet    *fleetJSON          `json:"fleet"`
+	Problems []healthProblemJSON `json:"problems"`
 }
 
-// healthNote is something that is wrong. Code does not change; Detail says it in words.
-type healthNote struct {
+// healthProblemJSON is a problem that health reports. Code is stable; Detail is
+// for operators.
+type healthProblemJSON struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }
 
 type processJSON struct {
-	Running    bool    `json:"running"`
-	Stalled    bool    `json:"stalled"`
-	LastTickAt instant `json:"lastTickAt"`
+	Running    bool      `json:"running"`
+	Stalled    bool      `json:"stalled"`
+	LastTickAt timestamp `json:"lastTickAt"`
 }
 
 type fleetJSON struct {
-	At             instant    `json:"at"`
+	At             timestamp  `json:"at"`
 	Workers        int        `json:"workers"`
-	NewestTickAt   instant    `json:"newestTickAt"`
+	NewestTickAt   timestamp  `json:"newestTickAt"`
 	Overdue        int        `json:"overdue"`
-	OldestDueAt    instant    `json:"oldestDueAt"`
+	OldestDueAt    timestamp  `json:"oldestDueAt"`
 	Late           []lateJSON `json:"late"`
-	Unfireable     []string   `json:"unfireable"`
+	Mismatched     []string   `json:"mismatched"`
 	MaxClockSkewMs int64      `json:"maxClockSkewMs"`
 	ClockBehindMs  int64      `json:"clockBehindMs"`
 }
 
 type lateJSON struct {
-	ID             string  `json:"id"`
-	DueAt          instant `json:"dueAt"`
-	OverdueSeconds int64   `json:"overdueSeconds"`
+	ID             string    `json:"id"`
+	DueAt          timestamp `json:"dueAt"`
+	OverdueSeconds int64     `json:"overdueSeconds"`
 }
 
-// health says whether slots fire. The status is that of this process alone: 503 when it should run the loop and the loop
-// stands still, for restarting other processes would not mend what is wrong with the fleet. With fleet=1 it is 503
-// for whatever is wrong, as an alert wants it.
-func (h *handler) health(c *call) (*reply, error) {
+// health reports whether slots fire. The status is 503 only if this process
+// runs the loop and the loop is stalled. A problem of the fleet does not change
+// the status, because a restart of this process would not fix it. With fleet=1,
+// for alerts, the status is 503 for every problem.
+func (h *handler) health(c *call) (*response, error) {
 	fleet := false
 	if c.query.Has("fleet") {
 		var err error
 		if fleet, err = strconv.ParseBool(c.query.Get("fleet")); err != nil {
-			return nil, wrong("fleet", "%q is neither 1 nor 0", c.query.Get("fleet"))
+			return nil, badValue("fleet", "%q is neither 1 nor 0", c.query.Get("fleet"))
 		}
 	}
-	patience := probePatience
+	timeout := probeTimeout
 	if fleet {
-		patience = fleetPatience
+		timeout = fleetTimeout
 	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.r.Context(), timeout)
 	defer cancel()
 	state, err := h.scheduler.Health(ctx)
 
-	wire := healthJSON{
+	body := healthJSON{
 		Healthy:  !state.Stalled,
-		Process:  processJSON{state.Running, state.Stalled, instant{state.LastTickAt}},
-		Problems: problemsOf(state, err),
+		Process:  processJSON{state.Running, state.Stalled, timestamp{state.LastTickAt}},
+		Problems: healthProblems(state, err),
 	}
 	if err == nil {
-		wire.Fleet = fleetOf(state)
+		body.Fleet = toFleetJSON(state)
 	}
 	if fleet {
-		wire.Healthy = len(wire.Problems) == 0
+		body.Healthy = len(body.Problems) == 0
 	}
 	status := http.StatusOK
-	if !wire.Healthy {
+	if !body.Healthy {
 		status = http.StatusServiceUnavailable
 	}
-	return &reply{status: status, body: wire}, nil
+	return &response{status: status, body: body}, nil
 }
 
-func fleetOf(state hourbell.Health) *fleetJSON {
+func toFleetJSON(state hourbell.Health) *fleetJSON {
 	return &fleetJSON{
-		At: instant{state.At}, Workers: state.Workers, NewestTickAt: instant{state.NewestTick}, Overdue: state.Overdue, OldestDueAt: instant{state.OldestDue},
-		Late: each(state.Late, func(row hourbell.Schedule) lateJSON {
-			return lateJSON{row.ID, instant{row.NextRunAt}, int64(state.At.Sub(row.NextRunAt).Seconds())}
+		At: timestamp{state.At}, Workers: state.Workers, NewestTickAt: timestamp{state.NewestTick}, Overdue: state.Overdue, OldestDueAt: timestamp{state.OldestDue},
+		Late: mapSlice(state.Late, func(s hourbell.Schedule) lateJSON {
+			return lateJSON{s.ID, timestamp{s.NextRunAt}, int64(state.At.Sub(s.NextRunAt).Seconds())}
 		}),
-		Unfireable:     append([]string{}, state.Unfireable...),
+		Mismatched:     append([]string{}, state.Mismatched...),
 		MaxClockSkewMs: state.MaxSkew.Milliseconds(), ClockBehindMs: state.ClockBehind.Milliseconds(),
 	}
 }
 
-// problemsOf says what is wrong, with this process first.
-func problemsOf(state hourbell.Health, err error) []healthNote {
-	notes := []healthNote{}
-	note := func(wrong bool, code, format string, args ...any) {
-		if wrong {
-			notes = append(notes, healthNote{code, fmt.Sprintf(format, args...)})
+// healthProblems lists the problems that the health shows, those of this
+// process first. err is the error of reading the health.
+func healthProblems(state hourbell.Health, err error) []healthProblemJSON {
+	problems := []healthProblemJSON{}
+	addIf := func(condition bool, code, format string, args ...any) {
+		if condition {
+			problems = append(problems, healthProblemJSON{code, fmt.Sprintf(format, args...)})
 		}
 	}
-	note(state.Stalled, "NOT_TICKING", "this process's loop has not ticked for two poll intervals")
+	addIf(state.Stalled, "NOT_TICKING", "this process's loop has not ticked for two poll intervals")
 	if err != nil {
 		unmigrated := errors.Is(err, hourbell.ErrNotMigrated)
-		note(unmigrated, "NOT_MIGRATED", "%v", hourbell.ErrNotMigrated)
-		note(!unmigrated, "DATABASE_UNAVAILABLE", "the database did not answer: nothing is known of the fleet")
-		return notes
+		addIf(unmigrated, "NOT_MIGRATED", "%v", hourbell.ErrNotMigrated)
+		addIf(!unmigrated, "DATABASE_UNAVAILABLE", "the database did not respond, so the state of the fleet is unknown")
+		return problems
 	}
-	note(state.Workers == 0, "NO_WORKER", "no worker is alive: nothing fires until one runs")
-	note(state.Overdue > 0, "OVERDUE", "%s overdue, the oldest slot since %s", plural(state.Overdue, "schedule"), state.OldestDue.UTC().Format(time.RFC3339))
-	note(len(state.Unfireable) > 0, "UNFIREABLE", "%d of them are not as this process declares them; unless another build runs, they wait for a deploy", len(state.Unfireable))
-	note(state.MaxSkew > skewTolerated, "CLOCK_SKEW", "a worker's clock is off by %v; the database's is used, and slots fire on time", state.MaxSkew)
-	note(state.ClockBehind > 0, "CLOCK_BEHIND", "the database's clock was stepped back: what has fired already is not repeated, and fires again in %v", state.ClockBehind)
-	return notes
+	addIf(state.Workers == 0, "NO_WORKER", "no worker is active: nothing fires until one runs")
+	addIf(state.Overdue > 0, "OVERDUE", "%s overdue; the oldest slot was due at %s", plural(state.Overdue, "schedule"), state.OldestDue.UTC().Format(time.RFC3339))
+	addIf(len(state.Mismatched) > 0, "MISMATCHED", "%d overdue: the stored definition differs from this process's; unless another build runs, they wait for a deploy", len(state.Mismatched))
+	addIf(state.MaxSkew > maxSkew, "CLOCK_SKEW", "a worker's clock is off by %v; slots fire on time all the same, because the database clock decides", state.MaxSkew)
+	addIf(state.ClockBehind > 0, "CLOCK_BEHIND", "the database clock was stepped back: slots that fired do not repeat, and firing resumes in %v", state.ClockBehind)
+	return problems
 }
 
-func (h *handler) listWorkers(c *call) (*reply, error) {
-	at, err := h.scheduler.Now(c.r.Context())
-	if err != nil {
-		return nil, err
-	}
+func (h *handler) listWorkers(c *call) (*response, error) {
 	workers, err := h.scheduler.Workers(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
-	return ok(struct {
+	return okResponse(struct {
 		Workers []workerJSON `json:"workers"`
-	}{each(workers, func(w hourbell.Worker) workerJSON { return workerOf(w, at) })})
+	}{mapSlice(workers, toWorkerJSON)})
 }

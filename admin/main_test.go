@@ -6,5 +6,5 @@ import (
 	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
-// Nothing runs on behind the tests.
+// TestMain fails if the tests leak goroutines.
 func TestMain(m *testing.M) { leaktest.Main(m) }

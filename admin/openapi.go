@@ -8,4 +8,4 @@ import (
 //go:embed openapi.json
 var document json.RawMessage
 
-func (h *handler) openAPI(*call) (*reply, error) { return ok(document) }
+func (h *handler) openAPI(*call) (*response, error) { return okResponse(document) }

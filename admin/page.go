@@ -12,6 +12,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/hourbell/hourbell"
 )
 
 //go:embed templates
@@ -20,12 +22,13 @@ var templateFiles embed.FS
 //go:embed static
 var staticFiles embed.FS
 
-// pages are the templates, each with the frame around it.
+// pages holds the templates by name, each combined with the frame.
 var pages = parsePages("schedules", "schedule", "runs", "run", "enqueue", "confirm", "done", "problem")
 
 func parsePages(names ...string) map[string]*template.Template {
 	functions := template.FuncMap{
-		"segment": url.PathEscape, "iso": iso, "word": word, "event": eventWords, "plural": plural, "seconds": seconds, "millis": millis, "add": add,
+		"segment": url.PathEscape, "iso": formatISO, "plural": plural, "seconds": formatSeconds, "add": add,
+		"lower": lower, "trigger": triggerText, "reason": reasonText, "event": eventText,
 	}
 	frame := template.Must(template.New("frame.html").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html"))
 	parsed := make(map[string]*template.Template, len(names))
@@ -35,87 +38,94 @@ func parsePages(names ...string) map[string]*template.Template {
 	return parsed
 }
 
-// pageRoutes are the pages, and what their forms call. Each of them works without a script: the forms that ask before
-// they do something are pages of their own, which the script shows as dialogs.
+// pageRoutes returns the routes of the pages and their forms. All of them work
+// without JavaScript: each form that asks for confirmation is a page, which the
+// script shows as a dialog.
 func (h *handler) pageRoutes() []route {
 	list := []string{"search", "state", "sort", "cursor"}
 	return []route{
-		{"GET", "", View, list, h.withSlash},
+		{"GET", "", View, list, h.redirectToSlash},
 		{"GET", "/", View, list, h.schedulesPage},
 		{"GET", "/schedules/{id}", View, []string{"status", "trigger", "job", "cursor", "events"}, h.schedulePage},
-		{"POST", "/schedules/{id}/enable", Enable, nil, h.enableAndReturn},
+		{"POST", "/schedules/{id}/enable", Enable, nil, h.changeAndReturn(h.scheduler.Enable)},
 		{"GET", "/schedules/{id}/disable", View, nil, h.confirmChange(Disable)},
-		{"POST", "/schedules/{id}/disable", Disable, nil, h.disableAndReturn},
+		{"POST", "/schedules/{id}/disable", Disable, nil, h.changeAndReturn(h.scheduler.Disable)},
 		{"GET", "/schedules/{id}/unlock", View, nil, h.confirmChange(Unlock)},
-		{"POST", "/schedules/{id}/unlock", Unlock, nil, h.unlockAndReturn},
+		{"POST", "/schedules/{id}/unlock", Unlock, nil, h.changeAndReturn(h.scheduler.Unlock)},
 		{"GET", "/schedules/{id}/run", View, nil, h.confirmChange(Run)},
-		{"POST", "/schedules/{id}/run", Run, nil, h.done(h.runNow)},
-		{"GET", "/enable", View, []string{several}, h.confirmMany(Enable)},
-		{"POST", "/enable", View, nil, h.changeMany(Enable)}, // asks for the right to each
-		{"GET", "/disable", View, []string{several}, h.confirmMany(Disable)},
-		{"POST", "/disable", View, nil, h.changeMany(Disable)},
+		{"POST", "/schedules/{id}/run", Run, nil, h.showEnqueued(h.runNow)},
+		// changeMany authorizes each schedule separately.
+		{"GET", "/enable", View, []string{repeatableParam}, h.confirmMany(Enable)},
+		{"POST", "/enable", View, nil, h.changeMany(Enable, h.scheduler.Enable)},
+		{"GET", "/disable", View, []string{repeatableParam}, h.confirmMany(Disable)},
+		{"POST", "/disable", View, nil, h.changeMany(Disable, h.scheduler.Disable)},
 		{"GET", "/runs", View, []string{"schedule", "job", "group", "status", "trigger", "cursor"}, h.runsPage},
 		{"GET", "/runs/{id}", View, nil, h.runPage},
 		{"GET", "/enqueue", View, []string{"search"}, h.enqueuePage},
 		{"GET", "/enqueue/all", View, nil, h.confirmEnqueue},
-		{"POST", "/enqueue/all", Enqueue, nil, h.done(h.enqueueAll)},
+		{"POST", "/enqueue/all", Enqueue, nil, h.showEnqueued(h.enqueueAll)},
 		{"GET", "/enqueue/groups/{group}", View, nil, h.confirmEnqueue},
-		{"POST", "/enqueue/groups/{group}", Enqueue, nil, h.done(h.enqueueGroup)},
+		{"POST", "/enqueue/groups/{group}", Enqueue, nil, h.showEnqueued(h.enqueueGroup)},
 		{"GET", "/enqueue/jobs/{job}", View, nil, h.confirmEnqueue},
-		{"POST", "/enqueue/jobs/{job}", Enqueue, nil, h.done(h.enqueueJob)},
+		{"POST", "/enqueue/jobs/{job}", Enqueue, nil, h.showEnqueued(h.enqueueJob)},
 		{"GET", "/static/{file}", View, []string{"v"}, h.static},
 	}
 }
 
-// view is what a page is made of.
+// view is the data of a page.
 type view struct {
-	Root     string // from the page to where the handler is mounted, such as "../"
+	Root     string // relative link to the mount point, such as "../"
 	Title    string
-	Tab      string // of the navigation
+	Tab      string // the current tab of the navigation
 	Actor    string
 	ReadOnly bool
-	At       time.Time // by the database's clock
+	At       time.Time // the database's time
 	Health   *healthView
-	Poll     []string // what the script asks of the API to learn that the page has changed
+	Poll     []string // the API paths that the script polls for changes of the page
 	Body     any
 }
 
-// healthView is the strip on top of each page.
+// healthView is the health section at the top of each page.
 type healthView struct {
 	Workers    int
-	NewestTick moment
-	OldestDue  moment
+	NewestTick relTime
+	OldestDue  relTime
 	Overdue    int
 	Skew       string
-	Problems   []healthNote
+	Problems   []healthProblemJSON
 }
 
-// Now is t, as it is seen from when the page was made.
-func (v view) Now(t instant) moment { return moment{t.Time, v.At} }
+// Rel returns a time relative to the page's time.
+func (v view) Rel(t timestamp) relTime { return relTime{t.Time, v.At} }
 
-// Static is where a file of the page's is.
+// Static returns the link to a static file.
 func (v view) Static(name string) string { return v.Root + "static/" + name + "?v=" + staticVersion }
 
-// show renders a page of content.
-func (h *handler) show(c *call, name, title, tab string, content any, poll ...string) (*reply, error) {
+// render responds with a page. poll lists the API paths that the script polls.
+func (h *handler) render(c *call, name, title, tab string, body any, poll ...string) (*response, error) {
 	state, err := h.scheduler.Health(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
-	return render(http.StatusOK, name, view{
-		Root: rootOf(c.r), Title: title, Tab: tab, Actor: c.actor, ReadOnly: h.cfg.ReadOnly, At: state.At, Poll: poll, Body: content,
+	return h.renderWith(c, state, name, title, tab, body, poll...)
+}
+
+// renderWith is render for a page that has read the health before.
+func (h *handler) renderWith(c *call, state hourbell.Health, name, title, tab string, body any, poll ...string) (*response, error) {
+	return pageResponse(http.StatusOK, name, view{
+		Root: rootLink(c.r), Title: title, Tab: tab, Actor: c.actor, ReadOnly: h.cfg.ReadOnly, At: state.At, Poll: poll, Body: body,
 		Health: &healthView{
-			Workers: state.Workers, NewestTick: moment{state.NewestTick, state.At}, Overdue: state.Overdue, OldestDue: moment{state.OldestDue, state.At},
-			Skew: span(state.MaxSkew), Problems: problemsOf(state, nil),
+			Workers: state.Workers, NewestTick: relTime{state.NewestTick, state.At}, Overdue: state.Overdue, OldestDue: relTime{state.OldestDue, state.At},
+			Skew: formatDuration(state.MaxSkew), Problems: healthProblems(state, nil),
 		},
 	})
 }
 
-// showProblem renders an error for a person.
-func (h *handler) showProblem(r *http.Request, p *problem) *reply {
-	page, err := render(p.Status, "problem", view{Root: rootOf(r), Title: p.Title, Body: p})
+// problemPage renders a problem as a page.
+func (h *handler) problemPage(r *http.Request, p *problem) *response {
+	page, err := pageResponse(p.Status, "problem", view{Root: rootLink(r), Title: p.Title, Body: p})
 	if err != nil {
-		return &reply{status: p.Status, body: p, contentType: "application/problem+json", header: p.header}
+		return &response{status: p.Status, body: p, contentType: "application/problem+json", header: p.header}
 	}
 	for name, values := range p.header {
 		page.header[name] = values
@@ -123,57 +133,59 @@ func (h *handler) showProblem(r *http.Request, p *problem) *reply {
 	return page
 }
 
-// pagePolicy lets a page load what lies beside it, and nothing else.
+// pagePolicy allows a page to load only the handler's own files.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-func render(status int, name string, v view) (*reply, error) {
+func pageResponse(status int, name string, v view) (*response, error) {
 	var text bytes.Buffer
 	if err := pages[name].Execute(&text, v); err != nil {
 		return nil, fmt.Errorf("page %s: %w", name, err)
 	}
-	return &reply{
+	return &response{
 		status: status, text: text.Bytes(), contentType: "text/html; charset=utf-8",
 		header: http.Header{"Content-Security-Policy": {pagePolicy}, "Referrer-Policy": {"same-origin"}},
 	}, nil
 }
 
-// rootOf is the way from a page to where the handler is mounted. Links are relative, so that they hold under any prefix,
-// also one that a proxy adds.
-func rootOf(r *http.Request) string {
+// rootLink returns the relative link from a page to the mount point. Links are
+// relative because the handler does not know the prefix under which the host,
+// or a proxy, serves it.
+func rootLink(r *http.Request) string {
 	if up := strings.Count(r.URL.EscapedPath(), "/") - 1; up > 0 {
 		return strings.Repeat("../", up)
 	}
 	return "./"
 }
 
-// wantsPage says whether an answer is for a person: of the API nobody expects pages.
+// wantsPage reports whether the client expects an HTML page. The API never
+// responds with one.
 func wantsPage(r *http.Request) bool {
 	return r.URL.Path != "/api" && !strings.HasPrefix(r.URL.Path, "/api/") && strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// redirect goes on elsewhere.
-func redirect(status int, location string) *reply {
-	return &reply{status: status, contentType: "text/plain; charset=utf-8", header: http.Header{"Location": {location}}}
+func redirect(status int, location string) *response {
+	return &response{status: status, contentType: "text/plain; charset=utf-8", header: http.Header{"Location": {location}}}
 }
 
-// withSlash sends whoever asks for the mount point itself to the page, whose links are relative to a path that ends in
-// a slash.
-func (h *handler) withSlash(c *call) (*reply, error) {
-	asked, query, hasQuery := strings.Cut(c.r.RequestURI, "?")
-	location := "./" + path.Base(asked) + "/"
+// redirectToSlash redirects from the mount point without a trailing slash to
+// the page. The page's relative links need the slash.
+func (h *handler) redirectToSlash(c *call) (*response, error) {
+	uriPath, query, hasQuery := strings.Cut(c.r.RequestURI, "?")
+	location := "./" + path.Base(uriPath) + "/"
 	if hasQuery {
 		location += "?" + query
 	}
 	return redirect(http.StatusTemporaryRedirect, location), nil
 }
 
-// staticVersion changes with what is in the static files, which browsers keep until it does.
+// staticVersion is a hash of the static files. It is part of their links, so
+// browsers can cache them until they change.
 var staticVersion = func() string {
 	sum := sha256.New()
 	files, err := staticFiles.ReadDir("static")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // impossible: the directory is embedded
 	}
 	for _, file := range files {
 		text, err := staticFiles.ReadFile("static/" + file.Name())
@@ -187,15 +199,15 @@ var staticVersion = func() string {
 
 var contentTypes = map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
-func (h *handler) static(c *call) (*reply, error) {
-	name := c.parameters["file"]
+func (h *handler) static(c *call) (*response, error) {
+	name := c.pathParams["file"]
 	text, err := staticFiles.ReadFile("static/" + path.Base(name))
 	if err != nil {
-		return nil, refuse(http.StatusNotFound, "unknown-path", "there is no file %q here", name)
+		return nil, newProblem(http.StatusNotFound, "unknown-path", "there is no file %q here", name)
 	}
-	a := &reply{status: http.StatusOK, text: text, contentType: contentTypes[path.Ext(name)]}
+	res := &response{status: http.StatusOK, text: text, contentType: contentTypes[path.Ext(name)]}
 	if c.query.Get("v") == staticVersion {
-		a.header = http.Header{"Cache-Control": {"private, max-age=31536000, immutable"}}
+		res.header = http.Header{"Cache-Control": {"private, max-age=31536000, immutable"}}
 	}
-	return a, nil
+	return res, nil
 }

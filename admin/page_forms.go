@@ -10,235 +10,231 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// pageForm is what a page's form sends besides.
-type pageForm struct {
-	key  string   // of the request to enqueue: a double click sends the same again
-	back string   // where to go afterwards
-	ids  []string // of the schedules selected
+// formFields are the fields that only the page's forms send.
+type formFields struct {
+	idempotencyKey string   // makes a double click enqueue once
+	back           string   // where to go after the change
+	ids            []string // the selected schedules
 }
 
-// decodePage reads what a page's form sends.
-func decodePage(body string, into *form) error {
-	sent, err := url.ParseQuery(body)
+// decodeForm decodes the body of a page's form.
+func decodeForm(text string, into *requestBody) error {
+	fields, err := url.ParseQuery(text)
 	if err != nil {
-		return refuse(http.StatusBadRequest, "bad-body", "the body cannot be read: %v", err)
+		return newProblem(http.StatusBadRequest, "bad-body", "invalid form: %v", err)
 	}
-	if err := known(sent, "field", []string{"note", "seen", "key", "back", several}); err != nil {
+	if err := checkValues(fields, "field", []string{"note", "ifMatch", "idempotencyKey", "back", repeatableParam}); err != nil {
 		return err
 	}
-	*into = form{
-		Note: strings.TrimSpace(sent.Get("note")), Seen: sent.Get("seen"),
-		page: pageForm{key: sent.Get("key"), back: sent.Get("back"), ids: sent[several]},
+	*into = requestBody{
+		Note: strings.TrimSpace(fields.Get("note")), IfMatch: fields.Get("ifMatch"),
+		form: formFields{idempotencyKey: fields.Get("idempotencyKey"), back: fields.Get("back"), ids: fields[repeatableParam]},
 	}
 	return nil
 }
 
-// confirmation is a form that asks before something is done.
+// confirmation is the data of a page that asks for confirmation.
 type confirmation struct {
-	Title, Text string
-	Button      string
-	Action      string // relative to the page itself
-	Back        string
-	Seen, Key   string
-	IDs         []string
-	Items       []item // what it concerns
-	Refused     string
+	Title, Text             string
+	Button                  string
+	Action                  string // relative to the page itself
+	Back                    string
+	IfMatch, IdempotencyKey string
+	IDs                     []string
+	Items                   []item // the jobs or schedules that the action concerns
+	Denied                  string // why the user may not do this; empty if they may
 }
 
-// item is a line of a list of things that will be, or were, done.
-type item struct{ Name, Href, Text, Wrong string }
+// item is an entry of the list on a confirmation or result page.
+type item struct{ Name, Href, Text, Error string }
 
-// confirmChange makes the page that asks before a schedule is disabled, unlocked or run.
-func (h *handler) confirmChange(verb Verb) func(*call) (*reply, error) {
-	return func(c *call) (*reply, error) {
-		s, at, err := h.one(c, 1)
+// confirmChange returns the handler of the page that asks for confirmation
+// before a schedule is disabled, unlocked or run.
+func (h *handler) confirmChange(verb Verb) func(*call) (*response, error) {
+	return func(c *call) (*response, error) {
+		s, err := h.readSchedule(c, 0)
 		if err != nil {
 			return nil, err
 		}
-		row := h.row(c, s, at, 0)
-		f := confirmation{Action: string(verb), Back: rootOf(c.r) + "schedules/" + url.PathEscape(s.ID), Refused: row.Switch.Refused}
+		row := h.newRow(c, s, 0)
+		form := confirmation{Action: string(verb), Back: rootLink(c.r) + "schedules/" + url.PathEscape(s.ID)}
 		switch verb {
 		case Disable:
-			f.Title, f.Button, f.Seen = "Disable "+s.Name+"?", "Disable", s.Fingerprint
-			f.Text = "It does not fire again before somebody enables it. What is enqueued already goes on."
+			form.Title, form.Button, form.IfMatch, form.Denied = "Disable "+s.Name+"?", "Disable", s.ETag, row.Switch.Denied
+			form.Text = "It does not fire until it is enabled again. Enqueued runs are not affected."
 			if !s.Enabled {
-				f.Text = "It is disabled already. " + f.Text
+				form.Text = "It is disabled already. " + form.Text
 			}
 		case Unlock:
-			f.Title, f.Button, f.Refused = "Unlock "+s.Name+"?", "Unlock", row.Release.Refused
-			f.Text = "It is not locked."
+			form.Title, form.Button, form.Denied = "Unlock "+s.Name+"?", "Unlock", row.Unlock.Denied
+			form.Text = "It is not locked."
 			if s.Lock != nil {
-				f.Seen = s.Lock.Holder
-				f.Text = "Worker " + s.Lock.Holder + " holds it. After this that worker cannot fire the slot, and any other may, at once."
+				form.IfMatch = s.Lock.Holder
+				form.Text = "Worker " + s.Lock.Holder + " holds the lock. Once unlocked, that worker cannot fire the slot, and any other worker can."
 			}
 		case Run:
-			f.Title, f.Button, f.Key, f.Refused = "Run "+s.Name+" now?", "Run now", rand.Text(), row.Run.Refused
-			f.Text = plural(len(s.Target.Jobs), "job") + " will be enqueued. It is disabled, and stays so."
+			form.Title, form.Button, form.IdempotencyKey, form.Denied = "Run "+s.Name+" now?", "Run now", rand.Text(), row.Run.Denied
+			form.Text = plural(len(s.Target.Jobs), "job") + " will be enqueued. The schedule stays disabled."
 			if s.Enabled && !s.NextRunAt.IsZero() {
-				f.Text = plural(len(s.Target.Jobs), "job") + " will be enqueued. The next scheduled run, " + row.Face(s.NextRunAt) + ", does not move."
+				form.Text = plural(len(s.Target.Jobs), "job") + " will be enqueued. The next scheduled run remains " + row.LocalTime(s.NextRunAt) + "."
 			}
-			f.Items = each(s.Target.Jobs, func(name string) item { return item{Name: name} })
-			if s.Problem != "" && f.Refused == "" {
-				f.Refused = s.Problem
+			form.Items = mapSlice(s.Target.Jobs, func(name string) item { return item{Name: name} })
+			if s.Problem != "" && form.Denied == "" {
+				form.Denied = s.Problem
 			}
 		}
-		return h.show(c, "confirm", f.Title, "schedules", f)
+		return h.render(c, "confirm", form.Title, "schedules", form)
 	}
 }
 
-// confirmEnqueue asks before it enqueues all jobs, a group, or one job.
-func (h *handler) confirmEnqueue(c *call) (*reply, error) {
-	group, job := c.parameters["group"], c.parameters["job"]
-	f := confirmation{Button: "Enqueue", Key: rand.Text(), Back: rootOf(c.r) + "enqueue"}
+// confirmEnqueue shows the page that asks for confirmation before all jobs, a
+// group or one job are enqueued.
+func (h *handler) confirmEnqueue(c *call) (*response, error) {
+	group, job := c.pathParams["group"], c.pathParams["job"]
+	form := confirmation{Button: "Enqueue", IdempotencyKey: rand.Text(), Back: rootLink(c.r) + "enqueue"}
 	for _, j := range h.scheduler.Jobs() {
 		if (group == "" || j.Group == group) && (job == "" || j.Name == job) {
-			f.Items = append(f.Items, item{Name: j.Name, Text: j.Description})
+			form.Items = append(form.Items, item{Name: j.Name, Text: j.Description})
 		}
 	}
 	action := Action{Verb: Enqueue, Group: group, Job: job}
 	switch {
-	case len(f.Items) == 0 && (group != "" || job != ""):
-		return nil, refuse(http.StatusNotFound, "unknown-job", "this process declares no job or group %q", group+job)
+	case len(form.Items) == 0 && (group != "" || job != ""):
+		return nil, newProblem(http.StatusNotFound, "unknown-job", "this process declares no job or group %q", group+job)
 	case group != "":
-		f.Title, f.Action = "Enqueue group "+group+"?", url.PathEscape(group)
+		form.Title, form.Action = "Enqueue group "+group+"?", url.PathEscape(group)
 	case job != "":
-		f.Title, f.Action = "Enqueue "+job+"?", url.PathEscape(job)
+		form.Title, form.Action = "Enqueue "+job+"?", url.PathEscape(job)
 	default:
-		f.Title, f.Action = "Enqueue all jobs?", "all"
+		form.Title, form.Action = "Enqueue all jobs?", "all"
 	}
-	f.Refused = h.control(c, action, control{}).Refused
-	f.Text = plural(len(f.Items), "job") + " will be enqueued, once each. No schedule moves."
-	return h.show(c, "confirm", f.Title, "enqueue", f)
+	form.Denied = h.authorizeControl(c, action, control{}).Denied
+	form.Text = plural(len(form.Items), "job") + " will be enqueued, once each. Schedules are not affected."
+	return h.render(c, "confirm", form.Title, "enqueue", form)
 }
 
-// confirmMany asks before several schedules are enabled or disabled.
-func (h *handler) confirmMany(verb Verb) func(*call) (*reply, error) {
-	return func(c *call) (*reply, error) {
-		ids, err := chosen(c.query[several])
+// confirmMany returns the handler of the page that asks for confirmation before
+// several schedules are enabled or disabled.
+func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
+	return func(c *call) (*response, error) {
+		ids, err := selectedIDs(c.query[repeatableParam])
 		if err != nil {
 			return nil, err
 		}
-		f := confirmation{
-			Title: capital(verb) + " " + plural(len(ids), "schedule") + "?", Button: capital(verb), Action: string(verb), Back: rootOf(c.r), IDs: ids,
-			Text: "They fire from their next slots on; what was missed before is not made up for.",
+		form := confirmation{
+			Title: capitalize(string(verb)) + " " + plural(len(ids), "schedule") + "?", Button: capitalize(string(verb)), Action: string(verb), Back: rootLink(c.r), IDs: ids,
+			Text: "They fire from their next slots on. Missed slots do not fire.",
 		}
 		if verb == Disable {
-			f.Text = "They do not fire again before somebody enables them. What is enqueued already goes on."
+			form.Text = "They do not fire until they are enabled again. Enqueued runs are not affected."
 		}
-		for _, id := range ids {
-			row, err := h.scheduler.Schedule(c.r.Context(), id)
-			if err != nil {
-				return nil, err
-			}
-			f.Items = append(f.Items, item{
-				Name: row.Name, Text: row.ID, Wrong: h.control(c, Action{Verb: verb, ScheduleID: id}, control{}).Refused,
-			})
+		schedules, err := h.readByID(c.r.Context(), ids, 0)
+		if err != nil {
+			return nil, err
 		}
-		return h.show(c, "confirm", f.Title, "schedules", f)
+		form.Items = mapSlice(schedules, func(s hourbell.Schedule) item {
+			return item{Name: s.Name, Text: s.ID, Error: h.authorizeControl(c, Action{Verb: verb, ScheduleID: s.ID}, control{}).Denied}
+		})
+		return h.render(c, "confirm", form.Title, "schedules", form)
 	}
 }
 
-// chosen are the schedules selected in a list, which is never longer than a page.
-func chosen(ids []string) ([]string, error) {
+// selectedIDs returns the ids of the selected schedules, sorted and without
+// duplicates. A list shows at most one page of them.
+func selectedIDs(ids []string) ([]string, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	switch {
 	case len(ids) == 0:
-		return nil, wrong(several, "is missing: select schedules in the list first")
+		return nil, badValue(repeatableParam, "is missing: select schedules in the list first")
 	case len(ids) > maxPage:
-		return nil, wrong(several, "is given %d times; at most %d schedules are changed together", len(ids), maxPage)
+		return nil, badValue(repeatableParam, "is given %d times; at most %d schedules can be changed together", len(ids), maxPage)
 	}
 	return ids, nil
 }
 
-// outcome is what came of something that a person asked for.
-type outcome struct {
+// actionResult is the data of the page that shows what an action did.
+type actionResult struct {
 	Title, Text string
 	Items       []item
 	Back        string
 }
 
-// changeMany enables or disables several schedules, each in a transaction of its own, and says what came of each.
-func (h *handler) changeMany(verb Verb) func(*call) (*reply, error) {
-	change := h.scheduler.Enable
-	if verb == Disable {
-		change = h.scheduler.Disable
-	}
-	return func(c *call) (*reply, error) {
-		ids, err := chosen(c.form.page.ids)
+// changeMany returns the handler that enables or disables several schedules,
+// each in its own transaction. The page shows the result of each.
+func (h *handler) changeMany(verb Verb, apply changeFunc) func(*call) (*response, error) {
+	return func(c *call) (*response, error) {
+		ids, err := selectedIDs(c.body.form.ids)
 		if err != nil {
 			return nil, err
 		}
-		done := outcome{Back: rootOf(c.r)}
+		result := actionResult{Back: rootLink(c.r)}
 		changed := 0
 		for _, id := range ids {
-			line := item{Name: id, Href: rootOf(c.r) + "schedules/" + url.PathEscape(id), Text: string(verb) + "d"}
+			line := item{Name: id, Href: rootLink(c.r) + "schedules/" + url.PathEscape(id), Text: string(verb) + "d"}
 			actor, err := h.authorize(c.r, Action{Verb: verb, ScheduleID: id})
 			if err == nil {
 				c.actor = actor
-				var by hourbell.By
-				if by, err = c.by(); err != nil {
-					return nil, err // the note: it would be wrong for all of them
+				var options hourbell.ChangeOptions
+				if options, err = c.changeOptions(); err != nil {
+					return nil, err // an invalid note, which concerns every schedule
 				}
-				err = change(c.r.Context(), id, by)
+				err = apply(c.r.Context(), id, options)
 			}
 			if err != nil {
-				line.Text, line.Wrong = "", h.told(c.r, err).Detail
+				line.Text, line.Error = "", h.toProblem(c.r, err).Detail
 			} else {
 				changed++
 			}
-			done.Items = append(done.Items, line)
+			result.Items = append(result.Items, line)
 		}
-		done.Title = plural(changed, "schedule") + " " + string(verb) + "d"
+		result.Title = plural(changed, "schedule") + " " + string(verb) + "d"
 		if changed < len(ids) {
-			done.Title += ", " + plural(len(ids)-changed, "schedule") + " not"
+			result.Title += ", " + plural(len(ids)-changed, "schedule") + " not"
 		}
-		return h.show(c, "done", done.Title, "schedules", done)
+		return h.render(c, "done", result.Title, "schedules", result)
 	}
 }
 
-// done makes the page that shows what a request to enqueue has enqueued. The same request once more shows the same.
-func (h *handler) done(enqueue func(*call) (*reply, error)) func(*call) (*reply, error) {
-	return func(c *call) (*reply, error) {
-		answer, err := enqueue(c)
+// showEnqueued returns the handler that enqueues runs and shows them. A
+// duplicate request shows the same runs.
+func (h *handler) showEnqueued(enqueue func(*call) (*response, error)) func(*call) (*response, error) {
+	return func(c *call) (*response, error) {
+		res, err := enqueue(c)
 		if err != nil {
 			return nil, err
 		}
-		result := answer.body.(enqueuedJSON)
-		tab, back := "enqueue", rootOf(c.r)+"enqueue"
-		if id := c.parameters["id"]; id != "" {
-			tab, back = "schedules", rootOf(c.r)+"schedules/"+url.PathEscape(id)
+		enqueued := res.body.(enqueuedJSON)
+		tab, back := "enqueue", rootLink(c.r)+"enqueue"
+		if id := c.pathParams["id"]; id != "" {
+			tab, back = "schedules", rootLink(c.r)+"schedules/"+url.PathEscape(id)
 		}
-		done := outcome{Title: plural(len(result.Runs), "run") + " enqueued", Back: back}
-		if result.Repeated {
-			done.Text = "They were enqueued by the same request before. Nothing was enqueued twice."
+		result := actionResult{Title: plural(len(enqueued.Runs), "run") + " enqueued", Back: back}
+		if enqueued.Duplicate {
+			result.Text = "This request was sent before and enqueued these runs then. Nothing was enqueued twice."
 		}
-		done.Items = each(result.Runs, func(r runJSON) item {
-			return item{Name: r.Job, Href: rootOf(c.r) + "runs/" + number(r.ID), Text: "run " + number(r.ID) + ", " + word(r.Status)}
+		result.Items = mapSlice(enqueued.Runs, func(r runJSON) item {
+			return item{Name: r.Job, Href: rootLink(c.r) + "runs/" + formatID(r.ID), Text: "run " + formatID(r.ID) + ", " + lower(r.Status)}
 		})
-		return h.show(c, "done", done.Title, tab, done)
+		return h.render(c, "done", result.Title, tab, result)
 	}
 }
 
-func (h *handler) enableAndReturn(c *call) (*reply, error) { return h.andReturn(c, h.enable) }
-
-func (h *handler) disableAndReturn(c *call) (*reply, error) { return h.andReturn(c, h.disable) }
-
-func (h *handler) unlockAndReturn(c *call) (*reply, error) { return h.andReturn(c, h.unlock) }
-
-// andReturn goes back to the page that a form was on: the schedule's own, or the list as it was.
-func (h *handler) andReturn(c *call, change func(*call) (*reply, error)) (*reply, error) {
-	if _, err := change(c); err != nil {
-		return nil, err
-	}
-	location := rootOf(c.r) + "schedules/" + url.PathEscape(c.parameters["id"])
-	if query, isList := strings.CutPrefix(c.form.page.back, "?"); isList {
-		kept, err := url.ParseQuery(query)
-		if err != nil {
-			kept = nil
+// changeAndReturn returns the handler that changes the schedule in the path and
+// redirects to the page that has the form: the schedule's own page, or the list
+// with its query.
+func (h *handler) changeAndReturn(apply changeFunc) func(*call) (*response, error) {
+	return func(c *call) (*response, error) {
+		if err := h.change(c, apply); err != nil {
+			return nil, err
 		}
-		location = rootOf(c.r) + "?" + kept.Encode()
+		location := rootLink(c.r) + "schedules/" + url.PathEscape(c.pathParams["id"])
+		if query, isList := strings.CutPrefix(c.body.form.back, "?"); isList {
+			values, err := url.ParseQuery(query)
+			if err != nil {
+				values = nil
+			}
+			location = rootLink(c.r) + "?" + values.Encode()
+		}
+		return redirect(http.StatusSeeOther, location), nil
 	}
-	return redirect(http.StatusSeeOther, location), nil
 }
-
-func capital(verb Verb) string { return strings.ToUpper(string(verb[:1])) + string(verb[1:]) }

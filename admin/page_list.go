@@ -3,98 +3,98 @@ package admin
 import (
 	"net/url"
 	"strconv"
+	"strings"
+
+	"github.com/hourbell/hourbell"
 )
 
-// What the list of schedules shows.
+// The sizes of the list page.
 const (
-	listed   = 25  // schedules on a page
-	drawn    = 150 // outcomes of each, at most, in the timeline
-	nextFew  = 5   // slots to come
-	nextMany = 10
+	schedulesPerPage = 25
+	timelineOutcomes = 150 // outcomes per schedule
+	rowSlots         = 5   // upcoming slots of a row
+	detailSlots      = 10  // upcoming slots of a schedule's own page
 )
 
-// listView is the list of schedules.
+// listView is the data of the list page.
 type listView struct {
 	Search, State, Sort string
-	Filtered            bool // not all schedules are asked for
-	First               bool // page
+	Filtered            bool // a search or state restricts the list
+	First               bool // the first page
 	Chips               []chip
-	Counts              countsJSON
+	Counts              map[string]int // by state, see countsByName
 	Rows                []rowView
 	Timeline            timeline
-	Next                string // the query of the next page
-	Back                string // that of this page
+	Next                string // the query of the next page; empty on the last
+	Back                string // the query of this page
 	NothingDeclared     bool
 	NothingEnabled      bool
 	Enqueue             control
-	Refused             string // why those selected cannot be changed
+	Denied              string // why the selected schedules cannot be changed
 }
 
-// chip chooses a state.
+// chip is a link that filters the list by state.
 type chip struct {
 	Label, Query string
 	Count        int
 	Current      bool
 }
 
-func (h *handler) schedulesPage(c *call) (*reply, error) {
-	page, err := h.find(c, listed)
+func (h *handler) schedulesPage(c *call) (*response, error) {
+	page, err := h.querySchedules(c, schedulesPerPage, timelineOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	list, err := h.shown(c, page.Schedules, page.At, drawn)
-	if err != nil {
-		return nil, err
-	}
+	schedules := newScheduleViews(page.Schedules)
 	v := listView{
 		Search: c.query.Get("search"), State: c.query.Get("state"), Sort: c.query.Get("sort"), First: c.query.Get("cursor") == "",
-		Counts: countsJSON(page.Counts), Timeline: timelineOf(list, page.At), Back: "?" + c.query.Encode(),
+		Counts: countsByName(page), Timeline: newTimeline(schedules, page.At), Back: "?" + c.query.Encode(),
 	}
 	v.Filtered = v.Search != "" || v.State != ""
-	v.NothingDeclared = !v.Filtered && v.First && len(list) == 0
-	v.NothingEnabled = v.Search == "" && v.Counts.Enabled == 0 && v.Counts.Disabled > 0
-	v.Chips = v.chips()
+	v.NothingDeclared = !v.Filtered && v.First && len(schedules) == 0
+	v.NothingEnabled = v.Search == "" && page.Counts[hourbell.StateEnabled] == 0 && page.Counts[hourbell.StateDisabled] > 0
+	v.Chips = v.chips(page)
 	if page.Next != "" {
 		v.Next = v.query("cursor", page.Next)
 	}
-	v.Rows = each(list, func(s shown) rowView {
-		row := h.row(c, s, page.At, nextFew)
+	v.Rows = mapSlice(schedules, func(s scheduleView) rowView {
+		row := h.newRow(c, s, rowSlots)
 		row.Switch.Back = v.Back
 		return row
 	})
-	v.Enqueue = h.control(c, Action{Verb: Enqueue}, control{ID: "enqueue-all", Label: "Enqueue all", Action: "enqueue/all", Asked: true})
-	v.Refused = h.control(c, Action{Verb: View}, control{}).Refused
+	v.Enqueue = h.enqueueAllControl(c)
+	v.Denied = h.authorizeControl(c, Action{Verb: View}, control{}).Denied
 
-	poll := url.Values{"limit": {strconv.Itoa(listed)}}
+	poll := url.Values{"limit": {strconv.Itoa(schedulesPerPage)}}
 	for _, name := range []string{"search", "state", "sort", "cursor"} {
 		if value := c.query.Get(name); value != "" {
 			poll.Set(name, value)
 		}
 	}
-	return h.show(c, "schedules", "Schedules", "schedules", v, "api/schedules?"+poll.Encode())
+	return h.render(c, "schedules", "Schedules", "schedules", v, "api/schedules?"+poll.Encode())
 }
 
-// Sorted is what aria-sort says of a column.
-func (v listView) Sorted(by string) string {
+// AriaSort returns the aria-sort attribute of a column.
+func (v listView) AriaSort(column string) string {
 	switch {
-	case v.Sort != by:
+	case v.Sort != column:
 		return "none"
-	case by == "lastRunAt":
+	case column == "lastRunAt":
 		return "descending"
 	}
 	return "ascending"
 }
 
-// By is the query that sorts by a column.
-func (v listView) By(column string) string { return v.query("sort", column) }
+// SortQuery returns the query that sorts by a column.
+func (v listView) SortQuery(column string) string { return v.query("sort", column) }
 
-// Clear is the query without search and state.
-func (v listView) Clear() string {
+// ClearQuery returns the query without search and state.
+func (v listView) ClearQuery() string {
 	v.Search, v.State = "", ""
 	return v.query("", "")
 }
 
-// query is that of the list's first page, with one parameter changed.
+// query returns the query of the first page with one parameter changed.
 func (v listView) query(name, value string) string {
 	query := url.Values{"search": {v.Search}, "state": {v.State}, "sort": {v.Sort}}
 	query.Set(name, value)
@@ -106,18 +106,13 @@ func (v listView) query(name, value string) string {
 	return "?" + query.Encode()
 }
 
-func (v listView) chips() []chip {
-	n := v.Counts
-	chips := []chip{
-		{"All", "", n.All, false},
-		{"Enabled", "ENABLED", n.Enabled, false},
-		{"Disabled", "DISABLED", n.Disabled, false},
-		{"Overdue", "OVERDUE", n.Overdue, false},
-		{"Failing", "FAILING", n.Failing, false},
-		{"Removed", "REMOVED", n.Removed, false},
-	}
-	for i, state := range chips {
-		chips[i].Current, chips[i].Query = state.Query == v.State, v.query("state", state.Query)
+func (v listView) chips(page hourbell.SchedulePage) []chip {
+	chips := []chip{{"All", v.query("state", ""), page.Total, v.State == ""}}
+	for _, state := range []hourbell.ScheduleState{
+		hourbell.StateEnabled, hourbell.StateDisabled, hourbell.StateOverdue, hourbell.StateFailing, hourbell.StateRemoved,
+	} {
+		name := string(state)
+		chips = append(chips, chip{capitalize(strings.ToLower(name)), v.query("state", name), page.Counts[state], v.State == name})
 	}
 	return chips
 }

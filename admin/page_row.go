@@ -10,160 +10,166 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// rowView is a schedule in the list, and on its own page.
+// rowView is a schedule in the list and on its own page.
 type rowView struct {
-	shown
-	From        time.Time // when the page was made
+	scheduleView
+	At          time.Time // when the schedule was read
 	Zone        *time.Location
-	Coming      []slotView
-	Flagged     bool   // a clock change moves or repeats one of them
-	LastWord    string // how its last runs are doing: a status
+	Upcoming    []slotView
+	ClockChange bool               // a clock change moves or repeats an upcoming slot
+	LastStatus  hourbell.RunStatus // the worst status of the last runs; empty if unknown
 	LastText    string
 	History     []bar
 	HistoryText string
-	FailedRuns  int // fires in a row whose runs failed
+	FailedFires int // consecutive fires with a failed run
 	Switch, Run control
-	Release     control // of its lock
+	Unlock      control
 }
 
-// slotView is a slot to come.
+// slotView is an upcoming slot.
 type slotView struct {
-	moment
-	Local string
-	Kind  string // of what a clock change does to it
-	Flag  string // the same in words
+	relTime
+	Local      string
+	ChangeKind string // the kind of the clock change at the slot; empty for none
+	ChangeText string
 }
 
-// bar is an outcome in a few pixels.
-type bar struct{ Kind, Text string }
+// bar is an outcome in the history column.
+type bar struct{ Class, Text string }
 
-// control is a button, or why it cannot be used.
+// control is a button. If the user may not use it, Denied has the reason.
 type control struct {
-	ID, Label, About  string
-	Method, Action    string
-	Refused           string
-	Key, Seen, Back   string
-	Switch, On, Asked bool // Asked: a dialog comes first
+	ID, Label, Subject string
+	Method, Action     string
+	Denied             string
+	IfMatch, Back      string
+	Switch, On         bool
+	Confirm            bool // the button opens a confirmation
 }
 
-// row is a schedule with what the page says of it.
-func (h *handler) row(c *call, s shown, at time.Time, slots int) rowView {
-	row := rowView{shown: s, From: at, Zone: time.UTC}
+// newRow adds to a schedule what the page shows of it, with up to slotLimit
+// upcoming slots.
+func (h *handler) newRow(c *call, s scheduleView, slotLimit int) rowView {
+	at, outcomes := s.schedule.ReadAt, s.schedule.Outcomes
+	row := rowView{scheduleView: s, At: at, Zone: time.UTC}
 	if s.slots != nil {
 		row.Zone = s.slots.Location()
-	}
-	for from := unsettled(s.row, at); s.slots != nil && len(row.Coming) < slots; {
-		next, err := s.slots.Next(from)
-		if err != nil {
-			break // there are no more
+		for _, next := range slotsAfter(*s.slots, upcomingAfter(s.schedule), slotLimit) {
+			slot := slotView{relTime: relTime{next, at}, Local: localTime(next, row.Zone, at)}
+			if change := toChangeJSON(s.slots.Change(next)); change != nil {
+				slot.ChangeText, slot.ChangeKind = change.Detail, change.Kind
+				row.ClockChange = true
+			}
+			row.Upcoming = append(row.Upcoming, slot)
 		}
-		slot := slotView{moment: moment{next, at}, Local: clockFace(next, row.Zone, at)}
-		if change := changeOf(s.slots.Change(next)); change != nil {
-			slot.Flag, slot.Kind = change.Detail, change.Kind
-			row.Flagged = true
-		}
-		row.Coming, from = append(row.Coming, slot), next
 	}
 	if s.LastRun != nil {
-		row.LastWord, row.LastText = runsWords(s.LastRun.Runs)
+		row.LastStatus, row.LastText = runsText(s.LastRun.Runs)
 	}
-	row.History, row.HistoryText = history(s.outcomes[:min(recent, len(s.outcomes))], row.Zone, at)
-	row.FailedRuns = failedInARow(s.outcomes)
-	h.controls(c, &row)
+	row.History, row.HistoryText = history(outcomes[:min(recentOutcomes, len(outcomes))], row.Zone, at)
+	row.FailedFires = failedFires(outcomes)
+	h.addControls(c, &row)
 	return row
 }
 
-// failedInARow counts the newest fires that failed. What was skipped in between tells nothing.
-func failedInARow(outcomes []hourbell.Outcome) (n int) {
+// failedFires counts the consecutive failed fires before now. Skipped slots in
+// between do not count and do not end the count.
+func failedFires(outcomes []hourbell.Outcome) (n int) {
 	for _, o := range outcomes {
 		switch o.Kind {
-		case "FAILED":
+		case hourbell.OutcomeFailed:
 			n++
-		case "FIRED":
+		case hourbell.OutcomeFired:
 			return n
 		}
 	}
 	return n
 }
 
-// controls are the buttons of a schedule.
-func (h *handler) controls(c *call, row *rowView) {
+// addControls sets the buttons of a row.
+func (h *handler) addControls(c *call, row *rowView) {
+	const removed = "it was removed from code"
 	path := "schedules/" + url.PathEscape(row.ID)
 	row.Switch = control{
-		ID: "switch-" + row.ID, About: row.Name, Switch: true, On: row.Enabled, Seen: row.Fingerprint, Method: "post", Action: path + "/enable",
+		ID: "switch-" + row.ID, Subject: row.Name, Switch: true, On: row.Enabled, IfMatch: row.ETag, Method: "post", Action: path + "/enable",
 	}
 	verb := Enable
 	if row.Enabled {
 		verb = Disable
-		row.Switch.Method, row.Switch.Action, row.Switch.Asked, row.Switch.Seen = "get", path+"/disable", true, ""
+		row.Switch.Method, row.Switch.Action, row.Switch.Confirm, row.Switch.IfMatch = "get", path+"/disable", true, ""
 	}
-	row.Switch = h.control(c, Action{Verb: verb, ScheduleID: row.ID}, row.Switch)
-	row.Run = h.control(c, Action{Verb: Run, ScheduleID: row.ID}, control{ID: "run-" + row.ID, Label: "Run now", About: row.Name, Action: path + "/run", Asked: true})
-	if row.State == "REMOVED" {
-		row.Switch.Refused, row.Run.Refused = "it was removed from code", "it was removed from code"
+	row.Switch = h.authorizeControl(c, Action{Verb: verb, ScheduleID: row.ID}, row.Switch)
+	row.Run = h.authorizeControl(c, Action{Verb: Run, ScheduleID: row.ID}, control{
+		ID: "run-" + row.ID, Label: "Run now", Subject: row.Name, Action: path + "/run", Confirm: true,
+	})
+	if row.State == hourbell.StateRemoved {
+		row.Switch.Denied, row.Run.Denied = removed, removed
 	}
 	if row.Lock != nil {
-		row.Release = h.control(c, Action{Verb: Unlock, ScheduleID: row.ID}, control{ID: "unlock-" + row.ID, Label: "Unlock", About: row.Name, Action: path + "/unlock", Asked: true})
+		row.Unlock = h.authorizeControl(c, Action{Verb: Unlock, ScheduleID: row.ID}, control{
+			ID: "unlock-" + row.ID, Label: "Unlock", Subject: row.Name, Action: path + "/unlock", Confirm: true,
+		})
 	}
 }
 
-// control asks the host whether the person may use a button, so that the page offers nothing in vain. That it offers
-// something allows nothing: the action itself is asked for again.
-func (h *handler) control(c *call, action Action, b control) control {
+// authorizeControl sets Denied if the user may not perform the action. An
+// allowed control grants nothing: the action is authorized again when it is
+// requested.
+func (h *handler) authorizeControl(c *call, action Action, b control) control {
 	if b.Method == "" {
 		b.Method = "get"
 	}
 	if _, err := h.cfg.Authorize(c.r, action); err != nil {
-		b.Refused = err.Error()
+		b.Denied = err.Error()
 	} else if h.cfg.ReadOnly {
-		b.Refused = readOnly
+		b.Denied = readOnly
 	}
 	return b
 }
 
-// At is the button on a page whose root is elsewhere.
-func (b control) At(root string) control {
+// WithRoot returns the control with its action relative to a page's root link.
+func (b control) WithRoot(root string) control {
 	b.Action = root + b.Action
 	return b
 }
 
-// history are outcomes as bars, oldest first.
+// history returns the outcomes as bars, oldest first, and a summary.
 func history(outcomes []hourbell.Outcome, zone *time.Location, at time.Time) (bars []bar, text string) {
 	fired, failed, skipped := 0, 0, 0
 	for _, o := range slices.Backward(outcomes) {
 		switch o.Kind {
-		case "FAILED":
+		case hourbell.OutcomeFailed:
 			failed++
-		case "SKIPPED":
+		case hourbell.OutcomeSkipped:
 			skipped++
 		default:
 			fired++
 		}
-		bars = append(bars, bar{kindOf(o), outcomeWords(o, zone, at)})
+		bars = append(bars, bar{outcomeClass(o), outcomeText(o, zone, at)})
 	}
 	return bars, "last " + plural(len(outcomes), "outcome") + ": " + strconv.Itoa(fired) + " fired, " + strconv.Itoa(failed) + " failed, " + strconv.Itoa(skipped) + " skipped"
 }
 
-// The texts that the templates ask a row for.
+// The methods below are called by the templates.
 
-// TargetText says what the schedule enqueues.
-func (r rowView) TargetText() string { return targetWords(r.Target) }
+// TargetText describes what the schedule enqueues.
+func (r rowView) TargetText() string { return targetText(r.Target) }
 
-// Face is an instant in the schedule's zone.
-func (r rowView) Face(t instant) string { return clockFace(t.Time, r.Zone, r.From) }
+// LocalTime formats a time in the schedule's zone.
+func (r rowView) LocalTime(t timestamp) string { return localTime(t.Time, r.Zone, r.At) }
 
-// NextFlag is what a clock change does to the next slot, in brief.
-func (r rowView) NextFlag() string {
-	if len(r.Coming) == 0 || r.Coming[0].Kind == "" || !r.Coming[0].At.Equal(r.NextRunAt.Time) {
+// NextClockChange describes the effect of a clock change on the next slot.
+func (r rowView) NextClockChange() string {
+	if len(r.Upcoming) == 0 || r.Upcoming[0].ChangeKind == "" || !r.Upcoming[0].Time.Equal(r.NextRunAt.Time) {
 		return ""
 	}
-	return strings.ToLower(r.Coming[0].Kind) + " by a clock change"
+	return strings.ToLower(r.Upcoming[0].ChangeKind) + " by a clock change"
 }
 
-// LateText says how late the last run was.
-func (r rowView) LateText() string { return lateWords(r.LastRun.LatenessMs) }
+// LatenessText describes how late the last run was enqueued.
+func (r rowView) LatenessText() string { return latenessText(r.LastRun.LatenessMs) }
 
-// LastID is the last run's number.
+// LastID returns the id of the last run, or "".
 func (r rowView) LastID() string {
 	if r.LastRun.RunID == nil {
 		return ""
@@ -171,8 +177,9 @@ func (r rowView) LastID() string {
 	return strconv.FormatInt(*r.LastRun.RunID, 10)
 }
 
-// Held says that it waits before it tries again what failed.
-func (r rowView) Held() bool { return r.HeldUntil.After(r.From) }
+// BackingOff reports whether the schedule waits before it retries a failed
+// attempt to enqueue.
+func (r rowView) BackingOff() bool { return r.RetryAt.After(r.At) }
 
-// Seen is an instant as it is seen from when the page was made.
-func (r rowView) Seen(t instant) moment { return moment{t.Time, r.From} }
+// Rel returns a time relative to the time of the read.
+func (r rowView) Rel(t timestamp) relTime { return relTime{t.Time, r.At} }

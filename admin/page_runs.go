@@ -9,109 +9,110 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// runsView is a list of runs, and the filters that chose it.
+// runsView is a list of runs and its filters.
 type runsView struct {
-	Schedule, Job, Group, Status, Trigger string
-	OfSchedule                            bool // the list is that of a schedule's page
-	Filtered                              bool
-	Runs                                  []runView
-	Next                                  string // the query of the next page
-	First                                 bool
-	Statuses, Triggers                    []string
+	Schedule, Job, Group string
+	Status               hourbell.RunStatus
+	Trigger              hourbell.Trigger
+	OfSchedule           bool // the list is on a schedule's page
+	Filtered             bool
+	Runs                 []runView
+	Next                 string // the query of the next page
+	First                bool
+	Statuses             []hourbell.RunStatus // the choices of the filter
+	Triggers             []hourbell.Trigger
 }
 
 type runView struct {
 	runJSON
-	Queued, Started, Finished moment
-	SlotFace                  string
-	Late, Took                string
+	Queued, Started, Finished relTime
+	SlotText                  string
+	Lateness, Duration        string
 	Args                      string
 }
 
-// runsPage shows all runs.
-func (h *handler) runsPage(c *call) (*reply, error) {
-	v, err := h.runs(c, "", time.UTC)
+// runsPage shows the runs of all schedules.
+func (h *handler) runsPage(c *call) (*response, error) {
+	state, err := h.scheduler.Health(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
-	poll := url.Values{"limit": {strconv.Itoa(pageOfRuns)}}
+	v, err := h.runsView(c, "", state.At, time.UTC)
+	if err != nil {
+		return nil, err
+	}
+	poll := url.Values{"limit": {strconv.Itoa(rowsPerPage)}}
 	for name, values := range c.query {
 		if values[0] != "" {
 			poll[name] = values
 		}
 	}
-	return h.show(c, "runs", "Runs", "runs", v, "api/runs?"+poll.Encode())
+	return h.renderWith(c, state, "runs", "Runs", "runs", v, "api/runs?"+poll.Encode())
 }
 
-// runs are those that the query asks for: of one schedule, or of any. Their slots are shown in a zone.
-func (h *handler) runs(c *call, schedule string, zone *time.Location) (runsView, error) {
+// runsView reads the runs that the query selects: of the schedule with an id,
+// or of all if the id is empty. Times are shown relative to at, and slots in
+// the zone.
+func (h *handler) runsView(c *call, scheduleID string, at time.Time, zone *time.Location) (runsView, error) {
+	query := runQuery(c)
+	query.Job = strings.TrimSpace(query.Job)
 	v := runsView{
-		Schedule: c.query.Get("schedule"), Job: strings.TrimSpace(c.query.Get("job")), Group: c.query.Get("group"), Status: c.query.Get("status"),
-		Trigger: c.query.Get("trigger"), OfSchedule: schedule != "", First: c.query.Get("cursor") == "",
-		Statuses: []string{"QUEUED", "RUNNING", "SUCCEEDED", "FAILED"}, Triggers: []string{"CRON", "MANUAL", "API"},
+		Schedule: query.ScheduleID, Job: query.Job, Group: query.Group, Status: query.Status, Trigger: query.Trigger,
+		OfSchedule: scheduleID != "", First: c.query.Get("cursor") == "",
+		Statuses: []hourbell.RunStatus{hourbell.RunQueued, hourbell.RunRunning, hourbell.RunSucceeded, hourbell.RunFailed},
+		Triggers: []hourbell.Trigger{hourbell.TriggerCron, hourbell.TriggerManual, hourbell.TriggerAPI},
+		Filtered: query != hourbell.RunQuery{},
 	}
-	v.Filtered = v.Schedule+v.Job+v.Group+v.Status+v.Trigger != ""
-	if schedule == "" {
-		schedule = v.Schedule
+	if scheduleID != "" {
+		query.ScheduleID = scheduleID
 	}
-	before, err := c.cursor("cursor")
+	runs, next, err := readPage(c, "cursor", rowsPerPage, h.runReader(c, query), runID)
 	if err != nil {
 		return v, err
 	}
-	runs, err := h.scheduler.Runs(c.r.Context(), hourbell.RunQuery{
-		ScheduleID: schedule, Job: v.Job, Group: v.Group, Status: v.Status, Trigger: v.Trigger, Before: before, Limit: pageOfRuns + 1,
-	})
-	if err != nil {
-		return v, err
-	}
-	at, err := h.scheduler.Now(c.r.Context())
-	if err != nil {
-		return v, err
-	}
-	runs, next := cut(runs, pageOfRuns, func(r hourbell.JobRun) int64 { return r.ID })
 	if next != "" {
-		v.Next = with(c.query, "cursor", next)
+		v.Next = withParam(c.query, "cursor", next)
 	}
-	v.Runs = each(runs, func(r hourbell.JobRun) runView { return runViewOf(r, at, zone) })
+	v.Runs = mapSlice(runs, func(r hourbell.JobRun) runView { return newRunView(r, at, zone) })
 	return v, nil
 }
 
-// runList is a list of runs on a page.
-type runList struct {
+// runTable is the data of the runs template.
+type runTable struct {
 	Root string
-	Of   runsView
+	runsView
 }
 
-// List is a list of runs on this page.
-func (v view) List(runs runsView) runList { return runList{v.Root, runs} }
+// RunTable returns the data of the runs template on this page.
+func (v view) RunTable(runs runsView) runTable { return runTable{v.Root, runs} }
 
 // runPage shows one run.
-func (h *handler) runPage(c *call) (*reply, error) {
-	run, err := h.run(c)
+func (h *handler) runPage(c *call) (*response, error) {
+	run, err := h.readRun(c)
 	if err != nil {
 		return nil, err
 	}
-	at, err := h.scheduler.Now(c.r.Context())
+	state, err := h.scheduler.Health(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
-	v := runViewOf(run, at, time.UTC)
-	v.Args = argsWords(run.Args)
-	return h.show(c, "run", "Run "+number(run.ID)+": "+run.Job, "runs", v, "api/runs/"+number(run.ID))
+	v := newRunView(run, state.At, time.UTC)
+	v.Args = argsText(run.Args)
+	return h.renderWith(c, state, "run", "Run "+formatID(run.ID)+": "+run.Job, "runs", v, "api/runs/"+formatID(run.ID))
 }
 
-func runViewOf(r hourbell.JobRun, at time.Time, zone *time.Location) runView {
+func newRunView(r hourbell.JobRun, at time.Time, zone *time.Location) runView {
 	v := runView{
-		runJSON: runOf(r), Queued: moment{r.QueuedAt, at}, Started: moment{r.StartedAt, at}, Finished: moment{r.FinishedAt, at},
-		Late: lateWords(lateness(r.ScheduledFor, r.QueuedAt)),
+		runJSON: toRunJSON(r), Queued: relTime{r.QueuedAt, at}, Started: relTime{r.StartedAt, at}, Finished: relTime{r.FinishedAt, at},
+		Lateness: latenessText(lateness(r.ScheduledFor, r.QueuedAt)),
 	}
 	if !r.ScheduledFor.IsZero() {
-		v.SlotFace = clockFace(r.ScheduledFor, zone, at)
+		v.SlotText = localTime(r.ScheduledFor, zone, at)
 	}
 	if !r.StartedAt.IsZero() && !r.FinishedAt.IsZero() {
-		v.Took = span(r.FinishedAt.Sub(r.StartedAt))
+		v.Duration = formatDuration(r.FinishedAt.Sub(r.StartedAt))
 	}
 	return v
 }
 
-func number(id int64) string { return strconv.FormatInt(id, 10) }
+func formatID(id int64) string { return strconv.FormatInt(id, 10) }

@@ -6,69 +6,65 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// pageOfRuns is how many runs, or events, are shown together.
-const pageOfRuns = 25
+// rowsPerPage is the number of runs, or events, on a page.
+const rowsPerPage = 25
 
-// detailView is one schedule.
+// detailView is the data of a schedule's own page.
 type detailView struct {
 	rowView
 	Runs   runsView
 	Events []eventView
-	Older  string // the query of the events before these
+	Older  string // the query of the next page of events
 }
 
 type eventView struct {
 	eventJSON
-	Moment      moment
-	Face, Slots string
+	Rel              relTime
+	LocalTime, Slots string
 }
 
 // schedulePage shows a schedule, its runs and its events.
-func (h *handler) schedulePage(c *call) (*reply, error) {
-	s, at, err := h.one(c, recent)
+func (h *handler) schedulePage(c *call) (*response, error) {
+	s, err := h.readSchedule(c, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	v := detailView{rowView: h.row(c, s, at, nextMany)}
+	v := detailView{rowView: h.newRow(c, s, detailSlots)}
 	v.Switch.Back = "schedules"
-	if v.Runs, err = h.runs(c, s.ID, v.Zone); err != nil {
+	if v.Runs, err = h.runsView(c, s.ID, v.At, v.Zone); err != nil {
 		return nil, err
 	}
-	if v.Events, v.Older, err = h.events(c, v.rowView); err != nil {
+	if v.Events, v.Older, err = h.eventViews(c, v.rowView); err != nil {
 		return nil, err
 	}
 	api := "api/schedules/" + url.PathEscape(s.ID)
-	return h.show(c, "schedule", s.Name, "schedules", v, api, api+"/runs?limit=25", api+"/events?limit=25")
+	return h.render(c, "schedule", s.Name, "schedules", v, api, api+"/runs?limit=25", api+"/events?limit=25")
 }
 
-// events are what happened to a schedule, newest first.
-func (h *handler) events(c *call, row rowView) ([]eventView, string, error) {
-	before, err := c.cursor("events")
+// eventViews reads a page of a schedule's events, newest first, and returns the
+// query of the next page.
+func (h *handler) eventViews(c *call, row rowView) ([]eventView, string, error) {
+	events, next, err := readPage(c, "events", rowsPerPage, h.eventReader(c, hourbell.EventQuery{ScheduleID: row.ID}), eventID)
 	if err != nil {
 		return nil, "", err
 	}
-	events, err := h.scheduler.Events(c.r.Context(), hourbell.EventQuery{ScheduleID: row.ID, Before: before, Limit: pageOfRuns + 1})
-	if err != nil {
-		return nil, "", err
-	}
-	events, next := cut(events, pageOfRuns, func(e hourbell.Event) int64 { return e.ID })
 	if next != "" {
-		next = with(c.query, "events", next)
+		next = withParam(c.query, "events", next)
 	}
-	return each(events, func(e hourbell.Event) eventView {
-		v := eventView{eventJSON: eventOf(e), Moment: moment{e.At, row.From}, Face: clockFace(e.At, row.Zone, row.From)}
+	return mapSlice(events, func(e hourbell.Event) eventView {
+		v := eventView{eventJSON: toEventJSON(e), Rel: relTime{e.At, row.At}, LocalTime: localTime(e.At, row.Zone, row.At)}
 		switch {
 		case e.SlotCount == 1:
-			v.Slots = "slot " + clockFace(e.SlotFrom, row.Zone, row.From)
+			v.Slots = "slot " + localTime(e.SlotFrom, row.Zone, row.At)
 		case e.SlotCount > 1:
-			v.Slots = plural(e.SlotCount, "slot") + ", " + clockFace(e.SlotFrom, row.Zone, row.From) + " to " + clockFace(e.SlotTo, row.Zone, row.From)
+			v.Slots = plural(e.SlotCount, "slot") + ", " + localTime(e.SlotFrom, row.Zone, row.At) + " to " + localTime(e.SlotTo, row.Zone, row.At)
 		}
 		return v
 	}), next, nil
 }
 
-// with is a query with one parameter changed.
-func with(query url.Values, name, value string) string {
+// withParam returns a query string with one parameter set.
+func withParam(query url.Values, name, value string) string {
 	changed := url.Values{name: {value}}
 	for other, values := range query {
 		if other != name && values[0] != "" {

@@ -9,238 +9,245 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// The timeline has a lane for each schedule: what became of the slots of the last hours, and those of the hours to come.
+// The timeline has a strip for each schedule with the outcomes of the last 12
+// hours and the slots of the next 12.
 const (
-	reach   = 12 * time.Hour // to either side of now
-	cell    = 15 * time.Minute
-	tickGap = 3 * time.Hour
-	crowded = 16 // more marks than that, on either side, are drawn as bands
+	timelineReach = 12 * time.Hour // on either side of now
+	cellLength    = 15 * time.Minute
+	tickInterval  = 3 * time.Hour
+	maxMarks      = 16 // if either side of now has more marks, it is drawn as bands
 )
 
 type timeline struct {
-	Ticks []tick
-	Lanes []lane
+	Ticks  []tick
+	Strips []strip
 }
 
 // tick is a full hour on the scale.
 type tick struct {
-	moment
+	relTime
 	X, Label string
-	Near     bool // to now: in a narrow window there is no room for both
+	NearNow  bool // hidden in a narrow window, where it would overlap "now"
 }
 
-// lane is a schedule's.
-type lane struct {
+// strip is the timeline of one schedule.
+type strip struct {
 	ID, Name, Text string
-	Dim            bool // it does not fire
+	Dim            bool // the schedule does not fire
 	Marks          []mark
 	Bands          []band
 }
 
-// mark is a slot, or a request to run the schedule now.
-type mark struct{ X, Kind, Text string }
+// mark is a slot or a manual run.
+type mark struct{ X, Class, Text string }
 
-// band is a stretch of time.
-type band struct{ X, Width, Kind, Text string }
+// band is a range of time.
+type band struct{ X, Width, Class, Text string }
 
-func timelineOf(list []shown, at time.Time) timeline {
-	t := timeline{Lanes: each(list, func(s shown) lane { return laneOf(s, at) })}
-	for hour := at.Add(-reach).Truncate(tickGap).Add(tickGap); hour.Before(at.Add(reach)); hour = hour.Add(tickGap) {
-		if hour.Sub(at).Abs() > time.Hour { // not over "now"
-			t.Ticks = append(t.Ticks, tick{moment{hour, at}, share(hour, at), hour.UTC().Format("15:04"), hour.Sub(at).Abs() < tickGap})
+func newTimeline(schedules []scheduleView, at time.Time) timeline {
+	t := timeline{Strips: mapSlice(schedules, func(s scheduleView) strip { return newStrip(s, at) })}
+	for hour := at.Add(-timelineReach).Truncate(tickInterval).Add(tickInterval); hour.Before(at.Add(timelineReach)); hour = hour.Add(tickInterval) {
+		if hour.Sub(at).Abs() > time.Hour { // else it would overlap "now"
+			t.Ticks = append(t.Ticks, tick{relTime{hour, at}, position(hour, at), hour.UTC().Format("15:04"), hour.Sub(at).Abs() < tickInterval})
 		}
 	}
 	return t
 }
 
-// share is where an instant is, as a share of the width.
-func share(t, at time.Time) string { return percent(t.Sub(at.Add(-reach))) }
+// position returns the horizontal position of a time.
+func position(t, at time.Time) string { return percent(t.Sub(at.Add(-timelineReach))) }
 
+// percent returns a duration as a percentage of the timeline's width.
 func percent(d time.Duration) string {
-	return strconv.FormatFloat(min(100, max(0, 100*d.Hours()/(2*reach).Hours())), 'f', 2, 64) + "%"
+	return strconv.FormatFloat(min(100, max(0, 100*d.Hours()/(2*timelineReach).Hours())), 'f', 2, 64) + "%"
 }
 
-func laneOf(s shown, at time.Time) lane {
+func newStrip(s scheduleView, at time.Time) strip {
 	zone := time.UTC
 	if s.slots != nil {
 		zone = s.slots.Location()
 	}
-	l := lane{ID: s.ID, Name: s.Name, Dim: s.State != "ENABLED"}
-	past := inReach(s.outcomes, at)
-	coming, more := comingSlots(s, at)
+	result := strip{ID: s.ID, Name: s.Name, Dim: !s.Fires()}
+	past := outcomesInReach(s.schedule.Outcomes, at)
+	upcoming, more := upcomingSlots(s, at)
 
-	if len(past) > crowded {
-		l.Bands = pastBands(past, at, zone)
+	if len(past) > maxMarks {
+		result.Bands = outcomeBands(past, at, zone)
 	} else {
 		for _, o := range past {
-			if o.Kind == "SKIPPED" && o.SlotTo.Sub(o.SlotFrom) > cell {
-				l.Bands = append(l.Bands, bandOf(o.SlotFrom, o.SlotTo, at, "skipped", outcomeWords(o, zone, at)))
+			if o.Kind == hourbell.OutcomeSkipped && o.SlotTo.Sub(o.SlotFrom) > cellLength {
+				result.Bands = append(result.Bands, newBand(o.SlotFrom, o.SlotTo, at, "skipped", outcomeText(o, zone, at)))
 				continue
 			}
-			l.Marks = append(l.Marks, mark{share(momentOf(o), at), kindOf(o), outcomeWords(o, zone, at)})
+			result.Marks = append(result.Marks, mark{position(outcomeTime(o), at), outcomeClass(o), outcomeText(o, zone, at)})
 		}
 	}
-	if len(past) == drawn || len(s.outcomes) == drawn && len(past) == len(s.outcomes) {
-		oldest := momentOf(past[0])
-		l.Bands = append(l.Bands, bandOf(at.Add(-reach), oldest, at, "untold", "before "+clockFace(oldest, zone, at)+": not shown here, there is more than fits"))
+	// If the read was cut off at its limit, older outcomes may exist.
+	if len(past) == timelineOutcomes || len(s.schedule.Outcomes) == timelineOutcomes && len(past) == len(s.schedule.Outcomes) {
+		oldest := outcomeTime(past[0])
+		result.Bands = append(result.Bands, newBand(at.Add(-timelineReach), oldest, at, "omitted", "before "+localTime(oldest, zone, at)+": too many outcomes to show"))
 	}
-	if s.Enabled && s.State == "ENABLED" && !s.NextRunAt.IsZero() && !s.NextRunAt.After(at) {
-		l.Marks = append(l.Marks, mark{share(s.NextRunAt.Time, at), "due", clockFace(s.NextRunAt.Time, zone, at) + ": due, not fired yet"})
+	if s.Fires() && !s.NextRunAt.IsZero() && !s.NextRunAt.After(at) {
+		result.Marks = append(result.Marks, mark{position(s.NextRunAt.Time, at), "due", localTime(s.NextRunAt.Time, zone, at) + ": due, not fired yet"})
 	}
 	if more {
-		l.Bands = append(l.Bands, comingBands(s, at, zone)...)
+		result.Bands = append(result.Bands, upcomingBands(s, at, zone)...)
 	} else {
-		for _, slot := range coming {
-			text := clockFace(slot, zone, at) + ": to come"
-			if change := changeOf(s.slots.Change(slot)); change != nil {
+		for _, slot := range upcoming {
+			text := localTime(slot, zone, at) + ": upcoming"
+			if change := toChangeJSON(s.slots.Change(slot)); change != nil {
 				text += ", " + change.Detail
 			}
-			l.Marks = append(l.Marks, mark{share(slot, at), "coming", text})
+			result.Marks = append(result.Marks, mark{position(slot, at), "upcoming", text})
 		}
 	}
-	l.Text = laneText(s, past, coming, more, zone, at)
-	return l
+	result.Text = stripText(s, past, upcoming, more, zone, at)
+	return result
 }
 
-// kindOf is how an outcome looks.
-func kindOf(o hourbell.Outcome) string {
+// outcomeClass returns the CSS class of an outcome.
+func outcomeClass(o hourbell.Outcome) string {
 	switch {
-	case o.Kind == "SKIPPED":
+	case o.Kind == hourbell.OutcomeSkipped:
 		return "skipped"
-	case o.Kind == "FAILED":
+	case o.Kind == hourbell.OutcomeFailed:
 		return "failed"
-	case o.Trigger != "CRON":
+	case o.Trigger != hourbell.TriggerCron:
 		return "manual"
 	}
 	return "fired"
 }
 
-// momentOf is where an outcome is in time: at its slot, if it is of one.
-func momentOf(o hourbell.Outcome) time.Time {
+// outcomeTime returns the time at which the timeline shows an outcome: its
+// last slot, or the time of a manual run.
+func outcomeTime(o hourbell.Outcome) time.Time {
 	if o.SlotTo.IsZero() {
 		return o.At
 	}
 	return o.SlotTo
 }
 
-// inReach are the outcomes that the timeline reaches back to, oldest first.
-func inReach(outcomes []hourbell.Outcome, at time.Time) []hourbell.Outcome {
+// outcomesInReach returns the outcomes on the timeline, oldest first.
+func outcomesInReach(outcomes []hourbell.Outcome, at time.Time) []hourbell.Outcome {
 	var past []hourbell.Outcome
 	for _, o := range slices.Backward(outcomes) {
-		if !momentOf(o).Before(at.Add(-reach)) {
+		if !outcomeTime(o).Before(at.Add(-timelineReach)) {
 			past = append(past, o)
 		}
 	}
 	return past
 }
 
-// comingSlots are the slots in reach of a schedule that fires, as many as can be told apart, and whether there are more.
-func comingSlots(s shown, at time.Time) (slots []time.Time, more bool) {
-	if s.State != "ENABLED" || s.slots == nil {
+// upcomingSlots returns up to maxMarks upcoming slots of an enabled schedule,
+// and whether there are more within reach.
+func upcomingSlots(s scheduleView, at time.Time) (slots []time.Time, more bool) {
+	if !s.Fires() || s.slots == nil {
 		return nil, false
 	}
-	for from := unsettled(s.row, at); ; {
-		next, err := s.slots.Next(from)
+	for after := upcomingAfter(s.schedule); ; {
+		next, err := s.slots.Next(after)
 		switch {
-		case err != nil || next.After(at.Add(reach)):
+		case err != nil || next.After(at.Add(timelineReach)):
 			return slots, false
-		case len(slots) == crowded:
+		case len(slots) == maxMarks:
 			return slots, true
 		}
-		slots, from = append(slots, next), next
+		slots, after = append(slots, next), next
 	}
 }
 
-// ranks are the kinds in a cell of a crowded lane, the one that it shows last.
-var ranks = []string{"", "fired", "manual", "skipped", "failed"}
+// classRanks orders the classes of a cell. A cell shows the last that occurs in
+// it.
+var classRanks = []string{"", "fired", "manual", "skipped", "failed"}
 
-// pastBands joins many outcomes to stretches that went the same way. The worst of a cell is what it shows.
-func pastBands(past []hourbell.Outcome, at time.Time, zone *time.Location) []band {
-	type stretch struct {
+// outcomeBands merges outcomes into bands. The past is divided into cells;
+// adjacent cells with the same highest-ranked class form a band.
+func outcomeBands(past []hourbell.Outcome, at time.Time, zone *time.Location) []band {
+	type cell struct {
 		rank                   int
 		fired, failed, skipped int
 	}
-	first := at.Add(-reach)
-	cells := make([]stretch, int(reach/cell)+1)
+	start := at.Add(-timelineReach)
+	cells := make([]cell, int(timelineReach/cellLength)+1)
 	for _, o := range past {
-		from := momentOf(o)
-		if o.Kind == "SKIPPED" && o.SlotFrom.Before(from) {
+		from := outcomeTime(o)
+		if o.Kind == hourbell.OutcomeSkipped && o.SlotFrom.Before(from) {
 			from = o.SlotFrom
 		}
-		rank := slices.Index(ranks, kindOf(o))
-		for i := max(0, int(from.Sub(first)/cell)); i <= int(momentOf(o).Sub(first)/cell) && i < len(cells); i++ {
+		rank := slices.Index(classRanks, outcomeClass(o))
+		for i := max(0, int(from.Sub(start)/cellLength)); i <= int(outcomeTime(o).Sub(start)/cellLength) && i < len(cells); i++ {
 			cells[i].rank = max(cells[i].rank, rank)
 		}
-		count := &cells[min(len(cells)-1, int(momentOf(o).Sub(first)/cell))]
+		last := &cells[min(len(cells)-1, int(outcomeTime(o).Sub(start)/cellLength))]
 		switch o.Kind {
-		case "FAILED":
-			count.failed++
-		case "SKIPPED":
-			count.skipped += o.Count
+		case hourbell.OutcomeFailed:
+			last.failed++
+		case hourbell.OutcomeSkipped:
+			last.skipped += o.Count
 		default:
-			count.fired++
+			last.fired++
 		}
 	}
 	var bands []band
 	for i := 0; i < len(cells); {
-		begin, sum := i, cells[i]
+		first, sum := i, cells[i]
 		for i++; i < len(cells) && cells[i].rank == sum.rank; i++ {
 			sum.fired, sum.failed, sum.skipped = sum.fired+cells[i].fired, sum.failed+cells[i].failed, sum.skipped+cells[i].skipped
 		}
 		if sum.rank == 0 {
 			continue
 		}
-		from, to := first.Add(time.Duration(begin)*cell), first.Add(time.Duration(i)*cell)
+		from, to := start.Add(time.Duration(first)*cellLength), start.Add(time.Duration(i)*cellLength)
 		if to.After(at) {
 			to = at
 		}
-		bands = append(bands, bandOf(from, to, at, ranks[sum.rank], fmt.Sprintf("%s to %s: %d fired, %d failed, %d skipped",
-			clockFace(from, zone, at), clockFace(to, zone, at), sum.fired+sum.failed, sum.failed, sum.skipped)))
+		bands = append(bands, newBand(from, to, at, classRanks[sum.rank], fmt.Sprintf("%s to %s: %d fired, %d failed, %d skipped",
+			localTime(from, zone, at), localTime(to, zone, at), sum.fired+sum.failed, sum.failed, sum.skipped)))
 	}
 	return bands
 }
 
-// comingBands are the stretches in which a crowded lane has slots.
-func comingBands(s shown, at time.Time, zone *time.Location) []band {
+// upcomingBands returns the ranges of cells that contain upcoming slots.
+func upcomingBands(s scheduleView, at time.Time, zone *time.Location) []band {
 	var bands []band
-	var from time.Time
-	settled := unsettled(s.row, at)
-	for begin := at; ; begin = begin.Add(cell) {
-		after := begin.Add(-1)
-		if after.Before(settled) {
-			after = settled
+	var start time.Time // of the current band; zero outside a band
+	firstAfter := upcomingAfter(s.schedule)
+	for cell := at; ; cell = cell.Add(cellLength) {
+		after := cell.Add(-1)
+		if after.Before(firstAfter) {
+			after = firstAfter
 		}
 		next, err := s.slots.Next(after)
-		some := err == nil && next.Before(begin.Add(cell)) && begin.Before(at.Add(reach))
+		hasSlot := err == nil && next.Before(cell.Add(cellLength)) && cell.Before(at.Add(timelineReach))
 		switch {
-		case some && from.IsZero():
-			from = begin
-		case !some && !from.IsZero():
-			text := fmt.Sprintf("%s to %s: to come, %s", clockFace(from, zone, at), clockFace(begin, zone, at), s.CronDescription)
-			bands, from = append(bands, bandOf(from, begin, at, "coming", text)), time.Time{}
+		case hasSlot && start.IsZero():
+			start = cell
+		case !hasSlot && !start.IsZero():
+			text := fmt.Sprintf("%s to %s: upcoming, %s", localTime(start, zone, at), localTime(cell, zone, at), s.CronDescription)
+			bands, start = append(bands, newBand(start, cell, at, "upcoming", text)), time.Time{}
 		}
-		if !begin.Before(at.Add(reach)) {
+		if !cell.Before(at.Add(timelineReach)) {
 			return bands
 		}
 	}
 }
 
-// bandOf is a stretch, wide enough to be seen.
-func bandOf(from, to, at time.Time, kind, text string) band {
-	if from.Before(at.Add(-reach)) {
-		from = at.Add(-reach)
+// newBand returns a band that is at least one cell wide, so that it is visible.
+func newBand(from, to, at time.Time, class, text string) band {
+	if from.Before(at.Add(-timelineReach)) {
+		from = at.Add(-timelineReach)
 	}
-	return band{X: share(from, at), Width: percent(max(to.Sub(from), cell)), Kind: kind, Text: text}
+	return band{X: position(from, at), Width: percent(max(to.Sub(from), cellLength)), Class: class, Text: text}
 }
 
-// laneText says a lane in a sentence.
-func laneText(s shown, past []hourbell.Outcome, coming []time.Time, more bool, zone *time.Location, at time.Time) string {
+// stripText summarizes a strip for screen readers.
+func stripText(s scheduleView, past []hourbell.Outcome, upcoming []time.Time, more bool, zone *time.Location, at time.Time) string {
 	fired, failed, skipped := 0, 0, 0
 	for _, o := range past {
 		switch {
-		case o.Kind == "SKIPPED":
+		case o.Kind == hourbell.OutcomeSkipped:
 			skipped += o.Count
-		case o.Kind == "FAILED":
+		case o.Kind == hourbell.OutcomeFailed:
 			fired, failed = fired+1, failed+1
 		default:
 			fired++
@@ -248,14 +255,14 @@ func laneText(s shown, past []hourbell.Outcome, coming []time.Time, more bool, z
 	}
 	text := fmt.Sprintf("last 12 hours: %d fired, %d of them failed, %s skipped", fired, failed, plural(skipped, "slot"))
 	switch {
-	case s.State == "REMOVED":
+	case s.State == hourbell.StateRemoved:
 		return text + "; removed from code"
-	case s.State == "DISABLED":
+	case s.State == hourbell.StateDisabled:
 		return text + "; disabled"
-	case len(coming) == 0:
+	case len(upcoming) == 0:
 		return text + "; none in the next 12 hours"
 	case more:
-		return fmt.Sprintf("%s; next %s, and more than %d in the next 12 hours", text, clockFace(coming[0], zone, at), crowded)
+		return fmt.Sprintf("%s; next %s, and more than %d in the next 12 hours", text, localTime(upcoming[0], zone, at), maxMarks)
 	}
-	return fmt.Sprintf("%s; next %s, %d in the next 12 hours", text, clockFace(coming[0], zone, at), len(coming))
+	return fmt.Sprintf("%s; next %s, %d in the next 12 hours", text, localTime(upcoming[0], zone, at), len(upcoming))
 }

@@ -7,16 +7,17 @@ import (
 	"strings"
 )
 
-// route is an operation: what it is called by, and what answers it.
+// route is one operation of the handler.
 type route struct {
 	method string
 	path   string // a segment in braces is a parameter
 	verb   Verb
-	query  []string // the parameters that its query may have
-	answer func(*call) (*reply, error)
+	query  []string // the query parameters that it accepts
+	handle func(*call) (*response, error)
 }
 
-// routes are all there are. The OpenAPI document describes the same.
+// routes returns the routes of the API. The OpenAPI document describes the
+// same operations.
 func (h *handler) routes() []route {
 	paged := func(filters ...string) []string { return append(filters, "limit", "cursor") }
 	return []route{
@@ -42,26 +43,26 @@ func (h *handler) routes() []route {
 	}
 }
 
-// ServeHTTP implements [http.Handler]. Paths are compared as they were sent, segment by segment, so that an escaped
-// slash in an id is part of the id.
+// ServeHTTP implements [http.Handler]. It compares paths segment by segment
+// before it unescapes them, so an escaped slash in an id is part of the id.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	reply, err := h.serve(w, r)
+	res, err := h.serve(w, r)
 	if err != nil {
-		reply = h.problem(r, err)
+		res = h.errorResponse(r, err)
 	}
-	reply.write(w, r)
+	res.write(w, r)
 }
 
-func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*reply, error) {
-	found, parameters, err := h.match(r)
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*response, error) {
+	found, pathParams, err := h.match(r)
 	if err != nil {
 		return nil, err
 	}
-	c := &call{w: w, r: r, parameters: parameters}
-	page := !strings.HasPrefix(found.path, "/api/")
-	action := Action{Verb: found.verb, Group: parameters["group"], Job: parameters["job"]}
+	c := &call{w: w, r: r, pathParams: pathParams}
+	isPage := !strings.HasPrefix(found.path, "/api/")
+	action := Action{Verb: found.verb, Group: pathParams["group"], Job: pathParams["job"]}
 	if strings.Contains(found.path, "/schedules/{id}") {
-		action.ScheduleID = parameters["id"]
+		action.ScheduleID = pathParams["id"]
 	}
 	if c.actor, err = h.authorize(r, action); err != nil {
 		return nil, err
@@ -70,14 +71,14 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*reply, error) 
 		return nil, err
 	}
 	if r.Method == http.MethodPost {
-		if c.form, err = c.readForm(page); err != nil {
+		if c.body, err = c.readBody(isPage); err != nil {
 			return nil, err
 		}
 	}
-	return found.answer(c)
+	return found.handle(c)
 }
 
-// match looks up the route of a request, and the parameters in its path.
+// match finds the route of a request and returns it with its path parameters.
 func (h *handler) match(r *http.Request) (route, map[string]string, error) {
 	method := r.Method
 	if method == http.MethodHead {
@@ -85,12 +86,12 @@ func (h *handler) match(r *http.Request) (route, map[string]string, error) {
 	}
 	var allowed []string
 	for _, candidate := range h.table {
-		parameters, ok, err := match(candidate.path, r.URL.EscapedPath())
+		pathParams, ok, err := matchPath(candidate.path, r.URL.EscapedPath())
 		switch {
 		case err != nil:
-			return route{}, nil, refuse(http.StatusBadRequest, "bad-path", "the path %q is not escaped as a URL's: %v", r.URL.EscapedPath(), err)
+			return route{}, nil, newProblem(http.StatusBadRequest, "bad-path", "the path %q is not a valid URL path: %v", r.URL.EscapedPath(), err)
 		case ok && candidate.method == method:
-			return candidate, parameters, nil
+			return candidate, pathParams, nil
 		case ok:
 			allowed = append(allowed, candidate.method)
 		}
@@ -99,21 +100,22 @@ func (h *handler) match(r *http.Request) (route, map[string]string, error) {
 		if slices.Contains(allowed, http.MethodGet) {
 			allowed = append(allowed, http.MethodHead)
 		}
-		p := refuse(http.StatusMethodNotAllowed, "method-not-allowed", "%s is not possible here; %s is", r.Method, strings.Join(allowed, " or "))
+		p := newProblem(http.StatusMethodNotAllowed, "method-not-allowed", "method %s is not allowed here; use %s", r.Method, strings.Join(allowed, " or "))
 		p.header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
 		return route{}, nil, p
 	}
-	return route{}, nil, refuse(http.StatusNotFound, "unknown-path", "there is nothing at %q; /api/openapi.json lists what there is. "+
+	return route{}, nil, newProblem(http.StatusNotFound, "unknown-path", "unknown path %q; /api/openapi.json lists the paths of the API. "+
 		"If the path begins with the prefix under which the handler is mounted, wrap the handler in http.StripPrefix", r.URL.EscapedPath())
 }
 
-// match compares a path as it was sent with a route's. A parameter is never empty.
-func match(pattern, escaped string) (map[string]string, bool, error) {
+// matchPath compares an escaped path with the path of a route and returns the
+// path parameters. A parameter is never empty.
+func matchPath(pattern, escaped string) (map[string]string, bool, error) {
 	want, got := strings.Split(pattern, "/"), strings.Split(escaped, "/")
 	if len(want) != len(got) {
 		return nil, false, nil
 	}
-	parameters := map[string]string{}
+	pathParams := map[string]string{}
 	for i := range want {
 		value, err := url.PathUnescape(got[i])
 		if err != nil {
@@ -122,10 +124,10 @@ func match(pattern, escaped string) (map[string]string, bool, error) {
 		name, isParameter := strings.CutPrefix(want[i], "{")
 		switch {
 		case isParameter && value != "":
-			parameters[strings.TrimSuffix(name, "}")] = value
+			pathParams[strings.TrimSuffix(name, "}")] = value
 		case isParameter || value != want[i]:
 			return nil, false, nil
 		}
 	}
-	return parameters, true, nil
+	return pathParams, true, nil
 }

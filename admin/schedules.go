@@ -1,229 +1,223 @@
 package admin
 
 import (
-	"time"
+	"context"
+	"fmt"
+	"strings"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
 )
 
-// recent is how many outcomes a schedule is shown with.
-const recent = 20
+// recentOutcomes is the number of outcomes in a schedule's JSON.
+const recentOutcomes = 20
 
-func (h *handler) listSchedules(c *call) (*reply, error) {
-	limit, err := c.page()
+func (h *handler) listSchedules(c *call) (*response, error) {
+	limit, err := c.pageSize()
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.find(c, limit)
+	page, err := h.querySchedules(c, limit, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	schedules, err := h.shown(c, page.Schedules, page.At, recent)
-	if err != nil {
-		return nil, err
-	}
-	return ok(struct {
+	return okResponse(struct {
 		Schedules []scheduleJSON `json:"schedules"`
-		Counts    countsJSON     `json:"counts"`
+		Counts    map[string]int `json:"counts"`
 		Next      string         `json:"next"`
-	}{each(schedules, func(s shown) scheduleJSON { return s.scheduleJSON }), countsJSON(page.Counts), page.Next})
-}
-
-// find reads the page of schedules that the query asks for.
-func (h *handler) find(c *call, limit int) (hourbell.SchedulePage, error) {
-	return h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
-		Search: c.query.Get("search"), State: c.query.Get("state"), Sort: c.query.Get("sort"), After: c.query.Get("cursor"), Limit: limit,
+	}{
+		mapSlice(newScheduleViews(page.Schedules), func(s scheduleView) scheduleJSON { return s.scheduleJSON }),
+		countsByName(page), page.Next,
 	})
 }
 
-type countsJSON struct {
-	All      int `json:"all"`
-	Enabled  int `json:"enabled"`
-	Disabled int `json:"disabled"`
-	Overdue  int `json:"overdue"`
-	Failing  int `json:"failing"`
-	Removed  int `json:"removed"`
+// querySchedules reads the page of schedules that the query selects.
+func (h *handler) querySchedules(c *call, limit, outcomes int) (hourbell.SchedulePage, error) {
+	return h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
+		Search: c.query.Get("search"), State: hourbell.ScheduleState(c.query.Get("state")), Sort: c.query.Get("sort"),
+		After: c.query.Get("cursor"), Limit: limit, Outcomes: outcomes,
+	})
 }
 
-func (h *handler) showSchedule(c *call) (*reply, error) {
-	s, _, err := h.one(c, recent)
+// countsByName returns the counts of a page by state in lower case, and their
+// total as "all".
+func countsByName(page hourbell.SchedulePage) map[string]int {
+	counts := map[string]int{"all": page.Total}
+	for state, n := range page.Counts {
+		counts[strings.ToLower(string(state))] = n
+	}
+	return counts
+}
+
+func (h *handler) showSchedule(c *call) (*response, error) {
+	s, err := h.readSchedule(c, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
-	return ok(s.scheduleJSON)
+	return okResponse(s.scheduleJSON)
 }
 
-// one is the schedule that the path names, as it is now.
-func (h *handler) one(c *call, outcomes int) (shown, time.Time, error) {
-	row, err := h.scheduler.Schedule(c.r.Context(), c.parameters["id"])
+// readSchedule reads the schedule in the path with up to outcomes outcomes.
+func (h *handler) readSchedule(c *call, outcomes int) (scheduleView, error) {
+	schedules, err := h.readByID(c.r.Context(), []string{c.pathParams["id"]}, outcomes)
 	if err != nil {
-		return shown{}, time.Time{}, err
+		return scheduleView{}, err
 	}
-	at, err := h.scheduler.Now(c.r.Context())
-	if err != nil {
-		return shown{}, time.Time{}, err
-	}
-	list, err := h.shown(c, []hourbell.Schedule{row}, at, outcomes)
-	if err != nil {
-		return shown{}, time.Time{}, err
-	}
-	return list[0], at, nil
+	return newScheduleViews(schedules)[0], nil
 }
 
-// change answers a write with the schedule as it is afterwards.
-func (h *handler) change(c *call, change func(id string, by hourbell.By) error) (*reply, error) {
-	by, err := c.by()
+// readByID reads up to maxPage schedules. The result is in the order of ids.
+func (h *handler) readByID(ctx context.Context, ids []string, outcomes int) ([]hourbell.Schedule, error) {
+	page, err := h.scheduler.Schedules(ctx, hourbell.ScheduleQuery{IDs: ids, Limit: maxPage, Outcomes: outcomes})
 	if err != nil {
 		return nil, err
 	}
-	if err := change(c.parameters["id"], by); err != nil {
+	byID := make(map[string]hourbell.Schedule, len(page.Schedules))
+	for _, s := range page.Schedules {
+		byID[s.ID] = s
+	}
+	schedules := make([]hourbell.Schedule, len(ids))
+	for i, id := range ids {
+		s, ok := byID[id]
+		if !ok {
+			return nil, fmt.Errorf("%w: %q", hourbell.ErrUnknownSchedule, id)
+		}
+		schedules[i] = s
+	}
+	return schedules, nil
+}
+
+// changeFunc changes a schedule.
+type changeFunc func(ctx context.Context, id string, options hourbell.ChangeOptions) error
+
+// change applies a change to the schedule in the path.
+func (h *handler) change(c *call, apply changeFunc) error {
+	options, err := c.changeOptions()
+	if err != nil {
+		return err
+	}
+	return apply(c.r.Context(), c.pathParams["id"], options)
+}
+
+// changeAndShow applies a change and responds with the changed schedule.
+func (h *handler) changeAndShow(c *call, apply changeFunc) (*response, error) {
+	if err := h.change(c, apply); err != nil {
 		return nil, err
 	}
 	return h.showSchedule(c)
 }
 
-func (h *handler) enable(c *call) (*reply, error) {
-	return h.change(c, func(id string, by hourbell.By) error { return h.scheduler.Enable(c.r.Context(), id, by) })
-}
+func (h *handler) enable(c *call) (*response, error) { return h.changeAndShow(c, h.scheduler.Enable) }
 
-func (h *handler) disable(c *call) (*reply, error) {
-	return h.change(c, func(id string, by hourbell.By) error { return h.scheduler.Disable(c.r.Context(), id, by) })
-}
+func (h *handler) disable(c *call) (*response, error) { return h.changeAndShow(c, h.scheduler.Disable) }
 
-func (h *handler) unlock(c *call) (*reply, error) {
-	return h.change(c, func(id string, by hourbell.By) error { return h.scheduler.Unlock(c.r.Context(), id, by) })
-}
+func (h *handler) unlock(c *call) (*response, error) { return h.changeAndShow(c, h.scheduler.Unlock) }
 
-// shown is a schedule with all that is shown of it.
-type shown struct {
+// scheduleView is a schedule as the API and the page show it.
+type scheduleView struct {
 	scheduleJSON
-	row      hourbell.Schedule
-	outcomes []hourbell.Outcome // newest first
-	slots    *cron.Schedule     // nil where its expression or zone cannot be read
+	schedule hourbell.Schedule
+	slots    *cron.Schedule // nil if this process cannot parse the expression or zone
 }
 
-// shown are schedules with all that is shown of them, in a number of statements that does not grow with them.
-func (h *handler) shown(c *call, rows []hourbell.Schedule, at time.Time, outcomesOfEach int) ([]shown, error) {
-	ids := make([]string, len(rows))
-	locked := false
-	for i, row := range rows {
-		ids[i] = row.ID
-		locked = locked || row.LockedBy != ""
+// Fires reports whether the schedule is enabled and declared.
+func (s scheduleView) Fires() bool { return s.Enabled && s.RemovedAt.IsZero() }
+
+// newScheduleViews converts schedules. It parses equal expressions only once.
+func newScheduleViews(schedules []hourbell.Schedule) []scheduleView {
+	parsed := parseCache{}
+	return mapSlice(schedules, func(s hourbell.Schedule) scheduleView {
+		view := scheduleView{scheduleJSON: toScheduleJSON(s), schedule: s}
+		view.slots = view.describeCron(s, parsed)
+		return view
+	})
+}
+
+func toScheduleJSON(s hourbell.Schedule) scheduleJSON {
+	result := scheduleJSON{
+		ID: s.ID, Name: s.Name, Description: s.Description, Cron: s.Cron, TimeZone: s.TimeZone, Target: targetJSON{Kind: s.TargetKind},
+		GraceSeconds: s.Grace.Seconds(), State: s.State, Enabled: s.Enabled, EnabledNote: s.EnabledNote,
+		NextRunAt: timestamp{s.NextRunAt}, Overdue: s.Overdue, LastRun: toLastRunJSON(s),
+		Recent:              mapSlice(s.Outcomes[:min(recentOutcomes, len(s.Outcomes))], toOutcomeJSON),
+		ConsecutiveFailures: s.ConsecutiveFailures, LastError: s.LastError, RetryAt: timestamp{s.RetryAt}, DeclaredHere: s.DeclaredHere,
+		RemovedAt: timestamp{s.RemovedAt}, CreatedAt: timestamp{s.CreatedAt}, UpdatedAt: timestamp{s.UpdatedAt}, ETag: s.ETag,
 	}
-	outcomes, err := h.scheduler.Outcomes(c.r.Context(), hourbell.OutcomeQuery{ScheduleIDs: ids, Limit: outcomesOfEach})
-	if err != nil {
-		return nil, err
+	if s.TargetKind == "GROUP" {
+		result.Target.Group = s.Target
 	}
-	var workers []hourbell.Worker
-	if locked {
-		if workers, err = h.scheduler.Workers(c.r.Context()); err != nil {
-			return nil, err
+	result.Target.Jobs = mapSlice(s.Jobs, func(j hourbell.Job) string { return j.Name })
+	if s.Jobs == nil {
+		result.Problem = strings.TrimSpace("this process does not declare the target " + s.TargetKind + " " + s.Target)
+	}
+	if s.Overdue {
+		result.OverdueSeconds = int64(s.ReadAt.Sub(s.NextRunAt).Seconds())
+	}
+	if s.LockedBy != "" {
+		result.Lock = &lockJSON{
+			Holder: s.LockedBy, Since: timestamp{s.LockedAt}, ExpiresAt: timestamp{s.LockExpiresAt}, Stalled: !s.LockExpiresAt.After(s.ReadAt),
 		}
 	}
-	calendars := calendars{}
-	return each(rows, func(row hourbell.Schedule) shown {
-		wire := scheduleOf(row, at)
-		wire.DeclaredHere = h.scheduler.Declares(row)
-		wire.Lock = lockOf(row, h.scheduler.LockExpiry(row, workers), at)
-		wire.LastRun = lastRunOf(row, outcomes[row.ID])
-		wire.Recent = each(outcomes[row.ID][:min(recent, len(outcomes[row.ID]))], outcomeOf)
-		jobs, err := h.scheduler.JobsOf(row)
-		if err != nil {
-			wire.Problem = err.Error()
+	return result
+}
+
+// toLastRunJSON returns the newest outcome that has runs. If there is none
+// among the outcomes, it returns the last cron fire that the row records.
+func toLastRunJSON(s hourbell.Schedule) *lastRunJSON {
+	for _, o := range s.Outcomes {
+		if o.RunID != 0 {
+			last := &lastRunJSON{
+				Trigger: o.Trigger, At: timestamp{o.At}, Slot: timestamp{o.SlotFrom}, LatenessMs: lateness(o.SlotFrom, o.At),
+				Actor: o.Actor, RunID: &o.RunID,
+			}
+			if t := o.Tally; t != nil {
+				total := t.Queued + t.Running + t.Succeeded + t.Failed
+				last.Runs = &runsJSON{t.Queued, t.Running, t.Succeeded, t.Failed, total >= maxCount}
+			}
+			return last
 		}
-		wire.Target.Jobs = each(jobs, func(j hourbell.Job) string { return j.Name })
-		return shown{scheduleJSON: wire, row: row, outcomes: outcomes[row.ID], slots: wire.tell(row, at, calendars)}
-	}), nil
-}
-
-func scheduleOf(row hourbell.Schedule, at time.Time) scheduleJSON {
-	wire := scheduleJSON{
-		ID: row.ID, Name: row.Name, Description: row.Description, Cron: row.Cron, TimeZone: row.TimeZone,
-		Target: targetJSON{Kind: row.TargetKind}, GraceSeconds: row.Grace.Seconds(), State: "DISABLED",
-		Enabled: row.Enabled, EnabledNote: row.EnabledNote, NextRunAt: instant{row.NextRunAt}, Overdue: row.Overdue(at),
-		Failures: row.Failures, LastError: row.LastError, HeldUntil: instant{row.HeldUntil}, RemovedAt: instant{row.RemovedAt},
-		CreatedAt: instant{row.CreatedAt}, UpdatedAt: instant{row.UpdatedAt}, Fingerprint: row.Fingerprint(),
 	}
-	if row.TargetKind == "GROUP" {
-		wire.Target.Group = row.Target
-	}
-	if wire.Overdue {
-		wire.OverdueSeconds = int64(at.Sub(row.NextRunAt).Seconds())
-	}
-	switch {
-	case !row.RemovedAt.IsZero():
-		wire.State = "REMOVED"
-	case row.Enabled:
-		wire.State = "ENABLED"
-	}
-	return wire
-}
-
-// tell says the expression in words, and when a disabled schedule would run. It returns the slots.
-func (wire *scheduleJSON) tell(row hourbell.Schedule, at time.Time, known calendars) *cron.Schedule {
-	slots, err := known.of(row.Cron, row.TimeZone)
-	if err != nil {
-		wire.Problem = err.Error()
+	if s.LastRunAt.IsZero() {
 		return nil
 	}
-	wire.CronDescription, _ = cron.Describe(row.Cron) // it was parsed just now
-	if !row.Enabled && row.RemovedAt.IsZero() {
-		if next, err := slots.Next(unsettled(row, at)); err == nil {
-			wire.WouldRunAt = instant{next}
+	return &lastRunJSON{
+		Trigger: hourbell.TriggerCron, At: timestamp{s.LastRunAt}, Slot: timestamp{s.LastScheduledFor}, LatenessMs: lateness(s.LastScheduledFor, s.LastRunAt),
+	}
+}
+
+// maxCount is the number up to which the scheduler counts runs and skipped
+// slots.
+const maxCount = 1000
+
+// describeCron sets the description of the expression and the slot at which a
+// disabled schedule would run next. It returns the parsed expression, or sets
+// Problem and returns nil.
+func (s *scheduleJSON) describeCron(schedule hourbell.Schedule, parsed parseCache) *cron.Schedule {
+	slots, err := parsed.parse(schedule.Cron, schedule.TimeZone)
+	if err != nil {
+		s.Problem = err.Error()
+		return nil
+	}
+	s.CronDescription, _ = cron.Describe(schedule.Cron) // it is valid: it was just parsed
+	if schedule.State == hourbell.StateDisabled {
+		if next, err := slots.Next(upcomingAfter(schedule)); err == nil {
+			s.WouldRunAt = timestamp{next}
 		}
 	}
 	return &slots
 }
 
-// unsettled is the instant after which a schedule's slots are still to come.
-func unsettled(row hourbell.Schedule, at time.Time) time.Time {
-	if row.SettledUntil.After(at) {
-		return row.SettledUntil
-	}
-	return at
-}
+// parseCache holds the parsed expressions of one request by expression and
+// zone.
+type parseCache map[[2]string]cron.Schedule
 
-// calendars are expressions in zones, parsed once a request.
-type calendars map[[2]string]cron.Schedule
-
-func (known calendars) of(expression, zone string) (cron.Schedule, error) {
+func (parsed parseCache) parse(expression, zone string) (cron.Schedule, error) {
 	key := [2]string{expression, zone}
-	if slots, ok := known[key]; ok {
+	if slots, ok := parsed[key]; ok {
 		return slots, nil
 	}
 	slots, err := cron.Parse(expression, zone)
 	if err == nil {
-		known[key] = slots
+		parsed[key] = slots
 	}
 	return slots, err
-}
-
-func lockOf(row hourbell.Schedule, expiry, at time.Time) *lockJSON {
-	if row.LockedBy == "" {
-		return nil
-	}
-	return &lockJSON{Holder: row.LockedBy, Since: instant{row.LockedAt}, ExpiresAt: instant{expiry}, Stalled: !expiry.After(at)}
-}
-
-// lastRunOf is the newest outcome that is no skip. Where the newest are all skips, the row knows when it fired.
-func lastRunOf(row hourbell.Schedule, outcomes []hourbell.Outcome) *lastRunJSON {
-	for _, o := range outcomes {
-		if o.RunID != 0 {
-			last := &lastRunJSON{
-				Trigger: o.Trigger, At: instant{o.At}, Slot: instant{o.SlotFrom}, LatenessMs: lateness(o.SlotFrom, o.At),
-				Actor: o.Actor, RunID: &o.RunID,
-			}
-			if t := o.Tally; t != nil {
-				last.Runs = &runsJSON{t.Queued, t.Running, t.Succeeded, t.Failed, t.Total() >= hourbell.TallyLimit}
-			}
-			return last
-		}
-	}
-	if row.LastRunAt.IsZero() {
-		return nil
-	}
-	return &lastRunJSON{
-		Trigger: "CRON", At: instant{row.LastRunAt}, Slot: instant{row.LastScheduledFor}, LatenessMs: lateness(row.LastScheduledFor, row.LastRunAt),
-	}
 }

@@ -5,13 +5,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
 )
 
-// The number of coming slots that are shown.
+// The number of upcoming slots in a response.
 const (
-	someSlots = 10
-	mostSlots = 100
+	defaultSlots = 10
+	maxSlots     = 100
 )
 
 type upcomingJSON struct {
@@ -23,7 +24,7 @@ type upcomingJSON struct {
 }
 
 type slotJSON struct {
-	At     instant     `json:"at"`
+	At     timestamp   `json:"at"`
 	Local  string      `json:"local"`
 	Change *changeJSON `json:"change"`
 }
@@ -34,83 +35,96 @@ type changeJSON struct {
 }
 
 // upcoming lists the next slots of a schedule, enabled or not.
-func (h *handler) upcoming(c *call) (*reply, error) {
-	n, err := c.number("n", 1, mostSlots, someSlots)
+func (h *handler) upcoming(c *call) (*response, error) {
+	n, err := c.intParam("n", 1, maxSlots, defaultSlots)
 	if err != nil {
 		return nil, err
 	}
-	row, err := h.scheduler.Schedule(c.r.Context(), c.parameters["id"])
+	schedule, err := h.scheduler.Schedule(c.r.Context(), c.pathParams["id"])
 	if err != nil {
 		return nil, err
 	}
-	slots, err := cron.Parse(row.Cron, row.TimeZone)
+	slots, err := cron.Parse(schedule.Cron, schedule.TimeZone)
 	if err != nil {
-		return ok(upcomingJSON{Cron: row.Cron, TimeZone: row.TimeZone, Slots: []slotJSON{}, Problem: err.Error()})
+		return okResponse(upcomingJSON{Cron: schedule.Cron, TimeZone: schedule.TimeZone, Slots: []slotJSON{}, Problem: err.Error()})
 	}
-	next, err := h.scheduler.Upcoming(c.r.Context(), row.ID, n)
-	if err != nil && !errors.Is(err, cron.ErrNever) {
-		return nil, err
-	}
-	return ok(upcomingOf(row.Cron, slots, next))
+	return okResponse(toUpcomingJSON(schedule.Cron, slots, slotsAfter(slots, upcomingAfter(schedule), n)))
 }
 
 // preview lists the next slots of any expression in any zone.
-func (h *handler) preview(c *call) (*reply, error) {
-	n, err := c.number("n", 1, mostSlots, someSlots)
+func (h *handler) preview(c *call) (*response, error) {
+	n, err := c.intParam("n", 1, maxSlots, defaultSlots)
 	if err != nil {
 		return nil, err
 	}
 	expression, zone := c.query.Get("cron"), c.query.Get("timeZone")
 	if expression == "" {
-		return nil, wrong("cron", "is missing: give an expression such as */15 * * * *")
+		return nil, badValue("cron", "is missing: pass an expression such as */15 * * * *")
 	}
 	slots, err := cron.Parse(expression, zone)
 	switch {
 	case errors.Is(err, cron.ErrZone):
-		return nil, wrong("timeZone", "%q: %v", zone, err)
+		return nil, badValue("timeZone", "%q: %v", zone, err)
 	case err != nil:
-		return nil, wrong("cron", "%q: %v", expression, err)
+		return nil, badValue("cron", "%q: %v", expression, err)
 	}
-	at, err := h.scheduler.Now(c.r.Context())
+	state, err := h.scheduler.Health(c.r.Context()) // for the database's time
 	if err != nil {
 		return nil, err
 	}
-	next := make([]time.Time, 0, n)
-	for len(next) < n {
-		if at, err = slots.Next(at); err != nil {
-			break // there are no more
-		}
-		next = append(next, at)
-	}
-	return ok(upcomingOf(expression, slots, next))
+	return okResponse(toUpcomingJSON(expression, slots, slotsAfter(slots, state.At, n)))
 }
 
-func upcomingOf(expression string, slots cron.Schedule, next []time.Time) upcomingJSON {
-	description, _ := cron.Describe(expression) // it was parsed before
+// upcomingAfter returns the time after which a schedule's slots are upcoming:
+// the later of now and the last settled slot.
+func upcomingAfter(s hourbell.Schedule) time.Time {
+	if s.SettledThrough.After(s.ReadAt) {
+		return s.SettledThrough
+	}
+	return s.ReadAt
+}
+
+// slotsAfter returns the first n slots after a time, or fewer if no more
+// follow.
+func slotsAfter(slots cron.Schedule, after time.Time, n int) []time.Time {
+	next := make([]time.Time, 0, n)
+	for len(next) < n {
+		slot, err := slots.Next(after)
+		if err != nil {
+			break
+		}
+		next, after = append(next, slot), slot
+	}
+	return next
+}
+
+func toUpcomingJSON(expression string, slots cron.Schedule, next []time.Time) upcomingJSON {
+	description, _ := cron.Describe(expression) // the caller has parsed it
 	return upcomingJSON{
 		Cron: expression, TimeZone: slots.Location().String(), Description: description,
-		Slots: each(next, func(at time.Time) slotJSON {
-			return slotJSON{At: instant{at}, Local: at.In(slots.Location()).Format(time.RFC3339), Change: changeOf(slots.Change(at))}
+		Slots: mapSlice(next, func(at time.Time) slotJSON {
+			return slotJSON{At: timestamp{at}, Local: at.In(slots.Location()).Format(time.RFC3339), Change: toChangeJSON(slots.Change(at))}
 		}),
 	}
 }
 
-// changeOf says in words what a clock change does to a slot.
-func changeOf(c cron.Change) *changeJSON {
+// toChangeJSON describes the effect of a clock change on a slot, or returns nil
+// if there is none.
+func toChangeJSON(c cron.Change) *changeJSON {
 	if c.Kind == "" {
 		return nil
 	}
-	reading := strings.Replace(c.Reading, "T", " ", 1)
-	wire := changeJSON{Kind: c.Kind, Detail: "the clock is put back and shows " + reading + " twice"}
+	local := strings.Replace(c.LocalTime, "T", " ", 1)
+	change := changeJSON{Kind: c.Kind, Detail: "clocks go back and " + local + " occurs twice: "}
 	switch {
 	case c.Kind == "MOVED":
-		wire.Detail = "the clock is put forward past " + reading + ": it runs right afterwards"
+		change.Detail = "clocks go forward and " + local + " does not occur: the slot runs right after the gap"
 	case c.Once:
-		wire.Detail += ": it runs the first time only"
+		change.Detail += "the slot runs only the first time"
 	case c.Occurrence == 1:
-		wire.Detail += ": it runs both times, this is the first"
+		change.Detail += "the slot runs both times, this is the first"
 	default:
-		wire.Detail += ": it runs both times, this is the second"
+		change.Detail += "the slot runs both times, this is the second"
 	}
-	return &wire
+	return &change
 }

@@ -5,6 +5,7 @@ go 1.25.0
 require (
 	github.com/glebarez/sqlite v1.11.0
 	github.com/hourbell/hourbell v0.0.0
+	github.com/hourbell/hourbell/test v0.0.0
 	github.com/stretchr/testify v1.12.1
 	gorm.io/driver/postgres v1.6.3
 	gorm.io/gorm v1.31.2
@@ -35,3 +36,5 @@ require (
 )
 
 replace github.com/hourbell/hourbell => ../
+
+replace github.com/hourbell/hourbell/test => ../test

@@ -10,37 +10,47 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// Conditions on a schedule s, which all use the index hourbell_schedules_due.
+// Conditions on a schedule s, and the queries made of them. The queries use the
+// index hourbell_schedules_due.
 const (
 	// claimable: enabled, not removed, and not excluded by the caller.
 	claimable = `s.namespace = @namespace AND s.enabled AND s.removed_at IS NULL
 		AND (s.id || ' ' || s.definition_hash) NOT IN {list @exclude}`
 
-	// backingOff: the retry time is not reached. A retry time further ahead than
-	// the longest backoff is expired: the clock was stepped back.
+	// backingOff: the retry time is not reached. A retry time further ahead
+	// than the longest backoff is expired: the clock was stepped back (rule
+	// T5).
 	backingOff = `(s.retry_at IS NOT NULL AND s.retry_at > {clock} AND s.retry_at <= {clock} + {interval @max_backoff})`
 
 	// locked: another worker, or another connection of this tick, holds a lock
-	// that has not expired. A lock from further ahead than LockTTL is expired.
+	// that has not expired. A lock expires after LockTTL, or when its holder
+	// has stopped or is dead. A lock from further ahead than LockTTL is expired
+	// too (rule T5).
 	locked = `(s.locked_by IS NOT NULL AND (s.locked_by <> @worker OR (s.locked_at >= {timestamp @exclude_own_since}) IS TRUE)
 		AND s.locked_at > {clock} - {interval @lock_ttl} AND s.locked_at <= {clock} + {interval @lock_ttl}
 		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by AND NOT (` + activeWorker + `)))`
 
+	// due: the schedule can be claimed now.
 	due = claimable + ` AND s.next_run_at <= {clock} AND NOT ` + backingOff + ` AND NOT ` + locked
 
-	// The index returns the earliest slots first. A loop that is behind asks for
-	// the schedules that have not fired for the longest time, which reads all
-	// schedules that are due.
+	// The index returns the earliest slots first. A loop that is behind asks
+	// for the schedules that have not fired for the longest time, which reads
+	// all schedules that are due.
 	dueBySlot     = due + ` ORDER BY s.next_run_at LIMIT @limit`
 	dueByLastFire = due + ` ORDER BY s.last_run_at NULLS FIRST, s.next_run_at LIMIT @limit`
 
-	// unfinishedSince keeps an unfinished claim if a worker has claimed, failed on
-	// or released the row within LockTTL and grace (rule L4), and opens a new one
-	// otherwise.
+	// unfinishedSince is the start of the unfinished claim after a claim. It
+	// keeps an earlier start if a worker has claimed, failed on or released the
+	// row within LockTTL plus grace. Otherwise it is the time of this claim
+	// (rule L4).
 	unfinishedSince = `CASE WHEN s.unfinished_since <= {clock} AND s.updated_at >= {clock} - {interval @lock_ttl} - s.grace
 		AND s.updated_at <= {clock} + {interval @lock_ttl} + s.grace THEN s.unfinished_since ELSE {clock} END`
 
 	// wakeAt is the earliest time at which another claim can find something.
+	// That is the next slot, or the end of the backoff or lock of a due row. It
+	// is the current time if a due row has neither: then another transaction
+	// has it. A worker is still active when its heartbeat is exactly as old as
+	// @dead_after, so its lock ends a microsecond later.
 	wakeAt = `(SELECT min(at) FROM (
 		` + nextSlot + `
 		UNION ALL
@@ -54,19 +64,21 @@ const (
 
 	nextSlot = `SELECT min(s.next_run_at) AS at FROM hourbell_schedules s WHERE ` + claimable + ` AND s.next_run_at > {clock}`
 
-	// heldByOthers looks at the first hundred rows that are due. Without the
-	// limit, the planner reads all schedules, because it expects a third of them
-	// to be due.
+	// heldByOthers is whether another worker holds one of the first hundred due
+	// rows. Without the limit, the planner reads all schedules, because it
+	// expects a third of them to be due.
 	heldByOthers = `(SELECT count(*) > 0 FROM (SELECT * FROM hourbell_schedules s WHERE ` + claimable + ` AND s.next_run_at <= {clock}
 		ORDER BY s.next_run_at LIMIT 100) s WHERE ` + locked + `)`
 )
 
-// On Postgres a claim is one statement. SKIP LOCKED keeps replicas from waiting
-// for each other. MATERIALIZED keeps the planner from running the LIMIT twice.
-// The UPDATE finds the rows by ctid, because a join may read the whole table.
+// On Postgres, a claim is one statement. SKIP LOCKED keeps replicas from
+// waiting for each other. MATERIALIZED keeps the planner from running the LIMIT
+// twice. The UPDATE finds the rows by their ctid, the place of a row version,
+// because a join may read the whole table. The rows are locked, so their ctids
+// are stable.
 var claimBySlot, claimByLastFire = claimStatement(dueBySlot), claimStatement(dueByLastFire)
 
-func claimStatement(due string) *statement {
+func claimStatement(orderedDue string) *statement {
 	return prepare(`
 WITH
 -- the database time
@@ -74,7 +86,7 @@ clock AS MATERIALIZED (SELECT {now} AS now),
 -- the schedules to claim, locked
 due AS MATERIALIZED (
 	SELECT s.ctid AS row_ctid, s.id AS due_id, s.locked_by AS held_by, s.unfinished_since AS unfinished_before
-	FROM hourbell_schedules s WHERE ` + due + ` {skip_locked}),
+	FROM hourbell_schedules s WHERE ` + orderedDue + ` {skip_locked}),
 -- the few of them with an earlier holder or unfinished claim; a join with all of due could compare each row with each
 before AS MATERIALIZED (
 	SELECT due_id, held_by, unfinished_before FROM due WHERE held_by IS NOT NULL OR unfinished_before IS NOT NULL),
@@ -89,8 +101,9 @@ SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wakeAt +
 FROM clock LEFT JOIN claimed ON true LEFT JOIN before ON due_id = claimed.id`)
 }
 
-// On SQLite, RETURNING sees only the new values. So one statement reads what is
-// due, and the claim updates the rows whose version is still the one read.
+// On SQLite, RETURNING sees only the new values, but a claim needs the earlier
+// holder and unfinished claim. So one statement reads what is due. Another one
+// claims the rows whose version is still the one that was read.
 var (
 	selectDueBySlot, selectDueByLastFire = selectDueStatement(dueBySlot), selectDueStatement(dueByLastFire)
 
@@ -103,13 +116,13 @@ WHERE s.namespace = @namespace AND s.id = c.id AND s.version = c.version AND s.n
 RETURNING locked_at, ` + claimColumns)
 )
 
-func selectDueStatement(due string) *statement {
+func selectDueStatement(orderedDue string) *statement {
 	return prepare(`
 WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now),
 -- the schedules to claim
-due AS MATERIALIZED (SELECT s.id, s.version, s.locked_by, s.unfinished_since FROM hourbell_schedules s WHERE ` + due + `)
+due AS MATERIALIZED (SELECT s.id, s.version, s.locked_by, s.unfinished_since FROM hourbell_schedules s WHERE ` + orderedDue + `)
 SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wakeAt + ` END, CASE WHEN due.id IS NULL THEN ` + heldByOthers + ` END,
 	due.id, due.version, due.locked_by, due.unfinished_since
 FROM clock LEFT JOIN due ON true`)
@@ -210,22 +223,27 @@ func (s *database) claimSQLite(ctx context.Context, selectDue *statement, v valu
 		return nil
 	})
 	if result.WakeAt = (time.Time{}); len(result.Claims) == 0 {
-		result.WakeAt = result.At // another process was faster
+		result.WakeAt = result.At // another process has changed the rows: try again
 	}
 	return result, err
 }
 
-// completeClaim adds what is known of the row before the claim.
+// completeClaim adds the time of a claim, and whether it replaced an unfinished
+// claim that was abandoned. unfinishedBefore is the start that the row had.
 func completeClaim(c storage.Claim, at, unfinishedBefore time.Time) storage.Claim {
 	c.At = at
 	c.Abandoned = !unfinishedBefore.IsZero() && !unfinishedBefore.Equal(c.UnfinishedSince)
 	return c
 }
 
-// fence lets a write of a claim apply only while the row is unchanged.
+// fence lets a write under a claim c apply only while the row has the version
+// and the lock holder of the claim.
 const fence = `
 WHERE {batch_row} AND s.version = c.version AND s.locked_by = @worker`
 
+// advance has two conditions beyond the fence. A sync changes the definition
+// hash without a new version if it changes only, for example, the target. And
+// the database clock must have reached the last slot.
 var advance = prepare(`
 {locked_batch id:text version:bigint hash:text fired:timestamptz through:timestamptz next:timestamptz}
 UPDATE hourbell_schedules AS s SET
@@ -286,7 +304,8 @@ func (s *database) RecordFailures(ctx context.Context, worker string, failures [
 }
 
 // Unlocking takes two statements, because RETURNING sees only the new values.
-// The first makes the holder lose its lock and returns it.
+// The first invalidates the claim by its version, and returns the lock's
+// holder.
 var (
 	invalidateLock = prepare(`
 UPDATE hourbell_schedules SET version = version + 1, locked_at = NULL

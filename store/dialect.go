@@ -10,16 +10,17 @@ import (
 	"gorm.io/gorm"
 )
 
-// dialect is one of the two databases.
+// dialect is how SQL is written for one of the two databases.
 type dialect struct {
-	name string
+	name string // as gorm names the driver
 	// expand expands the tokens of a statement's template by name.
 	expand map[string]func(argument string) string
 	// encode converts a Go value to one that the driver takes.
 	encode func(any) any
 }
 
-// The database clock, unless @now replaces it. SQLite's clock has milliseconds.
+// The database clock, unless @now replaces it. The resolution of SQLite's clock
+// is a millisecond.
 const (
 	postgresNow = "COALESCE(CAST(@now AS timestamptz), clock_timestamp())"
 	sqliteNow   = "COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000)"
@@ -36,8 +37,8 @@ var postgres = &dialect{
 		"json":        func(x string) string { return "CAST(" + x + " AS jsonb)" },
 		"list":        func(x string) string { return "(SELECT unnest(CAST(" + x + " AS text[])))" },
 		"skip_locked": func(string) string { return "FOR UPDATE SKIP LOCKED" },
-		// = ANY looks up each row by its key; IN may become a join that reads the
-		// whole table.
+		// = ANY looks up each row by its key. IN may become a join, which reads
+		// the whole table.
 		"in":           func(x string) string { return "= ANY (ARRAY(" + x + "))" },
 		"returned":     func(x string) string { return "s." + x }, // c has columns with the same names
 		"join_lines":   func(x string) string { return "string_agg(" + x + ", chr(10))" },
@@ -85,6 +86,7 @@ var sqlite = &dialect{
 	},
 }
 
+// dialectOf returns the dialect of a gorm handle, or an error if there is none.
 func dialectOf(db *gorm.DB) (*dialect, error) {
 	if db == nil || db.Dialector == nil {
 		return nil, errors.New("the store has no database: its *gorm.DB is nil")
@@ -108,8 +110,10 @@ func postgresBatch(columns string) string {
 // postgresLockedBatch is a batch over schedules that locks their rows in id
 // order, so that two batches cannot deadlock. It reads the clock afterwards, so
 // that no wait for a lock lies between the clock and its use. LATERAL with a
-// LIMIT looks up each row by its key, whatever statistics the planner has. A row
-// that has changed during the wait is not found again by its ctid.
+// LIMIT looks up each row by its key, whatever statistics the planner has.
+//
+// The statement finds the rows by their ctid, the place of a row version. A row
+// that has changed during the wait has another one, and is not written.
 func postgresLockedBatch(columns string) string {
 	return "WITH\n-- the rows of the batch\ngiven AS MATERIALIZED (" + postgresRows(columns) + "),\n" +
 		"-- the same, each locked, with the place of its row\n" +
@@ -119,8 +123,10 @@ func postgresLockedBatch(columns string) string {
 		"clock AS MATERIALIZED (SELECT " + postgresNow + " AS now, count(*) FROM c)"
 }
 
+// postgresClock reads the database clock once for a statement.
 const postgresClock = "-- the database time\nclock AS MATERIALIZED (SELECT " + postgresNow + " AS now)"
 
+// postgresRows returns the rows of a batch, one array for each column.
 func postgresRows(columns string) string {
 	var arrays, names []string
 	for column := range strings.FieldsSeq(columns) {

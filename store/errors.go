@@ -15,34 +15,34 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// maxTries is how often a statement or transaction is tried that fails because
-// of concurrent ones.
+// maxTries is how often a statement or transaction is tried if concurrent ones
+// make it fail.
 const maxTries = 12
 
-// retry calls fn again after a serialization failure or deadlock, and
-// classifies the remaining error. In the host's transaction, only the host can
-// retry.
+// retry calls fn, and calls it again after a serialization failure or deadlock,
+// or if SQLite's file is locked. It classifies the last error. In a transaction
+// it does not retry: only the code that began the transaction can.
 func (s *database) retry(ctx context.Context, fn func() error) error {
 	err := fn()
 	for i := 1; err != nil && !s.inTx && isTransient(err) && !errors.As(err, new(partialResult)) && i < maxTries && ctx.Err() == nil; i++ {
 		sleep(ctx, time.Duration(i*i)*time.Millisecond)
 		next := fn()
 		if next != nil && ctx.Err() != nil && s.dialect == sqlite {
-			break // the wait for the file lock used up the time: report the first error
+			break // the wait for the file lock used up the time: keep the earlier error
 		}
 		err = next
 	}
 	return classify(err)
 }
 
-// partialResult is an error after rows were returned, which a retry would return
-// again. Without a write-ahead log, a reader can prevent the commit of a SQLite
-// statement that has returned its rows.
+// partialResult is an error after rows were returned. A retry would return them
+// again, so there is none. For example, without a write-ahead log, a reader can
+// prevent the commit of a SQLite statement that has returned its rows.
 type partialResult struct{ error }
 
 func (p partialResult) Unwrap() error { return p.error }
 
-// sleep waits for about d: between half of it and one and a half.
+// sleep waits for a random time between 0.5 d and 1.5 d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d/2 + rand.N(d))
 	defer timer.Stop()
@@ -88,8 +88,8 @@ func sqliteCode(err error) int {
 	return 0
 }
 
-// isTransient reports whether a transaction was rolled back only because of
-// concurrent ones.
+// isTransient reports whether a statement failed only because of concurrent
+// ones, so that it may succeed if it is tried again.
 func isTransient(err error) bool {
 	switch sqlState(err) {
 	case serializationFailure, deadlockDetected:
@@ -99,7 +99,8 @@ func isTransient(err error) bool {
 	return code == sqliteBusy || code == sqliteLocked
 }
 
-// classify wraps an error with the sentinel error of its kind.
+// classify wraps an error with the sentinel error of its kind: ErrNotMigrated,
+// ErrBusy or ErrUnavailable. It returns other errors unchanged.
 func classify(err error) error {
 	switch {
 	case err == nil, errors.Is(err, hourbell.ErrNotMigrated), errors.Is(err, hourbell.ErrUnavailable), errors.Is(err, hourbell.ErrBusy):
@@ -120,7 +121,8 @@ func isMissingTable(err error) bool {
 }
 
 // isUnavailable reports whether the database cannot be reached, has ended the
-// connection, is stopped, full or read-only, or whether a deadline has passed.
+// connection, or is stopped, full or read-only. It also reports a deadline that
+// has passed and a context that was canceled.
 func isUnavailable(err error) bool {
 	for _, known := range []error{
 		driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,

@@ -12,25 +12,27 @@ import (
 )
 
 // onTime is the condition on a schedule s to fire the slot c without a separate
-// claim: the row is unlocked, has no failures and no unfinished claim, waits for
-// this slot, and the slot is due, within grace and the latest.
+// claim. The row is enabled and unlocked, has the definition hash that c has,
+// no failures and no unfinished claim, and waits for this slot. The slot is
+// due, within grace and the latest.
 const onTime = `s.namespace = @namespace AND s.id = c.id AND (s.enabled AND s.removed_at IS NULL) IS TRUE AND s.definition_hash = c.hash
 		AND (s.next_run_at = c.slot) IS TRUE AND c.slot <= {clock} AND c.next > {clock} AND {clock} <= c.slot + s.grace
 		AND s.locked_by IS NULL AND s.unfinished_since IS NULL AND s.retry_at IS NULL AND s.consecutive_failures = 0`
 
 // On Postgres, firing on time is one statement that claims, advances and
-// inserts. The row locks are the claim; SKIP LOCKED skips rows that another
-// worker holds. Rows that have changed are left to the claim path.
+// inserts. The row locks are the claim. SKIP LOCKED leaves out rows that
+// another transaction has locked. Rows that do not meet the condition are left
+// to the claim path.
 //
-// The statement must not depend on the planner's estimates, because arrays have
-// none. LATERAL with a LIMIT looks up each schedule by its key, and is never
-// turned into a join. A condition that IS TRUE cannot use an index, such as the
-// one of due schedules, which would be read for each row. The UPDATE finds the
-// rows by ctid.
+// The planner has no statistics of arrays, so the statement must not depend on
+// its estimates. LATERAL with a LIMIT looks up each schedule by its key, and
+// never becomes a join. A condition with IS TRUE cannot use an index. Without
+// it, the planner might read the whole index of due schedules for each slot.
+// The UPDATE finds the rows by their ctid.
 //
-// There is no ON CONFLICT, which inserts each row speculatively: if a slot has
-// its run already, the whole statement fails. The first runs of all fires get
-// the lowest ids.
+// The inserts have no ON CONFLICT, which is slower. If a slot already has its
+// first run, the whole statement fails. The first runs are inserted before the
+// other runs, and so have lower ids, which Tallies relies on.
 var (
 	fireMixed       = prepare(fireStatement(mixedFires) + ` FROM clock`)
 	fireUniform     = prepare(fireStatement(uniformFires) + ` FROM clock`)
@@ -38,13 +40,14 @@ var (
 	fireUniformFind = prepare(fireStatement(uniformFires) + findNext + ` FROM clock`)
 )
 
-// firesSQL is the SQL of the values of a FireRequest: the schedules, each with
-// its first job, and the other jobs of the schedules that have fired.
+// firesSQL is the SQL of the values of a FireRequest. Of schedules, each row is
+// a schedule with its first job. Of otherJobs, each row is another job of a
+// schedule that has fired.
 type firesSQL struct{ schedules, otherJobs string }
 
 var (
-	// mixedFires have any slots and jobs. IN … IS TRUE is evaluated by a hash and
-	// never turned into a join.
+	// mixedFires have any slots and jobs. IN … IS TRUE is evaluated by a hash,
+	// and never becomes a join.
 	mixedFires = firesSQL{
 		schedules: `unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[]), CAST(@c_slot AS timestamptz[]), CAST(@c_next AS timestamptz[]),
 		CAST(@c_job AS text[]), CAST(@c_job_group AS text[]), CAST(@c_args AS text[])) AS c(id, hash, slot, next, job, job_group, args)`,
@@ -52,8 +55,8 @@ var (
 		CAST(@c_other_group AS text[]), CAST(@c_other_args AS text[])) AS c(id, slot, ordinal, job, job_group, args) CROSS JOIN clock
 	WHERE (c.id IN (SELECT id FROM fired)) IS TRUE`,
 	}
-	// uniformFires share slot, next slot and jobs, as most bursts and every single
-	// fire do. The shared values are passed once.
+	// uniformFires share slot, next slot and jobs, as a single fire and most
+	// large batches do. The shared values are passed once.
 	uniformFires = firesSQL{
 		schedules: `(SELECT id, hash, {timestamp @slot} AS slot, {timestamp @next} AS next, CAST(@job AS text) AS job,
 		CAST(@job_group AS text) AS job_group, CAST(@args AS text) AS args
@@ -96,19 +99,21 @@ other_runs AS (
 SELECT clock.now, (SELECT count(*) FROM first_runs), (SELECT count(*) FROM other_runs), (SELECT already_settled FROM ends)`
 }
 
-// settledSlot selects a row if a schedule's slot was settled before.
+// settledSlot selects a row if the "first" or the "last" slot of the request
+// was settled before.
 func settledSlot(which string) string {
 	return `SELECT 1 FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = @` + which + `_id AND s.settled_through >= {timestamp @` + which + `_slot}`
 }
 
-// findNext selects whether nothing else is due, and the next wake-up time.
+// findNext selects whether nothing else is due, and the next slot. Without
+// ORDER BY … LIMIT 1, the planner might not use the index of due schedules.
 const findNext = `,
 	(SELECT true FROM hourbell_schedules s WHERE ` + claimable + ` AND s.next_run_at <= {clock}` + notFired + `
 		ORDER BY s.next_run_at LIMIT 1) IS NULL,
 	LEAST((` + nextSlot + notFired + `), (SELECT min(next) FROM fired))`
 
-// notFired leaves out the rows that the statement has fired, which it still sees
-// as they were before.
+// notFired leaves out the rows that the statement has fired. Its snapshot still
+// has them as they were before.
 const notFired = ` AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE`
 
 // cronRun are the values of a cron run for insertedColumns.
@@ -142,7 +147,7 @@ func (s *database) FireOnTime(ctx context.Context, request storage.FireRequest) 
 	}
 	return result, s.writeAutocommit(ctx, statement, v, func(rows *sql.Rows) error {
 		err := rows.Scan(fields...)
-		result.Runs += result.Slots
+		result.Runs += result.Slots // the statement counts the other runs
 		if !result.Idle {
 			result.WakeAt = time.Time{}
 		}
@@ -157,6 +162,7 @@ func isUniform(a, b storage.SlotFire) bool {
 	})
 }
 
+// scheduleColumnsOf returns the columns of the schedules that fire.
 func scheduleColumnsOf(fires []storage.SlotFire) batch {
 	return batch{
 		col("id", fires, func(f *storage.SlotFire) string { return f.ScheduleID }),
@@ -164,7 +170,7 @@ func scheduleColumnsOf(fires []storage.SlotFire) batch {
 	}
 }
 
-// mixedBatch passes slot and jobs of each fire.
+// mixedBatch returns the columns of mixedFires.
 func mixedBatch(fires []storage.SlotFire) batch {
 	type otherJob struct {
 		fire    *storage.SlotFire

@@ -8,8 +8,8 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// overdue is the condition of a schedule that is out of grace and not settled.
-// Its last part allows the use of the index hourbell_schedules_due.
+// overdue is the condition of a schedule whose next slot is out of grace. Its
+// last part allows the use of the index hourbell_schedules_due.
 const overdue = `namespace = @namespace AND enabled AND removed_at IS NULL AND next_run_at + grace < {clock} AND next_run_at < {clock}`
 
 var (

@@ -23,7 +23,7 @@ type filters struct {
 
 func newFilters(limit int) *filters { return &filters{values: values{"limit": limit}} }
 
-// text adds a condition that a column has a value. Empty adds none.
+// text adds the condition that a column has a value. An empty value adds none.
 func (f *filters) text(column, value string) {
 	if value != "" {
 		f.and(column + " = @" + column)
@@ -31,7 +31,8 @@ func (f *filters) text(column, value string) {
 	}
 }
 
-// number adds a condition that compares a column with a value. Zero adds none.
+// number adds a condition that compares a column with a value. The value zero
+// adds none.
 func (f *filters) number(column, operator string, value int64) {
 	if value != 0 {
 		name := fmt.Sprintf("number%d", len(f.values))
@@ -43,7 +44,7 @@ func (f *filters) number(column, operator string, value int64) {
 func (f *filters) and(condition string) { f.where.WriteString(" AND " + condition) }
 
 // states are the conditions of the schedule states, in the order of the counts.
-// That of OVERDUE allows the use of the index hourbell_schedules_due.
+// The last part of OVERDUE allows the use of the index hourbell_schedules_due.
 var states = []struct {
 	state     hourbell.ScheduleState
 	condition string
@@ -56,12 +57,12 @@ var states = []struct {
 }
 
 // order is an order of schedules: by a key, then by id. A page starts after the
-// key and the id of the last row before it.
+// key and the id of the last row of the previous page, which are its cursor.
 type order struct {
-	key     string // the key of a row, in SQL
-	lastKey string // the key of the last row, in SQL
-	keyOf   func(*storage.Schedule) string
-	parse   func(string) (any, error)
+	key     string                         // the key of a row, in SQL
+	lastKey string                         // the cursor's key, which is @key, in SQL
+	keyOf   func(*storage.Schedule) string // the key of a row, for a cursor
+	parse   func(string) (any, error)      // converts the cursor's key to the value of @key
 }
 
 var orders = map[string]order{
@@ -76,6 +77,7 @@ var orders = map[string]order{
 		func(r *storage.Schedule) int64 { return -microsOr(r.LastRunAt, 0) }),
 }
 
+// orderByTime returns an order by a time in microseconds since 1970.
 func orderByTime(key string, keyOf func(*storage.Schedule) int64) order {
 	return order{
 		key: key, lastKey: `CAST(@key AS bigint)`,
@@ -93,7 +95,7 @@ func microsOr(t time.Time, zero int64) int64 {
 	return t.UnixMicro()
 }
 
-// columns returns the columns of ORDER BY.
+// columns returns the columns for ORDER BY.
 func (o order) columns() string {
 	if o.isByID() {
 		return "id"
@@ -103,9 +105,9 @@ func (o order) columns() string {
 
 func (o order) isByID() bool { return o.key == orders["id"].key }
 
-// ListSchedules implements [hourbell.Store]. One statement counts; another
-// reads the page, with the database time of the first. In the order of ids, the
-// page is read from the primary key.
+// ListSchedules implements [hourbell.Store]. One statement counts. Another one
+// reads the page, with the database time of the first. A page in the order of
+// ids is read by the primary key.
 func (s *database) ListSchedules(ctx context.Context, q hourbell.ScheduleQuery) (page storage.SchedulePage, err error) {
 	count, list, err := listStatements(q)
 	if err != nil {
@@ -138,7 +140,7 @@ func (s *database) ListSchedules(ctx context.Context, q hourbell.ScheduleQuery) 
 	return page, nil
 }
 
-// boundStatement is a statement with its values.
+// boundStatement is a statement with the values to send.
 type boundStatement struct {
 	statement *statement
 	values    values
@@ -171,7 +173,8 @@ SELECT ` + scheduleColumns + ` FROM hourbell_schedules WHERE namespace = @namesp
 ORDER BY ` + o.columns() + ` LIMIT @limit`), f.values}, nil
 }
 
-// countSchedules counts schedules by state, and reads the clock.
+// countSchedules returns a statement that reads the clock, and counts schedules
+// in all and by state.
 func countSchedules(where string) string {
 	var counts strings.Builder
 	for _, state := range states {
@@ -186,10 +189,11 @@ SELECT {clock}, count(*)` + counts.String() + `
 FROM hourbell_schedules WHERE namespace = @namespace` + where
 }
 
-// search finds a text; the letters A to Z match in either case.
+// search is the condition that a schedule contains a text. The letters A to Z
+// match in either case.
 const search = `lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST(@pattern AS text)) ESCAPE '\'`
 
-// escapeWildcards escapes the characters with a meaning in a pattern.
+// escapeWildcards escapes the characters that have a meaning in LIKE.
 var escapeWildcards = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
 
 // after adds the condition of a page that starts after a cursor.

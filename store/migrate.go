@@ -23,9 +23,10 @@ import (
 var embedded embed.FS
 
 // Migrations returns the files that [Migrate] applies, for hosts that use a
-// migration tool of their own: postgres/0001_*.sql and so on, and
-// sqlite/0001_*.sql and so on. Each file records its version and checksum in
-// the table hourbell_migrations. Released files never change.
+// migration tool of their own. The files postgres/0001_*.sql and so on are for
+// Postgres, and sqlite/0001_*.sql and so on are for SQLite. They apply in the
+// order of their names. Each file records its version and checksum in the table
+// hourbell_migrations. Released files never change.
 func Migrations() fs.FS {
 	files, err := fs.Sub(embedded, "migrations")
 	if err != nil {
@@ -78,9 +79,13 @@ func checksum(text string) string {
 }
 
 // Migrate creates hourbell's tables in the database of db, or updates them to
-// this version. Any number of processes may call it concurrently. It runs in one
-// transaction, so an error leaves the database unchanged. It refuses tables that
-// an unreleased build has made, which must be dropped.
+// this version. Any number of processes may call it concurrently. It runs in
+// one transaction, so an error leaves the database unchanged.
+//
+// db must be a database handle, not a transaction. Migrate refuses tables that
+// an unreleased build has made, with an error that matches
+// hourbell.ErrNotMigrated: they must be dropped. If the database cannot be
+// reached, the error matches hourbell.ErrUnavailable.
 func Migrate(ctx context.Context, db *gorm.DB) error {
 	if err := migrate(ctx, db); err != nil {
 		return fmt.Errorf("hourbell: migrate: %w", classify(err))
@@ -166,8 +171,8 @@ func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn) error {
 	return nil
 }
 
-// appliedMigrations returns the checksums of the applied files by version. An
-// unreleased build recorded no checksum.
+// appliedMigrations returns the checksums of the applied files by version. It
+// returns errUnreleased if no checksums are recorded.
 func (d *dialect) appliedMigrations(ctx context.Context, conn *sql.Conn) (map[int]string, error) {
 	tables, columns := `SELECT count(to_regclass('hourbell_migrations'))`,
 		`SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('hourbell_migrations') AND attname = 'checksum'`
@@ -215,7 +220,8 @@ func (unreleasedError) Error() string {
 // Is makes the error match [hourbell.ErrNotMigrated].
 func (unreleasedError) Is(target error) bool { return target == hourbell.ErrNotMigrated }
 
-// checkChecksums returns an error if a file was applied with other contents.
+// checkChecksums returns errUnreleased if a file was applied with other
+// contents: released files never change.
 func checkChecksums(list []migration, applied map[int]string) error {
 	for _, m := range list {
 		if sum, done := applied[m.version]; done && sum != m.checksum {
@@ -227,7 +233,8 @@ func checkChecksums(list []migration, applied map[int]string) error {
 
 var selectMigrations = prepare(`SELECT version, checksum, {isolation} FROM hourbell_migrations`)
 
-// CheckMigrated implements [hourbell.Store].
+// CheckMigrated implements [hourbell.Store]. It also reads the default
+// isolation of the host's connections: see database.readCommitted.
 func (s *database) CheckMigrated(ctx context.Context) error {
 	list, err := s.dialect.migrations()
 	if err != nil {
@@ -257,6 +264,7 @@ func (s *database) CheckMigrated(ctx context.Context) error {
 	return checkChecksums(list, applied)
 }
 
+// isMissingChecksum reports whether hourbell_migrations has no column checksum.
 func isMissingChecksum(err error) bool {
 	return sqlState(err) == undefinedColumn ||
 		sqliteCode(err) == sqliteError && strings.Contains(err.Error(), "no such column: checksum")

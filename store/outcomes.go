@@ -9,13 +9,14 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// Each schedule's newest fires, requests and skips are read from an index of
-// their own: hourbell_job_runs_fire, hourbell_job_runs_manual and
+// Each schedule's newest fires, RunNow calls and skips are read from an index
+// of their own: hourbell_job_runs_fire, hourbell_job_runs_manual and
 // hourbell_events_skipped. The cost does not depend on the length of the
 // history.
 //
-// A request has failed if a run with its idempotency key failed that was
-// inserted after its first run and before the first run of the next request.
+// A RunNow call has failed if one of its runs failed. Its runs have its
+// idempotency key, or no key if it has none. They are the runs from its first
+// one up to, but not including, the first one of the next call with that key.
 var selectOutcomes = prepare(`
 WITH
 -- the schedules
@@ -59,8 +60,8 @@ func (s *database) Outcomes(ctx context.Context, q storage.OutcomeQuery) (list [
 	}))
 }
 
-// The index hourbell_job_runs_schedule has the other runs of a fire or request
-// after its first run.
+// The index hourbell_job_runs_schedule has the other runs of a fire or RunNow
+// call after its first run.
 var selectTallies = prepare(`
 {batch id:bigint}
 SELECT h.id, r.status, count(*)

@@ -7,27 +7,27 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// Each statement deletes up to @limit rows, and skips rows that another
-// transaction has locked. The clock is in a CTE, because a function that is
-// called for each row cannot be an index condition.
+// Each statement deletes up to @limit rows, and leaves out rows that another
+// transaction has locked. The clock is in a CTE: a volatile function cannot be
+// an index condition.
 var purges = []struct {
 	statement *statement
 	applies   func(storage.Retention) bool // nil: always
 }{
-	// Finished runs, by the index hourbell_job_runs_finished.
+	// Finished runs, found by the index hourbell_job_runs_finished.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), old AS MATERIALIZED (
 	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND finished_at < {clock} - {interval @runs} ORDER BY finished_at LIMIT @limit {skip_locked})
 DELETE FROM hourbell_job_runs WHERE id {in SELECT id FROM old}
 RETURNING 1`)},
-	// Unfinished runs, by the index hourbell_job_runs_open. Ids grow with time, so
-	// only the oldest are considered.
+	// Unfinished runs, found by the index hourbell_job_runs_open. Ids grow with
+	// time, so it is enough to look at the lowest.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
 	SELECT id FROM hourbell_job_runs WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') ORDER BY id LIMIT @limit {skip_locked})
 DELETE FROM hourbell_job_runs WHERE id {in SELECT id FROM oldest} AND queued_at < {clock} - {interval @runs}
 RETURNING 1`), applies: func(r storage.Retention) bool { return r.Unfinished }},
-	// Events, by their key.
+	// Events, found by the index of the namespace, in the order of ids.
 	{statement: prepare(`
 WITH clock AS MATERIALIZED (SELECT {now} AS now), oldest AS MATERIALIZED (
 	SELECT id FROM hourbell_events WHERE namespace = @namespace ORDER BY id LIMIT @limit {skip_locked})

@@ -14,9 +14,10 @@ import (
 // insertedColumns are the columns that every inserted run sets.
 const insertedColumns = `namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at`
 
-// ON CONFLICT inserts each row speculatively, which is slower. Only the
-// statements whose rows may conflict have it: a slot that has its first run gets
-// no other, and a request with a known idempotency key inserts nothing.
+// ON CONFLICT inserts each row speculatively, which is slower. Only two
+// statements need it. With insertFires, a slot that already has its first run
+// gets no other. With insertRequests, a call inserts no run that its
+// idempotency key already has.
 var (
 	insertFires    = prepare(insertRunsTemplate + ` ON CONFLICT (namespace, schedule_id, scheduled_for) WHERE trigger = 'CRON' AND ordinal = 0 DO NOTHING` + returningInserted)
 	insertRequests = prepare(insertRunsTemplate + ` ON CONFLICT (namespace, idempotency_key, job) WHERE idempotency_key IS NOT NULL DO NOTHING` + returningInserted)
@@ -54,10 +55,10 @@ func (s *database) InsertRuns(ctx context.Context, runs []hourbell.JobRun) (list
 	})
 }
 
-// insertRuns returns the runs that a statement has inserted. A schedule has one
-// fire in a call, so schedule and ordinal identify a run. The database usually
-// returns rows in the order of the batch, so the search for each starts after
-// the one before.
+// insertRuns inserts runs, and returns those that the database has inserted. A
+// schedule fires at most once in runs, so schedule and ordinal identify a run.
+// The database usually returns rows in the order of the batch. So the search
+// for each run starts after the previous one.
 func (s *database) insertRuns(ctx context.Context, statement *statement, runs []hourbell.JobRun) ([]hourbell.JobRun, error) {
 	list := make([]hourbell.JobRun, 0, len(runs))
 	var inserted hourbell.JobRun
@@ -92,7 +93,8 @@ func (s *database) insertRuns(ctx context.Context, statement *statement, runs []
 }
 
 var (
-	// SQLite has one writing transaction at a time and needs no lock.
+	// Calls with the same key wait for this lock. SQLite does not need it: it
+	// has one writing transaction at a time.
 	lockIdempotencyKey    = prepare(`SELECT pg_advisory_xact_lock(hashtextextended(@namespace || ' ' || @key, 0))`)
 	selectIdempotencyRuns = prepare(`SELECT ` + runColumns + ` FROM hourbell_job_runs WHERE namespace = @namespace AND idempotency_key = @key ORDER BY ordinal`)
 )
@@ -108,8 +110,8 @@ func (s *database) RunsByIdempotencyKey(ctx context.Context, key string) (list [
 	return list, s.query(ctx, selectIdempotencyRuns, values{"key": key}, collect(&list, runFields))
 }
 
-// Runs implements [hourbell.Store]. It uses the primary key, or for a schedule
-// the two indexes that contain its runs.
+// Runs implements [hourbell.Store]. It reads the primary key. With a schedule,
+// it reads the two indexes that have the schedule's runs.
 func (s *database) Runs(ctx context.Context, q hourbell.RunQuery) (list []hourbell.JobRun, err error) {
 	statement, v := selectRuns(q)
 	return list, s.query(ctx, statement, v, collect(&list, runFields))
@@ -132,15 +134,16 @@ func selectRuns(q hourbell.RunQuery) (*statement, values) {
 	return prepare(`SELECT ` + runColumns + ` FROM ` + source + ` ORDER BY id DESC LIMIT @limit`), f.values
 }
 
-// The runs in the index hourbell_job_runs_fire, in which later slots have
-// greater ids, and those in hourbell_job_runs_schedule.
+// firstOfFire is the condition of the index hourbell_job_runs_fire, in which
+// later slots have greater ids. notFirstOfFire is the condition of the index
+// hourbell_job_runs_schedule.
 const (
 	firstOfFire    = `trigger = 'CRON' AND ordinal = 0`
 	notFirstOfFire = `(trigger <> 'CRON' OR ordinal > 0)`
 )
 
-// available runs are queued, or have an expired lease. The condition uses the
-// index hourbell_job_runs_open.
+// available is the condition of a run that can be taken: it is queued, or its
+// lease has expired. The index hourbell_job_runs_open has all such runs.
 const available = `namespace = @namespace AND (status = 'QUEUED' OR status = 'RUNNING' AND leased_until <= {now})
 	AND (CAST(@all_jobs AS boolean) OR job IN {list @jobs})`
 
@@ -181,6 +184,7 @@ func (s *database) FinishRun(ctx context.Context, run hourbell.JobRun, status ho
 	return s.changeRun(ctx, finishRun, run, values{"status": string(status), "error": sanitizeText(message)})
 }
 
+// changeRun changes a run that the caller holds, and reports whether it did.
 func (s *database) changeRun(ctx context.Context, st *statement, run hourbell.JobRun, v values) (changed bool, err error) {
 	v["id"], v["leased_by"], v["attempt"] = run.ID, run.LeasedBy, run.Attempt
 	err = s.write(ctx, st, v, func(rows *sql.Rows) error {

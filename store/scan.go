@@ -10,7 +10,7 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// scanner is the destination of one column.
+// scanner is a sql.Scanner for one column.
 type scanner func(value any) error
 
 // Scan implements [sql.Scanner].
@@ -133,7 +133,7 @@ func workerFields(w *hourbell.Worker) []any {
 }
 
 // collect returns a scan function that appends each row to a list. It scans all
-// rows into the same fields, each of which is set anew for every row.
+// rows into the same value, and appends a copy of it.
 func collect[Row any](list *[]Row, fields func(*Row) []any) func(*sql.Rows) error {
 	row := new(Row)
 	destinations := fields(row)

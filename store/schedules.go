@@ -22,7 +22,7 @@ func (s *database) Schedules(ctx context.Context, ids ...string) (list []storage
 	return list, s.query(ctx, selectSchedulesByID, values{"ids": sanitizeTexts(ids)}, collect(&list, scheduleFields))
 }
 
-// One row with all hashes transfers faster than a row for each.
+// One row with all hashes transfers faster than a row for each hash.
 var selectHashes = prepare(`SELECT {join_lines definition_hash} FROM hourbell_schedules WHERE namespace = @namespace AND removed_at IS NULL`)
 
 // DefinitionHashes implements [hourbell.Store].
@@ -35,7 +35,8 @@ func (s *database) DefinitionHashes(ctx context.Context) ([]string, error) {
 	return strings.Split(lines, "\n"), err
 }
 
-// definitionColumns are the columns of a batch of schedules to insert or update.
+// definitionColumns are the columns of a batch of schedules to insert or
+// update.
 const definitionColumns = `id:text name:text description:text cron:text time_zone:text target_kind:text target:text
 	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz`
 
@@ -85,9 +86,9 @@ func (s *database) InsertSchedules(ctx context.Context, rows []storage.ScheduleU
 	})
 }
 
-// The columns that code owns are always written; those that operators and the
-// loop own only if the row is settled. The conditions are the compare-and-set of
-// rule L6.
+// The columns that code owns are always written. Those that operators and the
+// loop own are written only if the update settles the row. The conditions are
+// those of rule L6: an update applies only to the version that was read.
 var updateSchedules = prepare(`
 {locked_batch ` + definitionColumns + ` version:bigint read_hash:text settles:boolean note:text settled:timestamptz removed:timestamptz}
 UPDATE hourbell_schedules AS s SET

@@ -9,15 +9,17 @@ import (
 	"time"
 )
 
-// statement is SQL that is written once for both databases.
+// statement is SQL that is written once, as a template, and expanded for both
+// databases.
 //
 // In a template, {name argument} stands for what the dialects write
 // differently: see dialect.expand. @name stands for a value. The store itself
-// sets @namespace and the clock.
+// sets @namespace and, for Config.Now, @now.
 //
-// {batch …} and {locked_batch …} begin a statement over a batch: the relation c
-// has one row for each row of the batch, and clock.now is the database time.
-// {clock} is the same time, in a form that an index condition can use.
+// {now} reads the clock at each use. {batch …} and {locked_batch …} begin a
+// statement over a batch. They define two relations. c has one row for each row
+// of the batch, and clock.now is the database time. {clock} is the same time,
+// in a form that an index condition can use.
 //
 // The directory testdata has the expanded text of the important statements.
 type statement struct{ postgres, sqlite form }
@@ -28,7 +30,7 @@ type form struct {
 	names []string
 }
 
-// values are the values of a statement by name.
+// values are the values of a statement by name. The value "batch" is a batch.
 type values map[string]any
 
 var (
@@ -36,12 +38,14 @@ var (
 	names  = regexp.MustCompile(`@\w+`)
 )
 
-// prepare expands a template for both dialects. It panics if the template is
-// invalid.
+// prepare expands a template for both dialects. It panics if the template has
+// an unknown token.
 func prepare(template string) *statement {
 	return &statement{postgres: expand(postgres, template), sqlite: expand(sqlite, template)}
 }
 
+// expand expands a template for one dialect. Postgres numbers the values in the
+// order of their first use.
 func expand(d *dialect, template string) form {
 	text := tokens.ReplaceAllStringFunc(strings.TrimSpace(template), func(token string) string {
 		parts := tokens.FindStringSubmatch(token)
@@ -62,8 +66,9 @@ func expand(d *dialect, template string) form {
 	return f
 }
 
-// bind returns a statement's text with its values in the form that the
-// dialect's driver takes.
+// bind returns a statement's text, and its values in the form that the
+// dialect's driver takes. The value c is a whole batch as JSON. A value c_name
+// is the column "name" of the batch.
 func (st *statement) bind(d *dialect, v values, namespace string, clock func() time.Time) (string, []any) {
 	f := st.postgres
 	if d == sqlite {
@@ -92,14 +97,16 @@ func (st *statement) bind(d *dialect, v values, namespace string, clock func() t
 // batch holds the rows of a statement by column.
 type batch []column
 
+// column holds one value of each row. Postgres gets values; SQLite gets JSON of
+// what at returns.
 type column struct {
 	name   string
-	values any // []string, []int64, []bool, []time.Time or []*time.Time
-	at     func(i int) any
+	values any             // []string, []int64, []bool, []time.Time or []*time.Time
+	at     func(i int) any // the value of row i
 	count  int
 }
 
-// col returns a column with one value of each row.
+// col returns a column with one value of each row. Texts are sanitized.
 func col[Row any, Value string | int64 | bool](name string, rows []Row, get func(*Row) Value) column {
 	list := make([]Value, len(rows))
 	for i := range rows {

@@ -22,8 +22,9 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// New returns the store of a gorm handle on Postgres or SQLite. It sends no
-// statement. hourbell.New reports a handle that is nil or of another database.
+// New returns a store on the Postgres or SQLite database of a gorm handle. It
+// sends no statement. If the handle is nil or of another database, hourbell.New
+// returns an error.
 func New(db *gorm.DB) hourbell.Store { return &database{db: db} }
 
 // database implements [hourbell.Store]. It is safe for concurrent use.
@@ -31,8 +32,8 @@ type database struct {
 	db        *gorm.DB
 	dialect   *dialect
 	namespace string
-	clock     func() time.Time
-	inTx      bool // db is an open transaction
+	clock     func() time.Time // replaces the database clock; nil for none
+	inTx      bool             // db is an open transaction
 	// readCommitted reports that READ COMMITTED is the default isolation of the
 	// host's connections. CheckMigrated sets it.
 	readCommitted *atomic.Bool
@@ -56,10 +57,10 @@ func (s *database) withTx(tx *gorm.DB) *database {
 	return &inner
 }
 
-// setLimits makes the server end what the client may no longer end itself: a
-// process that is paused inside a transaction would keep its row locks. The
-// limit for locks is half of the others, so that a wait for a lock is reported
-// as such and not as a slow statement.
+// setLimits makes the server end what a paused client cannot end itself.
+// Otherwise, a process that is paused inside a transaction would keep its row
+// locks. The limit for locks is half of the others. So the server reports a
+// wait for a lock as such, and not as a slow statement.
 var setLimits = prepare(`
 SELECT set_config('idle_in_transaction_session_timeout', @limit, true),
 	set_config('statement_timeout', @limit, true),
@@ -76,7 +77,8 @@ func (s *database) Transaction(ctx context.Context, limit time.Duration, fn func
 }
 
 // transaction runs fn in a READ COMMITTED transaction, or in a savepoint of the
-// open one. It retries after serialization failures and deadlocks.
+// open one. It retries a transaction, but no savepoint, after serialization
+// failures and deadlocks.
 func (s *database) transaction(ctx context.Context, limit time.Duration, fn func(*database) error) error {
 	if s.inTx {
 		return s.savepoint(ctx, fn)
@@ -101,9 +103,9 @@ func (s *database) transaction(ctx context.Context, limit time.Duration, fn func
 // rollbackTimeout limits the rollback of a savepoint whose context has ended.
 const rollbackTimeout = time.Second
 
-// savepoint runs fn in a savepoint of the host's transaction. If fn fails, its
-// writes are rolled back even if ctx has ended, because the host may still
-// commit its own.
+// savepoint runs fn in a savepoint of the open transaction. If fn fails, its
+// writes are rolled back even if ctx has ended, because a host may still commit
+// its own writes.
 func (s *database) savepoint(ctx context.Context, fn func(*database) error) error {
 	if _, open := s.db.Statement.ConnPool.(gorm.TxCommitter); !open {
 		return errors.New("store: Tx is not an open transaction: what is written through it could not be rolled back")
@@ -121,9 +123,10 @@ func (s *database) savepoint(ctx context.Context, fn func(*database) error) erro
 	})
 }
 
-// insertOptimistic inserts rows that are expected to be new, without ON
-// CONFLICT, which is slower because Postgres inserts each row speculatively. If
-// a row exists already, it inserts again with ON CONFLICT.
+// insertOptimistic inserts rows that are expected to be new. In a transaction
+// on Postgres, it first inserts without ON CONFLICT, which is slower because
+// Postgres inserts each row speculatively. If a row exists already, or
+// elsewhere, it inserts with ON CONFLICT.
 func (s *database) insertOptimistic(ctx context.Context, insert func(s *database, onConflict bool) error) error {
 	if s.inTx && s.dialect == postgres {
 		err := s.savepoint(ctx, func(tx *database) error { return insert(tx, false) })
@@ -134,11 +137,11 @@ func (s *database) insertOptimistic(ctx context.Context, insert func(s *database
 	return insert(s, true)
 }
 
-// statementTimeout limits a statement outside a transaction whose caller has
-// set no earlier deadline.
+// statementTimeout limits a statement outside a transaction, unless its caller
+// has set an earlier deadline.
 const statementTimeout = 10 * time.Second
 
-// query runs a statement that only reads.
+// query runs a statement that only reads, or any statement on SQLite.
 func (s *database) query(ctx context.Context, st *statement, v values, scan func(*sql.Rows) error) error {
 	ctx, cancel := context.WithTimeout(ctx, statementTimeout)
 	defer cancel()
@@ -153,7 +156,7 @@ func (s *database) query(ctx context.Context, st *statement, v values, scan func
 }
 
 // write runs a statement that writes, in READ COMMITTED whatever the host's
-// default is. At higher levels, most concurrent claims fail.
+// default isolation is. At higher levels, most concurrent claims fail.
 func (s *database) write(ctx context.Context, st *statement, v values, scan func(*sql.Rows) error) error {
 	if s.inTx {
 		return s.run(ctx, st, v, scan)
@@ -180,14 +183,15 @@ func (s *database) writeAutocommit(ctx context.Context, st *statement, v values,
 	}
 	rows := 0
 	err := s.run(ctx, st, v, func(row *sql.Rows) error { rows++; return scan(row) })
-	if isTransient(err) && rows == 0 { // this connection has another default
+	if isTransient(err) && rows == 0 { // this connection may have another default isolation
 		s.readCommitted.Store(false)
 		return s.write(ctx, st, v, scan)
 	}
 	return classify(err)
 }
 
-// remaining returns the time until a context's deadline.
+// remaining returns the time until a context's deadline. The context must have
+// one.
 func remaining(ctx context.Context) time.Duration {
 	deadline, _ := ctx.Deadline()
 	return time.Until(deadline)
@@ -198,10 +202,10 @@ func (s *database) exec(ctx context.Context, st *statement, v values) error {
 	return s.write(ctx, st, v, func(*sql.Rows) error { return nil })
 }
 
-// pool returns the pool or transaction to which statements go, below gorm's
-// cache of prepared statements. In that cache, a call that waits for a
-// connection blocks all other calls of the same statement. The drivers cache
-// prepared statements themselves.
+// pool returns the pool or transaction to which statements go. It bypasses
+// gorm's cache of prepared statements, in which a call that waits for a
+// connection blocks all other calls of the same statement. The drivers have
+// caches of their own.
 func (s *database) pool() gorm.ConnPool {
 	switch pool := s.db.Statement.ConnPool.(type) {
 	case *gorm.PreparedStmtDB:

@@ -9,11 +9,14 @@ import (
 	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// activeWorker is the only definition of an active worker, for a row w: it has
-// not stopped, and its heartbeat and the clock differ by @dead_after at most. A
-// heartbeat in the future means that the clock was stepped back (rule T5).
+// activeWorker is the only definition of an active worker, for a row w. The
+// worker has not stopped, and its heartbeat and the clock differ by @dead_after
+// at most. A heartbeat further in the future means that the clock was stepped
+// back (rule T5).
 const activeWorker = `w.stopped_at IS NULL AND w.heartbeat_at BETWEEN {clock} - {interval @dead_after} AND {clock} + {interval @dead_after}`
 
+// heartbeat inserts or updates a worker's row. On an update, only the columns
+// that change are written.
 var heartbeat = prepare(`
 WITH
 -- the database time

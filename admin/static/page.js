@@ -1,59 +1,62 @@
-// Makes the pages live. All that they can do works without it.
+// Updates the pages live and shows forms as dialogs. Every function of the
+// pages works without this script.
 "use strict";
 (() => {
-	const pace = 5000; // milliseconds between two questions
+	const pollInterval = 5000; // milliseconds
 	const dialog = document.getElementById("dialog");
-	const said = document.getElementById("said");
+	const announcement = document.getElementById("announcement");
 	const find = (selector, within = document) => [...within.querySelectorAll(selector)];
 	document.documentElement.classList.add("js");
 
-	// --- Time. The server's clock is what counts; the browser's only says how much has passed since.
-	let at = 0;
-	let since = 0;
-	const now = () => at + performance.now() - since;
+	// --- Time. The page has the database's time at which it was rendered. The
+	// browser's clock only measures the time since then.
+	let pageTime = 0;
+	let pageLoadedAt = 0;
+	const now = () => pageTime + performance.now() - pageLoadedAt;
 	function setClock(body) {
 		if (!body.dataset.at) return;
-		at = Date.parse(body.dataset.at);
-		since = performance.now();
+		pageTime = Date.parse(body.dataset.at);
+		pageLoadedAt = performance.now();
 	}
 
-	function span(ms) {
+	function formatDuration(ms) {
 		const s = Math.floor(Math.abs(ms) / 1000);
-		const two = (n, unit, m, rest) => (m ? `${n} ${unit} ${m} ${rest}` : `${n} ${unit}`);
+		const twoUnits = (n, unit, m, smallUnit) => (m ? `${n} ${unit} ${m} ${smallUnit}` : `${n} ${unit}`);
 		if (s < 60) return `${s} s`;
 		if (s < 3600) return `${Math.floor(s / 60)} min`;
-		if (s < 86400) return two(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
-		if (s < 10 * 86400) return two(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
+		if (s < 86400) return twoUnits(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
+		if (s < 10 * 86400) return twoUnits(Math.floor(s / 86400), "d", Math.floor((s % 86400) / 3600), "h");
 		return `${Math.floor(s / 86400)} d`;
 	}
 
-	function ago(ms) {
+	function formatRelative(ms) {
 		if (Math.abs(ms) < 1000) return "now";
-		return ms > 0 ? `in ${span(ms)}` : `${span(ms)} ago`;
+		return ms > 0 ? `in ${formatDuration(ms)}` : `${formatDuration(ms)} ago`;
 	}
 
-	function tellTimes() {
+	function updateTimes() {
 		for (const time of find("time[data-rel]")) {
-			const text = ago(Date.parse(time.dateTime) - now());
+			const text = formatRelative(Date.parse(time.dateTime) - now());
 			if (time.textContent !== text) time.textContent = text;
 		}
 	}
 
-	// What only the browser knows: the zone of whoever reads.
+	// Adds times in the reader's zone, which only the browser knows.
 	const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-	const face = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
-	const hour = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-	function tellZone() {
+	const slotFormat = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+	const hourFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+	function addReaderTimes() {
 		for (const li of find(".slots li")) {
-			if (zone === "UTC" || zone === li.parentElement.dataset.zone) continue; // it is there already
-			li.querySelector(".yours").textContent = "yours: " + face.format(new Date(li.querySelector("time").dateTime));
+			if (zone === "UTC" || zone === li.parentElement.dataset.zone) continue; // already shown
+			li.querySelector(".reader-zone").textContent = "yours: " + slotFormat.format(new Date(li.querySelector("time").dateTime));
 		}
-		for (const tick of find("[data-tick]")) tick.textContent = hour.format(new Date(tick.dataset.tick));
+		for (const tick of find("[data-tick]")) tick.textContent = hourFormat.format(new Date(tick.dataset.tick));
 		for (const name of find("#tick-zone")) name.textContent = zone;
 	}
 
-	// --- Changing what is shown into what the server says now, and leaving alone what is the same: focus, open details
-	// and the pointer stay where they are.
+	// --- Updating the page. morph changes one element into another and leaves
+	// equal parts in place, so the focus, open details and the pointer keep
+	// their positions.
 	function morph(from, to) {
 		if (from.isEqualNode(to)) return;
 		if (from.nodeType !== to.nodeType || from.nodeName !== to.nodeName || (from.id || "") !== (to.id || "")) {
@@ -64,53 +67,56 @@
 			from.data = to.data;
 			return;
 		}
-		const kept = (name) => (name === "open" && from.nodeName === "DETAILS") || name === "tabindex";
-		for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && !kept(name)) from.removeAttribute(name);
-		for (const { name, value } of [...to.attributes]) if (from.getAttribute(name) !== value && !kept(name)) from.setAttribute(name, value);
-		const wanted = new Set([...to.children].map((child) => child.id).filter(Boolean));
-		const same = (a, b) => a.nodeName === b.nodeName && (a.id || "") === (b.id || "");
-		let place = from.firstChild;
+		const isKept = (name) => (name === "open" && from.nodeName === "DETAILS") || name === "tabindex";
+		for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && !isKept(name)) from.removeAttribute(name);
+		for (const { name, value } of [...to.attributes]) if (from.getAttribute(name) !== value && !isKept(name)) from.setAttribute(name, value);
+		const newIDs = new Set([...to.children].map((child) => child.id).filter(Boolean));
+		const isSame = (a, b) => a.nodeName === b.nodeName && (a.id || "") === (b.id || "");
+		let position = from.firstChild;
 		for (const next of [...to.childNodes]) {
-			let match = place;
-			while (match && !same(match, next)) match = match.nextSibling;
-			if (!match && next.id) match = [...from.children].find((child) => same(child, next));
+			let match = position;
+			while (match && !isSame(match, next)) match = match.nextSibling;
+			if (!match && next.id) match = [...from.children].find((child) => isSame(child, next));
 			if (!match) {
-				from.insertBefore(next, place);
+				from.insertBefore(next, position);
 				continue;
 			}
-			// What lies between is gone, unless it comes later. Nothing that stays is moved without need: that takes the focus from it.
-			while (place && place !== match && !wanted.has(place.id)) {
-				const gone = place;
-				place = place.nextSibling;
-				gone.remove();
+			// Remove the nodes before the match, except those that follow
+			// later. Move a node only if necessary: moving it would take the
+			// focus from it.
+			while (position && position !== match && !newIDs.has(position.id)) {
+				const removed = position;
+				position = position.nextSibling;
+				removed.remove();
 			}
-			if (match === place) place = place.nextSibling;
-			else from.insertBefore(match, place);
+			if (match === position) position = position.nextSibling;
+			else from.insertBefore(match, position);
 			morph(match, next);
 		}
-		while (place) {
-			const gone = place;
-			place = place.nextSibling;
-			gone.remove();
+		while (position) {
+			const removed = position;
+			position = position.nextSibling;
+			removed.remove();
 		}
 	}
 
-	const rowsOf = (page) => find("tbody tr", page).map((row) => row.id).join("\n");
+	const rowOrder = (page) => find("tbody tr", page).map((row) => row.id).join("\n");
 
 	function show(page) {
 		setClock(page.body);
 		document.body.dataset.poll = page.body.dataset.poll || "";
 		for (const region of find("[data-live]")) {
-			const fresh = page.getElementById(region.id);
-			if (fresh) morph(region, fresh);
+			const updated = page.getElementById(region.id);
+			if (updated) morph(region, updated);
 		}
-		dress();
+		enhance();
 	}
 
-	function dress() {
-		tellTimes();
-		tellZone();
-		markMany();
+	// Adds what only the script can add to a rendered page.
+	function enhance() {
+		updateTimes();
+		addReaderTimes();
+		updateSelection();
 		const marks = find(".timeline [role=img]");
 		if (marks.length && !marks.some((mark) => mark.getAttribute("tabindex") === "0")) {
 			for (const mark of marks) mark.setAttribute("tabindex", "-1");
@@ -119,58 +125,59 @@
 		for (const mark of marks) if (!mark.hasAttribute("tabindex")) mark.setAttribute("tabindex", "-1");
 	}
 
-	// --- Talking to the server.
-	const stranger = "the answer is not from here; are you still logged in?"; // a guard of the host's has answered
-	const reason = (error) => (error instanceof TypeError ? "the server cannot be reached" : error.message);
-	async function ask(url, options = {}) {
-		const answer = await fetch(url, { ...options, headers: { Accept: "text/html" } });
-		const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-		if (!page.getElementById("dialog")) throw new Error(stranger);
-		return { answer, page };
+	// --- Requests. A response that is not the handler's own usually comes from
+	// the host's login page.
+	const unexpectedResponse = "unexpected response; are you still logged in?";
+	const errorText = (error) => (error instanceof TypeError ? "the server cannot be reached" : error.message);
+	async function fetchPage(url, options = {}) {
+		const response = await fetch(url, { ...options, headers: { Accept: "text/html" } });
+		const page = new DOMParser().parseFromString(await response.text(), "text/html");
+		if (!page.getElementById("dialog")) throw new Error(unexpectedResponse);
+		return { response, page };
 	}
 
-	async function json(answer) {
-		if (!answer.headers.get("Content-Type")?.includes("json")) throw new Error(stranger);
-		return answer.json();
+	async function readJSON(response) {
+		if (!response.headers.get("Content-Type")?.includes("json")) throw new Error(unexpectedResponse);
+		return response.json();
 	}
 
-	let turn = 0; // an answer is shown only if nothing was asked since
-	let pending = null; // a page whose rows are in another order, for when the pointer has left them
+	let lastRefresh = 0; // the newest request for the page; older responses are dropped
+	let pendingPage = null; // a page with another row order, shown when the pointer leaves the rows
 	async function refresh({ moveRows = false } = {}) {
-		const own = ++turn;
-		const { answer, page } = await ask(location.href);
-		if (!answer.ok) throw new Error(page.querySelector("main .error").textContent);
-		if (own !== turn) return;
-		const table = document.querySelector("tbody:hover");
-		if (table && !moveRows && rowsOf(page) !== rowsOf(document)) {
-			pending = page;
+		const own = ++lastRefresh;
+		const { response, page } = await fetchPage(location.href);
+		if (!response.ok) throw new Error(page.querySelector("main .error").textContent);
+		if (own !== lastRefresh) return;
+		const hoveredRows = document.querySelector("tbody:hover");
+		if (hoveredRows && !moveRows && rowOrder(page) !== rowOrder(document)) {
+			pendingPage = page;
 			return;
 		}
-		pending = null;
+		pendingPage = null;
 		show(page);
 	}
 	document.addEventListener("pointerout", (event) => {
-		if (pending && event.target.closest?.("tbody") && !event.relatedTarget?.closest?.("tbody")) {
-			const page = pending;
-			pending = null;
+		if (pendingPage && event.target.closest?.("tbody") && !event.relatedTarget?.closest?.("tbody")) {
+			const page = pendingPage;
+			pendingPage = null;
 			show(page);
 		}
 	});
 
-	const tags = new Map(); // of what was answered last, by URL
-	async function changed(url) {
-		const answer = await fetch(url, { cache: "no-store", headers: tags.has(url) ? { "If-None-Match": tags.get(url) } : {} });
-		if (answer.status === 304) return false;
-		if (!answer.ok) throw new Error((await json(answer)).detail);
-		await json(answer);
-		tags.set(url, answer.headers.get("ETag"));
+	const etags = new Map(); // the entity tag of the last response, by URL
+	async function hasChanged(url) {
+		const response = await fetch(url, { cache: "no-store", headers: etags.has(url) ? { "If-None-Match": etags.get(url) } : {} });
+		if (response.status === 304) return false;
+		if (!response.ok) throw new Error((await readJSON(response)).detail);
+		await readJSON(response);
+		etags.set(url, response.headers.get("ETag"));
 		return true;
 	}
 
 	let health = "";
-	async function healthChanged() {
-		const answer = await fetch(document.body.dataset.health, { cache: "no-store" });
-		const { fleet, problems, detail } = await json(answer);
+	async function hasHealthChanged() {
+		const response = await fetch(document.body.dataset.health, { cache: "no-store" });
+		const { fleet, problems, detail } = await readJSON(response);
 		if (!fleet) throw new Error(detail || problems.at(-1).detail);
 		const time = document.querySelector("#health time[data-rel]");
 		if (time && fleet.newestTickAt) time.dateTime = fleet.newestTickAt;
@@ -179,38 +186,41 @@
 		return before !== "" && before !== health;
 	}
 
-	const paused = () => document.hidden || dialog.open || document.activeElement?.closest("tbody tr");
-	let good = performance.now(); // when the server answered last
-	let trouble = "";
+	// Polling pauses while a row has the focus, so that it does not change
+	// under the user.
+	const isPaused = () => document.hidden || dialog.open || document.activeElement?.closest("tbody tr");
+	let lastSuccess = performance.now();
+	let loadError = "";
 	let polling = false;
 	async function poll() {
-		if (polling || paused() || !document.body.dataset.at) return;
+		if (polling || isPaused() || !document.body.dataset.at) return;
 		polling = true;
 		try {
 			const urls = document.body.dataset.poll.split(" ").filter(Boolean);
-			const answers = await Promise.all([...urls.map(changed), healthChanged()]);
-			if (answers.some(Boolean) || trouble) await refresh();
-			good = performance.now();
-			trouble = "";
+			const changes = await Promise.all([...urls.map(hasChanged), hasHealthChanged()]);
+			if (changes.some(Boolean) || loadError) await refresh();
+			lastSuccess = performance.now();
+			loadError = "";
 		} catch (error) {
-			trouble = reason(error);
+			loadError = errorText(error);
 		}
 		polling = false;
-		tellTrouble();
+		showLoadError();
 	}
 
-	function tellTrouble() {
+	function showLoadError() {
 		const stale = document.querySelector(".stale");
 		if (!stale) return;
-		stale.hidden = !trouble;
-		const text = trouble && `Could not load: ${trouble}. What you see is ${span(performance.now() - good)} old.`;
+		stale.hidden = !loadError;
+		const text = loadError && `Could not load: ${loadError}. This page is ${formatDuration(performance.now() - lastSuccess)} old.`;
 		if (stale.textContent !== text) stale.textContent = text;
 	}
 
-	// --- Dialogs: the pages that ask first, shown on top of the one they were asked from.
+	// --- Dialogs. A confirmation or result page is shown in a dialog on top of
+	// the current page.
 	function showDialog(page, base) {
-		const section = page.querySelector("[data-ask]");
-		if (!section) return false; // it leads back to a page
+		const section = page.querySelector("[data-prompt]");
+		if (!section) return false; // the response redirected to a page
 		for (const form of find("form", section)) form.action = new URL(form.getAttribute("action"), base);
 		for (const link of find("a", section)) link.href = new URL(link.getAttribute("href"), base);
 		dialog.replaceChildren(section);
@@ -219,8 +229,8 @@
 		return true;
 	}
 
-	function tellFailure(form, error) {
-		const text = `That did not get through (${reason(error)}). Whether it was done is not known; to ask again is safe.`;
+	function showFailure(form, error) {
+		const text = `The request failed (${errorText(error)}). It may have taken effect. It is safe to send it again.`;
 		let alert = form.querySelector("[role=alert]");
 		if (!alert) {
 			alert = document.createElement("p");
@@ -231,40 +241,43 @@
 		alert.textContent = text;
 	}
 
-	// What a switch does is heard, too; a dialog says it by itself.
-	function tellDone(button) {
+	// Announces the new state of a switch to screen readers. A dialog announces
+	// itself.
+	function announceSwitch(button) {
 		const name = button?.querySelector(".vh")?.textContent;
-		if (name && !dialog.open) said.textContent = `${name} is ${button.getAttribute("aria-checked") === "true" ? "enabled" : "disabled"}.`;
+		if (name && !dialog.open) announcement.textContent = `${name} is ${button.getAttribute("aria-checked") === "true" ? "enabled" : "disabled"}.`;
 	}
 
-	let busy = null; // what was asked for and is not answered yet: a second click asks for nothing more
+	let activeSubmit = null; // the request in progress; a second click does nothing until it ends
 	async function submit(form, button) {
-		if (busy) return;
+		if (activeSubmit) return;
 		const own = {};
-		busy = own;
+		activeSubmit = own;
 		const action = new URL(button?.getAttribute("formaction") || form.getAttribute("action"), location.href);
 		const fields = new URLSearchParams(new FormData(form));
 		try {
 			if (form.method !== "post") {
 				action.search = fields;
-				const { answer, page } = await ask(action);
-				showDialog(page, answer.url);
+				const { response, page } = await fetchPage(action);
+				showDialog(page, response.url);
 				return;
 			}
-			const { answer, page } = await ask(action, { method: "POST", body: fields });
-			if (showDialog(page, answer.url)) busy = null; // whoever closes it goes on, though the page behind it is still read
+			const { response, page } = await fetchPage(action, { method: "POST", body: fields });
+			// The user can close the result and click again while the page is
+			// still being refreshed.
+			if (showDialog(page, response.url)) activeSubmit = null;
 			else if (dialog.open) dialog.close();
 			await refresh({ moveRows: true });
-			tags.clear();
-			tellDone(button);
+			etags.clear();
+			announceSwitch(button);
 		} catch (error) {
-			if (form.closest("dialog")) tellFailure(form, error);
+			if (form.closest("dialog")) showFailure(form, error);
 			else {
-				trouble = reason(error);
-				tellTrouble();
+				loadError = errorText(error);
+				showLoadError();
 			}
 		} finally {
-			if (busy === own) busy = null;
+			if (activeSubmit === own) activeSubmit = null;
 		}
 	}
 
@@ -285,18 +298,18 @@
 		poll();
 	});
 
-	// --- Search as one types.
+	// --- Search while the user types.
 	const search = document.getElementById("search");
-	let typing = 0;
+	let searchTimer = 0;
 	search?.addEventListener("input", () => {
-		clearTimeout(typing);
-		typing = setTimeout(async () => {
+		clearTimeout(searchTimer);
+		searchTimer = setTimeout(async () => {
 			const url = new URL(search.form.getAttribute("action"), location.href);
 			for (const [name, value] of new FormData(search.form)) if (value) url.searchParams.set(name, value);
-			const own = ++turn;
+			const own = ++lastRefresh;
 			try {
-				const { answer, page } = await ask(url);
-				if (!answer.ok || own !== turn) return;
+				const { response, page } = await fetchPage(url);
+				if (!response.ok || own !== lastRefresh) return;
 				history.replaceState(null, "", url);
 				show(page);
 			} catch {
@@ -305,44 +318,45 @@
 		}, 250);
 	});
 
-	// --- Several schedules at once.
-	function markMany() {
-		const form = document.getElementById("many");
+	// --- Enabling and disabling several schedules.
+	function updateSelection() {
+		const form = document.getElementById("bulk");
 		if (!form) return;
-		const count = find("input[form=many]:checked").length;
-		form.classList.toggle("some", count > 0);
-		document.getElementById("selected").textContent = `With the ${count} selected:`;
+		const count = find("input[form=bulk]:checked").length;
+		form.classList.toggle("has-selection", count > 0);
+		document.getElementById("selected").textContent = `${count} selected:`;
 	}
 	document.addEventListener("change", (event) => {
-		if (event.target.matches("input[form=many]")) markMany();
+		if (event.target.matches("input[form=bulk]")) updateSelection();
 	});
 
-	// --- The timeline: one stop for the Tab key, and the arrows from mark to mark.
-	function say(mark) {
-		const lane = mark.closest("li");
-		document.getElementById("mark-says").textContent = `${lane.querySelector(".lane").textContent}: ${mark.querySelector("title").textContent}`;
+	// --- The timeline. It is one stop of the Tab key; the arrow keys move from
+	// mark to mark.
+	function showMark(mark) {
+		const strip = mark.closest("li");
+		document.getElementById("mark-text").textContent = `${strip.querySelector(".strip-name").textContent}: ${mark.querySelector("title").textContent}`;
 	}
-	const left = (mark) => mark.getBoundingClientRect().left;
+	const leftEdge = (mark) => mark.getBoundingClientRect().left;
 	document.addEventListener("focusin", (event) => {
 		const mark = event.target.closest?.(".timeline [role=img]");
-		if (mark) say(mark);
+		if (mark) showMark(mark);
 	});
 	document.addEventListener("pointerover", (event) => {
 		const mark = event.target.closest?.(".timeline [role=img]");
-		if (mark) say(mark);
+		if (mark) showMark(mark);
 	});
 	document.addEventListener("keydown", (event) => {
 		const mark = event.target.closest?.(".timeline [role=img]");
 		if (!mark) return;
-		const inLane = (lane) => find("[role=img]", lane).sort((a, b) => left(a) - left(b));
-		const own = inLane(mark.closest("li"));
-		const nearest = (step) => {
-			let lane = mark.closest("li");
-			do lane = lane && lane[step];
-			while (lane && !inLane(lane).length);
-			return lane && inLane(lane).reduce((best, other) => (Math.abs(left(other) - left(mark)) < Math.abs(left(best) - left(mark)) ? other : best));
+		const marksOf = (strip) => find("[role=img]", strip).sort((a, b) => leftEdge(a) - leftEdge(b));
+		const own = marksOf(mark.closest("li"));
+		const nearest = (direction) => {
+			let strip = mark.closest("li");
+			do strip = strip && strip[direction];
+			while (strip && !marksOf(strip).length);
+			return strip && marksOf(strip).reduce((best, other) => (Math.abs(leftEdge(other) - leftEdge(mark)) < Math.abs(leftEdge(best) - leftEdge(mark)) ? other : best));
 		};
-		const next = {
+		const findNext = {
 			ArrowRight: () => own[own.indexOf(mark) + 1],
 			ArrowLeft: () => own[own.indexOf(mark) - 1],
 			ArrowDown: () => nearest("nextElementSibling"),
@@ -350,22 +364,22 @@
 			Home: () => own[0],
 			End: () => own[own.length - 1],
 		}[event.key];
-		if (!next) return;
+		if (!findNext) return;
 		event.preventDefault();
-		const to = next();
-		if (!to) return;
+		const next = findNext();
+		if (!next) return;
 		mark.setAttribute("tabindex", "-1");
-		to.setAttribute("tabindex", "0");
-		to.focus();
+		next.setAttribute("tabindex", "0");
+		next.focus();
 	});
 
 	setClock(document.body);
-	dress();
+	enhance();
 	setInterval(() => {
 		if (document.hidden) return;
-		tellTimes();
-		if (trouble) tellTrouble();
+		updateTimes();
+		if (loadError) showLoadError();
 	}, 1000);
-	setInterval(poll, pace);
+	setInterval(poll, pollInterval);
 	document.addEventListener("visibilitychange", poll);
 })();

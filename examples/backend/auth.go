@@ -8,14 +8,15 @@ import (
 	"net/http"
 )
 
-// user is somebody with a password.
+// user is a user with a password.
 type user struct {
 	name, password string
 	admin          bool
 }
 
-// usersFrom are the users, with passwords from the environment, or new ones that the log names.
-func usersFrom(env func(string) string, log *slog.Logger) []user {
+// loadUsers returns the users. It reads their passwords from the environment
+// and generates and logs the missing ones.
+func loadUsers(env func(string) string, log *slog.Logger) []user {
 	users := []user{{"ada", env("ADA_PASSWORD"), true}, {"bob", env("BOB_PASSWORD"), false}}
 	for i := range users {
 		if users[i].password == "" {
@@ -28,14 +29,16 @@ func usersFrom(env func(string) string, log *slog.Logger) []user {
 
 type userKey struct{}
 
-// currentUser is who sent a request; nil for nobody.
+// currentUser returns the user of a request, or nil if the request has no
+// valid credentials.
 func currentUser(r *http.Request) *user {
 	u, _ := r.Context().Value(userKey{}).(*user)
 	return u
 }
 
-// identified finds out who sends a request, if anybody does.
-func (b *backend) identified(next http.Handler) http.Handler {
+// authenticate adds the user to the context of each request with valid
+// credentials.
+func (b *backend) authenticate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, password, _ := r.BasicAuth()
 		for i := range b.users {
@@ -44,14 +47,14 @@ func (b *backend) identified(next http.Handler) http.Handler {
 			}
 		}
 		if currentUser(r) == nil {
-			w.Header().Set("WWW-Authenticate", `Basic realm="backend"`) // a browser asks its user, where the answer is a 401
+			w.Header().Set("WWW-Authenticate", `Basic realm="backend"`) // makes a browser prompt on a 401
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// admins lets only those pass who run the shop.
-func admins(next http.HandlerFunc) http.HandlerFunc {
+// requireAdmin rejects requests of users without administrator rights.
+func requireAdmin(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch u := currentUser(r); {
 		case u == nil:

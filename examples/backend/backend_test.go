@@ -19,7 +19,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// lockedBuffer is what the backend has logged.
+// lockedBuffer collects the log of the backend.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -37,15 +37,15 @@ func (l *lockedBuffer) String() string {
 	return l.text.String()
 }
 
-// shop is a running backend.
+// shop is a backend under test.
 type shop struct {
 	*testing.T
 	url  string
 	stop func() error
 }
 
-// open runs the backend as main does, in a directory of its own.
-func open(t *testing.T, databaseURL string) *shop {
+// openShop runs the backend as main does, in a temporary directory.
+func openShop(t *testing.T, databaseURL string) *shop {
 	t.Helper()
 	t.Chdir(t.TempDir())
 	for name, value := range map[string]string{"DATABASE_URL": databaseURL, "ADDR": "127.0.0.1:0", "ADA_PASSWORD": "a", "BOB_PASSWORD": "b"} {
@@ -54,7 +54,7 @@ func open(t *testing.T, databaseURL string) *shop {
 	reader, writer, err := os.Pipe()
 	require.NoError(t, err)
 	stdout := os.Stdout
-	os.Stdout = writer // where run logs to
+	os.Stdout = writer // run logs to it
 	printed := &lockedBuffer{}
 	copied := make(chan struct{})
 	go func() { defer close(copied); _, _ = io.Copy(printed, reader) }()
@@ -73,9 +73,9 @@ func open(t *testing.T, databaseURL string) *shop {
 		}
 	})
 	url := regexp.MustCompile(`msg=listening url=(\S+)`)
-	s.await("the address", func() bool { return url.MatchString(printed.String()) })
+	s.await("the listening address", func() bool { return url.MatchString(printed.String()) })
 	s.url = url.FindStringSubmatch(printed.String())[1]
-	s.await("the loop", func() bool { return strings.Contains(printed.String(), "hourbell: running") })
+	s.await("the start of the loop", func() bool { return strings.Contains(printed.String(), "hourbell: running") })
 	return s
 }
 
@@ -83,25 +83,26 @@ func (s *shop) await(what string, condition func() bool) {
 	s.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			require.FailNow(s, "waited in vain for "+what)
+			require.FailNow(s, "timed out waiting for "+what)
 		}
 	}
 }
 
-// call sends a request as a user, or as nobody, and returns the body of its answer.
+// call sends a request, as user unless that is empty, and returns the body of
+// the response.
 func (s *shop) call(status int, user, method, path, body string) string {
 	s.Helper()
 	request, err := http.NewRequestWithContext(s.Context(), method, s.url+path, strings.NewReader(body))
 	require.NoError(s, err)
-	if name, password, known := strings.Cut(user, ":"); known {
+	if name, password, ok := strings.Cut(user, ":"); ok {
 		request.SetBasicAuth(name, password)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	require.NoError(s, err)
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	require.NoError(s, err)
-	require.Equal(s, status, answer.StatusCode, string(text))
+	require.Equal(s, status, response.StatusCode, string(text))
 	return string(text)
 }
 
@@ -116,9 +117,10 @@ func (s *shop) invoices() (list []Invoice) {
 	return list
 }
 
-// E3: an order that is placed has its invoice enqueued, once; one that is refused after that has not.
-func TestAnInvoiceIsEnqueuedIfTheOrderIsPlaced(t *testing.T) {
-	each(t, func(t *testing.T, s *shop) {
+// E3: a stored order has its invoice enqueued once. An order that is refused
+// after the enqueueing has none.
+func TestInvoiceIsEnqueuedOnlyWithItsOrder(t *testing.T) {
+	onBothDatabases(t, func(t *testing.T, s *shop) {
 		const runs = "/admin/schedules/api/runs"
 		s.call(http.StatusConflict, ada, "POST", "/orders", `{"customer": 2, "amount": 120}`)
 		s.call(http.StatusNotFound, ada, "POST", "/orders", `{"customer": 9, "amount": 120}`)
@@ -128,7 +130,7 @@ func TestAnInvoiceIsEnqueuedIfTheOrderIsPlaced(t *testing.T) {
 		s.call(http.StatusCreated, ada, "POST", "/orders", `{"customer": 1, "amount": 120}`)
 		s.await("the invoice", func() bool { return len(s.invoices()) == 1 })
 		require.Equal(t, 120, s.invoices()[0].Amount)
-		s.await("the run to be finished", func() bool {
+		s.await("the end of the run", func() bool {
 			return strings.Contains(s.call(http.StatusOK, ada, "GET", runs, ""), `"status":"SUCCEEDED"`)
 		})
 		require.Equal(t, 1, strings.Count(s.call(http.StatusOK, ada, "GET", runs, ""), `"actor":"ada"`))
@@ -136,28 +138,28 @@ func TestAnInvoiceIsEnqueuedIfTheOrderIsPlaced(t *testing.T) {
 	})
 }
 
-// The backend's own users have the backend's own rights.
-func TestUsersDoWhatTheyMay(t *testing.T) {
-	each(t, func(t *testing.T, s *shop) {
+// The backend's own users and rights apply to the schedules.
+func TestBackendUsersControlSchedules(t *testing.T) {
+	onBothDatabases(t, func(t *testing.T, s *shop) {
 		const remind = "/admin/schedules/api/schedules/remind"
 		s.call(http.StatusUnauthorized, "", "GET", remind, "")
 		s.call(http.StatusUnauthorized, "ada:wrong", "POST", "/orders", "")
 		s.call(http.StatusOK, "", "GET", "/admin/schedules/api/health", "")
 		require.Contains(t, s.call(http.StatusOK, bob, "GET", remind, ""), `"cronDescription":"Monday to Friday at 07:30"`)
-		require.Contains(t, s.call(http.StatusForbidden, bob, "POST", remind+"/enable", ""), "bob may look at schedules, and not change them")
+		require.Contains(t, s.call(http.StatusForbidden, bob, "POST", remind+"/enable", ""), "bob may read schedules but not change them")
 		s.call(http.StatusForbidden, bob, "POST", "/orders", "")
 
-		require.Contains(t, s.call(http.StatusOK, bob, "GET", "/admin/schedules/", ""), "bob may look at schedules, and not change them")
-		require.NotContains(t, s.call(http.StatusOK, ada, "GET", "/admin/schedules/", ""), "not change them")
+		require.Contains(t, s.call(http.StatusOK, bob, "GET", "/admin/schedules/", ""), "bob may read schedules but not change them")
+		require.NotContains(t, s.call(http.StatusOK, ada, "GET", "/admin/schedules/", ""), "but not change them")
 		require.Contains(t, s.call(http.StatusOK, ada, "POST", remind+"/enable", ""), `"enabled":true`)
 		require.Contains(t, s.call(http.StatusOK, bob, "GET", remind+"/events?kind=ENABLED", ""), `"actor":"ada"`)
 	})
 }
 
-// Run now executes at once what the schedule does on working days.
-func TestCustomersAreReminded(t *testing.T) {
+// Run now executes the jobs of a disabled schedule at once.
+func TestRunNowRemindsCustomers(t *testing.T) {
 	db := dbtest.Postgres(t)
-	s := open(t, db.DSN)
+	s := openShop(t, db.DSN)
 	s.call(http.StatusCreated, ada, "POST", "/orders", `{"customer": 1, "amount": 50}`)
 	s.await("the invoice", func() bool { return len(s.invoices()) == 1 })
 	require.NoError(t, db.Exec("UPDATE invoices SET due_at = due_at - interval '15 days'").Error)
@@ -165,14 +167,14 @@ func TestCustomersAreReminded(t *testing.T) {
 	s.await("the reminder", func() bool { return s.invoices()[0].RemindedAt != nil })
 }
 
-func each(t *testing.T, test func(t *testing.T, s *shop)) {
+func onBothDatabases(t *testing.T, test func(t *testing.T, s *shop)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, open(t, "")) })
-	t.Run("postgres", func(t *testing.T) { test(t, open(t, dbtest.Postgres(t).DSN)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, openShop(t, "")) })
+	t.Run("postgres", func(t *testing.T) { test(t, openShop(t, dbtest.Postgres(t).DSN)) })
 }
 
-// What was added to the old files is little, and marked.
-func TestWhatWasAddedIsMarked(t *testing.T) {
+// The lines that hourbell needs in existing files are few and marked.
+func TestAddedLinesAreMarked(t *testing.T) {
 	added, all := 0, 0
 	for _, name := range []string{"main.go", "models.go", "auth.go", "routes.go"} {
 		text, err := os.ReadFile(filepath.Join(".", name))
@@ -193,5 +195,5 @@ func TestWhatWasAddedIsMarked(t *testing.T) {
 	}
 	require.Less(t, added, 45)
 	require.Greater(t, all, 5*added)
-	t.Logf("%d of %d lines", added, all)
+	t.Logf("%d of %d lines are added", added, all)
 }

@@ -1,6 +1,7 @@
 package main
 
-// hourbell: this file is new: what the backend does in the background, and when.
+// hourbell: this file is new. It declares the jobs and schedules and executes
+// the runs.
 
 import (
 	"context"
@@ -16,12 +17,12 @@ import (
 )
 
 var jobs = []hourbell.Job{
-	{Name: "create-invoice", Description: "The invoice of one order."},
-	{Name: "remind-customers", Group: "reminders", Description: "Of invoices that are overdue."},
+	{Name: "create-invoice", Description: "Creates the invoice of an order."},
+	{Name: "remind-customers", Group: "reminders", Description: "Reminds customers of overdue invoices."},
 }
 
 var schedules = []hourbell.Definition{{
-	ID: "remind", Name: "Remind customers", Description: "Once a working day, before the shops open.",
+	ID: "remind", Name: "Remind customers", Description: "Runs on working days before the shops open.",
 	Cron: "30 7 * * MON-FRI", TimeZone: "Europe/Berlin", Target: hourbell.Group("reminders"),
 }}
 
@@ -29,7 +30,8 @@ type invoiceArgs struct {
 	Order uint `json:"order"`
 }
 
-// execute does a run. A worker may die in the middle of one, and another do it again: it must be safe to repeat.
+// execute executes a run. It must be safe to repeat, because another worker
+// takes the run again if this one is killed before it finishes.
 func (b *backend) execute(ctx context.Context, run hourbell.JobRun) error {
 	db := b.db.WithContext(ctx)
 	switch run.Job {
@@ -47,18 +49,19 @@ func (b *backend) execute(ctx context.Context, run hourbell.JobRun) error {
 	case "remind-customers":
 		return remind(db)
 	}
-	return fmt.Errorf("there is no job %q in this build", run.Job)
+	return fmt.Errorf("this build has no job %q", run.Job)
 }
 
+// remind marks overdue invoices as reminded.
 func remind(db *gorm.DB) error {
 	return db.Model(&Invoice{}).Where("due_at < ? AND reminded_at IS NULL", time.Now()).Update("reminded_at", time.Now()).Error
 }
 
-// work takes runs and does them, one after the other, until ctx ends. None takes nearly as long as its lease; for those
-// that might there is ExtendRun.
+// work takes runs and executes them one at a time until ctx ends. All finish
+// well before their lease ends; longer ones would need ExtendRun.
 func (b *backend) work(ctx context.Context) error {
 	host, _ := os.Hostname()
-	request := hourbell.TakeRequest{Worker: fmt.Sprintf("%s:%d", host, os.Getpid()), Lease: time.Minute}
+	request := hourbell.TakeRequest{LeasedBy: fmt.Sprintf("%s:%d", host, os.Getpid()), Lease: time.Minute}
 	for ctx.Err() == nil {
 		runs, err := b.scheduler.TakeRuns(ctx, request)
 		for _, run := range runs {
@@ -67,7 +70,7 @@ func (b *backend) work(ctx context.Context) error {
 			err = b.scheduler.FinishRun(context.WithoutCancel(ctx), run, failure)
 		}
 		if err != nil && ctx.Err() == nil {
-			b.log.Error("worker", "error", err)
+			b.log.Error("worker failed", "error", err)
 		}
 		if len(runs) == 0 {
 			select {

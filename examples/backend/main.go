@@ -1,18 +1,21 @@
-// Command backend is a small web shop's backend, as it may have been for years: gorm models, a router with middleware,
-// users with rights. It has adopted hourbell: what was added for that is marked with "hourbell:" comments, each of which
-// stands for the lines down to the next empty one, and is the whole of jobs.go.
+// Command backend is the backend of a small web shop, with gorm models, a
+// router with middleware, and users with rights. It shows how an existing
+// backend adopts hourbell. A comment that begins with "hourbell:" marks the
+// added lines, up to the next empty line. The file jobs.go is new as a whole.
 //
 //	go run ./examples/backend     # on SQLite, in ./backend.db; DATABASE_URL=postgres://… for Postgres
 //
-// It prints the passwords of its two users: ada runs the shop, bob may look. The schedules are on the page at
-// http://localhost:8081/admin/schedules/. From another terminal:
+// It logs the passwords of its two users. The user ada is an administrator; bob
+// may only read. The schedules are at http://localhost:8081/admin/schedules/.
+// From another terminal:
 //
-//	curl -u ada:PASSWORD localhost:8081/orders -d '{"customer": 1, "amount": 120}'          # enqueues its invoice
-//	curl -u ada:PASSWORD localhost:8081/invoices                                            # which the worker has written
-//	curl -u ada:PASSWORD localhost:8081/admin/schedules/api/schedules                       # what is scheduled
-//	curl -u ada:PASSWORD -X POST localhost:8081/admin/schedules/api/schedules/remind/enable # let it fire
+//	curl -u ada:PASSWORD localhost:8081/orders -d '{"customer": 1, "amount": 120}'          # enqueue its invoice
+//	curl -u ada:PASSWORD localhost:8081/invoices                                            # list the invoices
+//	curl -u ada:PASSWORD localhost:8081/admin/schedules/api/schedules                       # list the schedules
+//	curl -u ada:PASSWORD -X POST localhost:8081/admin/schedules/api/schedules/remind/enable # enable a schedule
 //
-// ADDR is its address, 127.0.0.1:8081 by default; ADA_PASSWORD and BOB_PASSWORD are its users' passwords.
+// ADDR is the address and defaults to 127.0.0.1:8081. ADA_PASSWORD and
+// BOB_PASSWORD set the passwords.
 package main
 
 import (
@@ -59,9 +62,9 @@ func run(ctx context.Context) error {
 	if err := addCustomers(ctx, db); err != nil {
 		return err
 	}
-	b := &backend{db: db, log: log, users: usersFrom(os.Getenv, log)}
+	b := &backend{db: db, log: log, users: loadUsers(os.Getenv, log)}
 
-	// hourbell: its tables, and what is declared in jobs.go.
+	// hourbell: create its tables and the scheduler. Declarations are in jobs.go.
 	if err := store.Migrate(ctx, db); err != nil {
 		return err
 	}
@@ -82,7 +85,7 @@ func run(ctx context.Context) error {
 	failed := make(chan error, 2)
 	start := func(part func(context.Context) error) {
 		running.Go(func() {
-			defer stop() // all or none
+			defer stop() // if one part ends, all end
 			if err := part(ctx); err != nil {
 				failed <- err
 			}
@@ -90,7 +93,7 @@ func run(ctx context.Context) error {
 	}
 	start(func(ctx context.Context) error { return b.serve(ctx, listener, handler) })
 
-	// hourbell: the loop, in every replica, and a worker that executes what it enqueues.
+	// hourbell: run the loop, and a worker that executes the runs.
 	start(b.scheduler.Run)
 	start(b.work)
 
@@ -99,16 +102,17 @@ func run(ctx context.Context) error {
 	return <-failed
 }
 
-// serve answers requests until ctx ends, and then finishes those under way.
+// serve serves requests until ctx ends. It then waits up to three seconds for
+// the requests in progress.
 func (b *backend) serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadTimeout: 30 * time.Second}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
-		_ = server.Shutdown(last) // who is still reading then is cut off
+		_ = server.Shutdown(shutdownCtx) // after the deadline, open connections break
 	}()
 	b.log.Info("listening", "url", "http://"+listener.Addr().String())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -6,5 +6,5 @@ import (
 	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
-// Nothing runs on behind the tests.
+// TestMain fails if the tests leave goroutines or database pools behind.
 func TestMain(m *testing.M) { leaktest.Main(m) }

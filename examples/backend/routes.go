@@ -14,39 +14,39 @@ import (
 	"github.com/hourbell/hourbell/admin"
 )
 
-// backend is what the handlers share.
+// backend holds the dependencies of the handlers.
 type backend struct {
 	db        *gorm.DB
 	log       *slog.Logger
 	users     []user
-	scheduler *hourbell.Scheduler // hourbell: to enqueue with.
+	scheduler *hourbell.Scheduler // hourbell: enqueues the invoices.
 }
 
-// routes is the backend's router.
+// routes returns the backend's router.
 func (b *backend) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /orders", admins(b.placeOrder))
-	mux.HandleFunc("GET /invoices", admins(b.listInvoices))
+	mux.HandleFunc("POST /orders", requireAdmin(b.placeOrder))
+	mux.HandleFunc("GET /invoices", requireAdmin(b.listInvoices))
 
-	// hourbell: its page and API, behind the backend's own users.
-	schedules, err := admin.New(b.scheduler, admin.Config{Authorize: mayDo, Logger: b.log})
+	// hourbell: mount its page and API with the backend's own authorization.
+	schedules, err := admin.New(b.scheduler, admin.Config{Authorize: authorizeSchedules, Logger: b.log})
 	if err != nil {
 		return nil, err
 	}
 	mux.Handle("/admin/schedules/", http.StripPrefix("/admin/schedules", schedules))
 
-	return b.logged(b.identified(mux)), nil
+	return b.logRequests(b.authenticate(mux)), nil
 }
 
-// hourbell: everybody who is logged in may look, admins may act, and a load balancer may probe.
-func mayDo(r *http.Request, action admin.Action) (string, error) {
+// hourbell: users may read, administrators may write, probes need no user.
+func authorizeSchedules(r *http.Request, action admin.Action) (string, error) {
 	switch u := currentUser(r); {
 	case action.Verb == admin.Probe:
 		return "", nil
 	case u == nil:
 		return "", admin.ErrUnauthenticated
 	case action.Verb.Writes() && !u.admin:
-		return "", fmt.Errorf("%s may look at schedules, and not change them", u.name)
+		return "", fmt.Errorf("%s may read schedules but not change them", u.name)
 	default:
 		return u.name, nil
 	}
@@ -54,7 +54,7 @@ func mayDo(r *http.Request, action admin.Action) (string, error) {
 
 var errCredit = errors.New("the customer's credit does not cover the order")
 
-// placeOrder stores an order. What goes wrong undoes all of it.
+// placeOrder stores an order and enqueues its invoice in one transaction.
 func (b *backend) placeOrder(w http.ResponseWriter, r *http.Request) {
 	order := Order{PlacedAt: time.Now()}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&order); err != nil || order.ID != 0 || order.Amount <= 0 {
@@ -70,18 +70,18 @@ func (b *backend) placeOrder(w http.ResponseWriter, r *http.Request) {
 			return err
 		}
 
-		// hourbell: the invoice is enqueued if, and only if, the order is placed.
+		// hourbell: enqueue the invoice in the transaction of the order.
 		if _, err := b.scheduler.EnqueueJob(r.Context(), "create-invoice", hourbell.EnqueueOptions{
-			By: hourbell.By{Actor: currentUser(r).name}, Tx: tx, Args: invoiceArgs{Order: order.ID},
+			Actor: currentUser(r).name, Tx: tx, Args: invoiceArgs{Order: order.ID},
 		}); err != nil {
 			return err
 		}
 
-		var owed int
-		if err := tx.Model(&Order{}).Where("customer_id = ?", customer.ID).Select("sum(amount)").Scan(&owed).Error; err != nil {
+		var total int
+		if err := tx.Model(&Order{}).Where("customer_id = ?", customer.ID).Select("sum(amount)").Scan(&total).Error; err != nil {
 			return err
 		}
-		if owed > customer.Credit {
+		if total > customer.Credit {
 			return errCredit
 		}
 		return nil
@@ -94,23 +94,24 @@ func (b *backend) placeOrder(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		b.fail(w, err)
 	default:
-		b.answer(w, http.StatusCreated, order)
+		b.respond(w, http.StatusCreated, order)
 	}
 }
 
+// listInvoices returns all invoices.
 func (b *backend) listInvoices(w http.ResponseWriter, r *http.Request) {
 	invoices := []Invoice{}
 	if err := b.db.WithContext(r.Context()).Order("id").Find(&invoices).Error; err != nil {
 		b.fail(w, err)
 		return
 	}
-	b.answer(w, http.StatusOK, invoices)
+	b.respond(w, http.StatusOK, invoices)
 }
 
-func (b *backend) answer(w http.ResponseWriter, status int, body any) {
+func (b *backend) respond(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // to whom it may still concern
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client is gone
 }
 
 func (b *backend) fail(w http.ResponseWriter, err error) {
@@ -118,11 +119,11 @@ func (b *backend) fail(w http.ResponseWriter, err error) {
 	http.Error(w, "something went wrong", http.StatusInternalServerError)
 }
 
-// logged logs every request.
-func (b *backend) logged(next http.Handler) http.Handler {
+// logRequests logs every request.
+func (b *backend) logRequests(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		began := time.Now()
+		start := time.Now()
 		next.ServeHTTP(w, r)
-		b.log.Info("request", "method", r.Method, "path", r.URL.Path, "took", time.Since(began).Round(time.Millisecond))
+		b.log.Info("request", "method", r.Method, "path", r.URL.Path, "took", time.Since(start).Round(time.Millisecond))
 	})
 }

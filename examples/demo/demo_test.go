@@ -13,9 +13,11 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// What a newcomer sees: on SQLite something is executed within seconds, and a restart goes on where it was. O3: a
-// process that is told to stop ends with code 0, and its worker is marked stopped. D3: a restart writes no definition.
-func TestDemoOnSQLiteExecutesWithinSecondsAndSurvivesARestart(t *testing.T) {
+// The demo on SQLite executes runs within seconds and continues after a
+// restart.
+// O3: on SIGTERM it exits with code 0 and its worker is marked stopped.
+// D3: the restart writes no definitions.
+func TestDemoOnSQLiteExecutesAndRestarts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 
@@ -23,7 +25,7 @@ func TestDemoOnSQLiteExecutesWithinSecondsAndSurvivesARestart(t *testing.T) {
 	require.Equal(t, 0, plan.exit(t))
 	require.Equal(t, len(schedules), strings.Count(plan.stdout.String(), "DEFINED"))
 	demo := start(t, "demo", dir, "")
-	demo.prints(t, "msg=executed job=check-queues")
+	demo.awaitOutput(t, "msg=executed job=check-queues")
 	require.Equal(t, 0, demo.stop(t))
 	require.Contains(t, demo.stdout.String(), dir+"/"+sqliteFile)
 	require.Contains(t, demo.stdout.String(), `"hourbell: definitions synced" written=4`)
@@ -33,7 +35,7 @@ func TestDemoOnSQLiteExecutesWithinSecondsAndSurvivesARestart(t *testing.T) {
 	require.Equal(t, 0, enable.exit(t))
 
 	demo = start(t, "demo", dir, "")
-	demo.prints(t, "msg=executed job=check-queues")
+	demo.awaitOutput(t, "msg=executed job=check-queues")
 	require.Equal(t, 0, demo.stop(t))
 	require.NotContains(t, demo.stdout.String(), "definitions synced")
 	require.Regexp(t, `id=feed-refresh .* enabled=true`, demo.stdout.String())
@@ -44,23 +46,24 @@ func TestDemoOnSQLiteExecutesWithinSecondsAndSurvivesARestart(t *testing.T) {
 	require.Equal(t, []int{2, 2}, []int{workers, stopped})
 }
 
-// O3, and the demo's promise that two on one database share the work.
-func TestTwoDemosOnOnePostgresShareTheWork(t *testing.T) {
+// Two demos on one database share the work.
+// O3: both are marked stopped after SIGTERM.
+func TestDemosOnOnePostgresShareWork(t *testing.T) {
 	t.Parallel()
 	db := dbtest.Postgres(t)
 	dir := t.TempDir()
 	demos := []*process{start(t, "demo", dir, db.DSN), start(t, "demo", dir, db.DSN)}
 	for _, demo := range demos {
-		demo.prints(t, "hourbell: running")
+		demo.awaitOutput(t, "hourbell: running")
 	}
 
-	now := start(t, "demo", dir, db.DSN, "-run", "daily-full-sync")
-	require.Equal(t, 0, now.exit(t))
-	require.Equal(t, len(jobs), strings.Count(now.stdout.String(), "enqueued "))
+	runNow := start(t, "demo", dir, db.DSN, "-run", "daily-full-sync")
+	require.Equal(t, 0, runNow.exit(t))
+	require.Equal(t, len(jobs), strings.Count(runNow.stdout.String(), "enqueued "))
 
 	var done, workers int
-	await(t, "all runs to succeed", func() bool {
-		row := db.Raw("SELECT count(*), count(DISTINCT worker_id) FROM hourbell_job_runs WHERE trigger = 'MANUAL' AND status = 'SUCCEEDED'").Row()
+	await(t, "all runs succeed", func() bool {
+		row := db.Raw("SELECT count(*), count(DISTINCT leased_by) FROM hourbell_job_runs WHERE trigger = 'MANUAL' AND status = 'SUCCEEDED'").Row()
 		require.NoError(t, row.Scan(&done, &workers))
 		return done == len(jobs)
 	})
@@ -74,43 +77,44 @@ func TestTwoDemosOnOnePostgresShareTheWork(t *testing.T) {
 	require.Equal(t, 2, stopped)
 }
 
-// The calls that a person makes first are those that the README shows, and work as they stand there.
-func TestDemoAnswersTheCallsOfTheREADME(t *testing.T) {
+// The curl commands of the README work against the demo.
+func TestDemoServesREADMECommands(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("there is no curl here")
+		t.Skip("curl is not installed")
 	}
 	demo := start(t, "demo", t.TempDir(), "")
-	demo.prints(t, "the admin page")
-	url := regexp.MustCompile(`url=http://(\S+?)/`).FindStringSubmatch(demo.stdout.String())[1]
-	demo.prints(t, "hourbell: running")
+	demo.awaitOutput(t, "admin page")
+	host := regexp.MustCompile(`url=http://(\S+?)/`).FindStringSubmatch(demo.stdout.String())[1]
+	demo.awaitOutput(t, "hourbell: running")
 
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	calls := regexp.MustCompile(`(?m)^curl (?:.*\\\n)*.*$`).FindAllString(string(readme), -1)
-	require.Len(t, calls, 3)
-	for i, answers := range []string{`"id":"feed-refresh"`, `"enabled":true`, `"trigger":"MANUAL"`} {
-		call := strings.ReplaceAll(calls[i], "curl ", "curl -sS --fail-with-body --noproxy '*' ")
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(call, "localhost:8080", url)).CombinedOutput()
+	commands := regexp.MustCompile(`(?m)^curl (?:.*\\\n)*.*$`).FindAllString(string(readme), -1)
+	require.Len(t, commands, 3)
+	for i, want := range []string{`"id":"feed-refresh"`, `"enabled":true`, `"trigger":"MANUAL"`} {
+		command := strings.ReplaceAll(commands[i], "curl ", "curl -sS --fail-with-body --noproxy '*' ")
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(command, "localhost:8080", host)).CombinedOutput()
 		require.NoError(t, err, string(out))
-		require.Contains(t, string(out), answers)
+		require.Contains(t, string(out), want)
 	}
-	demo.prints(t, "msg=executed job=publish-offers trigger=MANUAL")
+	demo.awaitOutput(t, "msg=executed job=publish-offers trigger=MANUAL")
 	require.Equal(t, 0, demo.stop(t))
 	require.Empty(t, demo.stderr.String())
 }
 
-// Where the standard address is taken, as by another demo, any other will do; one that was asked for must be free.
-func TestDemoFindsAnAddress(t *testing.T) {
-	taken, err := net.Listen("tcp", standardAddress)
-	if err == nil { // else somebody else has it, which is as good
+// If the default address is in use, listen takes a free port. An address set
+// in ADDR must be available.
+func TestListenFallsBackToFreePort(t *testing.T) {
+	taken, err := net.Listen("tcp", defaultAddress)
+	if err == nil { // otherwise another process has the address, which serves the test as well
 		defer taken.Close()
 	}
 	t.Setenv("ADDR", "")
 	other, err := listen(t.Context())
 	require.NoError(t, err)
 	defer other.Close()
-	require.NotEqual(t, standardAddress, other.Addr().String())
+	require.NotEqual(t, defaultAddress, other.Addr().String())
 	require.True(t, other.Addr().(*net.TCPAddr).IP.IsLoopback())
 
 	t.Setenv("ADDR", other.Addr().String())
@@ -118,21 +122,22 @@ func TestDemoFindsAnAddress(t *testing.T) {
 	require.ErrorContains(t, err, "ADDR: listen tcp "+other.Addr().String())
 }
 
-// An error at the start is one line that says what to do, without the password, and exit code 1.
-func TestDemoSaysInOneLineWhyItCannotStart(t *testing.T) {
+// An error at the start is one line without the password, and the exit code is
+// 1.
+func TestDemoReportsStartErrorInOneLine(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, url, args, says string }{
+	for _, c := range []struct{ name, url, args, want string }{
 		{"unreachable database", "postgres://demo:sesame@127.0.0.1:1/demo", "", "the database is unavailable"},
 		{"bad scheme", "mysql://demo:sesame@127.0.0.1/demo", "", "begins with mysql://"},
-		{"no URL", "host=127.0.0.1 password=sesame", "", "is no URL such as postgres://"},
-		{"broken URL", "postgres://demo:sesame%zz@127.0.0.1/demo", "", "cannot parse"},
+		{"no URL", "host=127.0.0.1 password=sesame", "", "must be a URL such as postgres://"},
+		{"malformed URL", "postgres://demo:sesame%zz@127.0.0.1/demo", "", "cannot parse"},
 		{"unknown schedule", "", "-enable=sesam-street", `unknown schedule: "sesam-street"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			demo := start(t, "demo", t.TempDir(), c.url, strings.Fields(c.args)...)
 			require.Equal(t, 1, demo.exit(t))
-			require.Contains(t, demo.stderr.String(), c.says)
+			require.Contains(t, demo.stderr.String(), c.want)
 			require.Equal(t, 1, strings.Count(demo.stderr.String(), "\n"), demo.stderr.String())
 			require.NotContains(t, demo.stdout.String()+demo.stderr.String(), "sesame")
 		})

@@ -14,14 +14,13 @@ import (
 	"github.com/hourbell/hourbell/admin"
 )
 
-// Where the admin page is: on this machine alone, unless ADDR says otherwise.
 const (
-	standardAddress = "127.0.0.1:8080"
-	prefix          = "/admin/schedules"
+	defaultAddress = "127.0.0.1:8080" // reachable from this machine only
+	prefix         = "/admin/schedules"
 )
 
-// listen opens the address that ADDR names. Where it names none and the standard one is taken, as by another demo, any
-// other port will do.
+// listen listens on ADDR. If ADDR is unset and the default address is in use,
+// for example by another demo, it listens on any free port.
 func listen(ctx context.Context) (net.Listener, error) {
 	var config net.ListenConfig
 	if address := os.Getenv("ADDR"); address != "" {
@@ -31,16 +30,17 @@ func listen(ctx context.Context) (net.Listener, error) {
 		}
 		return listener, nil
 	}
-	listener, err := config.Listen(ctx, "tcp", standardAddress)
+	listener, err := config.Listen(ctx, "tcp", defaultAddress)
 	if err != nil {
 		listener, err = config.Listen(ctx, "tcp", "127.0.0.1:0")
 	}
 	return listener, err
 }
 
-// newServer serves the admin page and its API. A backend has a router, and mounts the handler there.
+// newServer returns a server for the admin page and its API. A real backend
+// mounts the handler on its own router.
 func newServer(scheduler *hourbell.Scheduler, log *slog.Logger) (*http.Server, error) {
-	// Whoever reaches the demo may do everything. A backend asks its own users' rights here.
+	// Every client may do everything. A real backend checks rights here.
 	handler, err := admin.New(scheduler, admin.Config{Authorize: admin.AllowAll, Logger: log})
 	if err != nil {
 		return nil, err
@@ -50,19 +50,20 @@ func newServer(scheduler *hourbell.Scheduler, log *slog.Logger) (*http.Server, e
 	return &http.Server{Handler: mux, ReadTimeout: 30 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}, nil
 }
 
-// serveHTTP answers requests until ctx ends, and then finishes those under way.
+// serveHTTP serves requests until ctx ends. It then waits up to three seconds
+// for the requests in progress.
 func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener, log *slog.Logger) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		<-ctx.Done()
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 		defer cancel()
-		_ = server.Shutdown(last) // who is still reading then is cut off
+		_ = server.Shutdown(shutdownCtx) // after the deadline, open connections break
 	}()
-	log.Info("the admin page", "url", "http://"+listener.Addr().String()+prefix+"/")
+	log.Info("admin page", "url", "http://"+listener.Addr().String()+prefix+"/")
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		log.Error("HTTP server ended", "error", err)
+		log.Error("HTTP server failed", "error", err)
 		return
 	}
 	<-stopped

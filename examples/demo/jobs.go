@@ -42,24 +42,24 @@ var jobs = []hourbell.Job{
 
 var schedules = []hourbell.Definition{
 	{
-		ID: "daily-full-sync", Name: "Daily full sync", Description: "Everything, in the small hours.",
+		ID: "daily-full-sync", Name: "Daily full sync", Description: "Runs every job at night.",
 		Cron: "0 2 * * *", TimeZone: "Europe/Berlin", Target: hourbell.AllJobs(),
 	},
 	{
-		ID: "hourly-matching", Name: "Hourly matching", Description: "Payments, shipments and refunds to their orders.",
+		ID: "hourly-matching", Name: "Hourly matching", Description: "Matches payments, shipments and refunds to orders.",
 		Cron: "0 * * * *", TimeZone: "Europe/Berlin", Target: hourbell.Group("matching"),
 	},
 	{
-		ID: "feed-refresh", Name: "Feed refresh", Description: "Prices and products in, offers out.",
+		ID: "feed-refresh", Name: "Feed refresh", Description: "Imports prices and products and publishes offers.",
 		Cron: "*/15 * * * *", TimeZone: "Europe/Berlin", Target: hourbell.Group("feed"),
 	},
 	{
-		ID: "pulse", Name: "Pulse", Description: "Shows within seconds that the demo works.",
+		ID: "pulse", Name: "Pulse", Description: "Fires every five seconds, to show that the demo works.",
 		Cron: "*/5 * * * * *", Target: hourbell.Jobs("check-queues", "check-disks"), EnabledByDefault: true,
 	},
 }
 
-// execute stands for the host's own code: it is busy for a while.
+// execute stands for the host's own code: it takes up to 200 ms.
 func execute(ctx context.Context, _ hourbell.JobRun) error {
 	select {
 	case <-time.After(50*time.Millisecond + rand.N(150*time.Millisecond)):

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -15,9 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell/internal/leaktest"
+	_ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 )
 
-// The tests run real processes: this test binary again, in a role that it is given in its environment.
+// roleEnv makes this test binary run as one of the processes under test.
 const roleEnv = "HOURBELL_DEMO_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -25,23 +27,27 @@ func TestMain(m *testing.M) {
 	if role == "" {
 		leaktest.Main(m)
 	}
-	go func() { // only the test holds the other end, so this ends when the test does, however it does
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(3)
-	}()
+	go exitWithParent()
 	switch role {
 	case "demo":
 		main()
-	case "crowd":
-		untilTold(runCrowd)
+	case "replica":
+		runUntilTerminated(runReplica)
 	case "build":
-		untilTold(runBuild)
+		runUntilTerminated(runBuild)
 	}
 	os.Exit(0)
 }
 
-// untilTold runs a role until the process is told to stop.
-func untilTold(run func(context.Context) error) {
+// exitWithParent ends the process when standard input ends. Only the test
+// holds the other end of it, so that no process outlasts its test.
+func exitWithParent() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(3)
+}
+
+// runUntilTerminated runs a role until the process receives SIGTERM.
+func runUntilTerminated(run func(context.Context) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
@@ -49,7 +55,7 @@ func untilTold(run func(context.Context) error) {
 	}
 }
 
-// process is a running program of a test.
+// process is a process under test.
 type process struct {
 	*exec.Cmd
 	name           string
@@ -57,7 +63,7 @@ type process struct {
 	exited         chan struct{}
 }
 
-// start starts a process in a directory of its own. It is killed when the test ends.
+// start starts a process in the directory dir. It is killed when the test ends.
 func start(t *testing.T, role, dir, databaseURL string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
@@ -75,26 +81,26 @@ func start(t *testing.T, role, dir, databaseURL string, args ...string) *process
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s %v, process %d, printed:\n%s%s", role, args, p.Process.Pid, last(p.stdout.String()), last(p.stderr.String()))
+			t.Logf("%s %v, process %d, printed:\n%s%s", role, args, p.Process.Pid, tail(p.stdout.String()), tail(p.stderr.String()))
 		}
 	})
 	return p
 }
 
-// kill ends the process as nothing it can notice does.
+// kill sends SIGKILL and waits for the end of the process.
 func (p *process) kill() {
 	_ = p.Process.Kill()
 	<-p.exited
 }
 
-// stop asks the process to stop and returns its exit code.
+// stop sends SIGTERM and returns the exit code.
 func (p *process) stop(t *testing.T) int {
 	t.Helper()
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	return p.exit(t)
 }
 
-// exit waits for the end and returns the exit code.
+// exit waits for the end of the process and returns the exit code.
 func (p *process) exit(t *testing.T) int {
 	t.Helper()
 	select {
@@ -105,23 +111,23 @@ func (p *process) exit(t *testing.T) int {
 	return p.ProcessState.ExitCode()
 }
 
-// prints waits until the process has printed a text.
-func (p *process) prints(t *testing.T, text string) {
+// awaitOutput waits until the process has printed text.
+func (p *process) awaitOutput(t *testing.T, text string) {
 	t.Helper()
-	await(t, "the process to print "+text, func() bool { return bytes.Contains([]byte(p.stdout.String()), []byte(text)) })
+	await(t, "output "+text, func() bool { return strings.Contains(p.stdout.String(), text) })
 }
 
-// await waits for a condition. The bound is for a machine under load; nothing here takes half of it.
+// await waits until condition holds. The limit allows for a loaded machine.
 func await(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			require.FailNow(t, "waited in vain for "+what)
+			require.FailNow(t, "timed out waiting for: "+what)
 		}
 	}
 }
 
-// output is what a process has printed so far.
+// output collects what a process prints.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -139,5 +145,5 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// last is the end of a long text.
-func last(text string) string { return text[max(0, len(text)-1500):] }
+// tail returns the end of a long text.
+func tail(text string) string { return text[max(0, len(text)-1500):] }

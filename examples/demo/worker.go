@@ -11,13 +11,14 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// worker takes runs from hourbell's table and executes them, one at a time. A backend with real load hands them to an
-// engine instead: see hourbell.Enqueuer.
+// worker is a job worker: it takes runs from hourbell's table and executes
+// them one at a time. A backend with real load passes its runs to a job queue
+// instead: see hourbell.Enqueuer.
 type worker struct {
 	scheduler *hourbell.Scheduler
 	log       *slog.Logger
 	name      string
-	lease     time.Duration // how long a run stays this worker's without a word from it
+	lease     time.Duration // of each run, unless it is extended
 	execute   func(context.Context, hourbell.JobRun) error
 }
 
@@ -32,11 +33,11 @@ func (w *worker) work(ctx context.Context) {
 		pause := 250 * time.Millisecond
 		runs, err := w.take(ctx)
 		if err != nil {
-			w.log.Error("runs could not be taken", "error", err)
+			w.log.Error("taking runs failed", "error", err)
 			pause = 2 * time.Second
 		}
 		for _, run := range runs {
-			w.do(ctx, run)
+			w.process(ctx, run)
 		}
 		if len(runs) == 0 {
 			select {
@@ -48,69 +49,73 @@ func (w *worker) work(ctx context.Context) {
 }
 
 func (w *worker) take(ctx context.Context) ([]hourbell.JobRun, error) {
-	ctx, cancel := brief(ctx)
+	ctx, cancel := callContext(ctx)
 	defer cancel()
-	return w.scheduler.TakeRuns(ctx, hourbell.TakeRequest{Worker: w.name, Lease: w.lease})
+	return w.scheduler.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: w.name, Lease: w.lease})
 }
 
-// do executes a run and extends its lease for as long as that takes.
-func (w *worker) do(ctx context.Context, run hourbell.JobRun) {
+// process executes a run and extends its lease until the run ends.
+func (w *worker) process(ctx context.Context, run hourbell.JobRun) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- w.execute(ctx, run) }()
-	extend := time.NewTicker(w.lease / 3)
-	defer extend.Stop()
+	ticker := time.NewTicker(w.lease / 3)
+	defer ticker.Stop()
 	for {
 		select {
 		case failure := <-done:
 			w.finish(ctx, run, failure)
 			return
-		case <-extend.C:
+		case <-ticker.C:
 			if errors.Is(w.extend(ctx, run), hourbell.ErrLeaseLost) {
-				cancel() // another worker has it
+				cancel() // another worker has taken the run
 			}
 		}
 	}
 }
 
-// finish records what became of a run. One that was broken off is given back, by a lease that ends at once.
+// finish records the result of a run. It releases a run that ctx interrupted,
+// by shortening its lease, so that another worker can take it at once.
 func (w *worker) finish(ctx context.Context, run hourbell.JobRun, failure error) {
-	brokenOff := failure != nil && ctx.Err() != nil
-	ctx, cancel := brief(ctx)
+	interrupted := failure != nil && ctx.Err() != nil
+	ctx, cancel := callContext(ctx)
 	defer cancel()
 	var err error
-	if brokenOff {
+	if interrupted {
 		err = w.scheduler.ExtendRun(ctx, run, time.Millisecond)
 	} else {
 		err = w.scheduler.FinishRun(ctx, run, failure)
 	}
 	switch {
 	case err != nil:
-		w.log.Error("run is lost to another worker, or will be", "job", run.Job, "error", err)
-	case brokenOff:
-		w.log.Info("given back", "job", run.Job)
+		w.log.Error("finishing run failed", "job", run.Job, "error", err)
+	case interrupted:
+		w.log.Info("released", "job", run.Job)
 	default:
-		w.log.Info("executed", report(run, failure)...)
+		w.log.Info("executed", logFields(run, failure)...)
 	}
 }
 
 func (w *worker) extend(ctx context.Context, run hourbell.JobRun) error {
-	ctx, cancel := brief(ctx)
+	ctx, cancel := callContext(ctx)
 	defer cancel()
 	return w.scheduler.ExtendRun(ctx, run, w.lease)
 }
 
-// brief is the context of one call to the database. It does not end with the worker's, so that no answer is lost.
-func brief(ctx context.Context) (context.Context, context.CancelFunc) {
+// callContext is the context of one database call. It outlasts the worker's
+// context, so that the result of a call is not lost when the worker stops.
+func callContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 }
 
-// report describes an executed run. Late is how long after its slot it was enqueued.
-func report(run hourbell.JobRun, failure error) []any {
+// logFields describes an executed run. The field late is the time from the
+// slot to the enqueueing.
+func logFields(run hourbell.JobRun, failure error) []any {
 	fields := []any{"job", run.Job, "trigger", run.Trigger}
 	if !run.ScheduledFor.IsZero() {
-		fields = append(fields, "slot", run.ScheduledFor.Format(time.RFC3339), "late", run.QueuedAt.Sub(run.ScheduledFor).Round(time.Millisecond))
+		fields = append(fields, "slot", run.ScheduledFor.Format(time.RFC3339),
+			"late", run.QueuedAt.Sub(run.ScheduledFor).Round(time.Millisecond))
 	}
 	if failure != nil {
 		fields = append(fields, "error", failure)

@@ -13,8 +13,9 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// blocking is a worker whose job waits for its context, and a run for it.
-func blocking(t *testing.T, lease time.Duration) (w *worker, began <-chan hourbell.JobRun) {
+// newBlockingWorker returns a worker whose jobs wait for the end of their
+// context, and enqueues one run. The channel receives each run that starts.
+func newBlockingWorker(t *testing.T, lease time.Duration) (w *worker, started <-chan hourbell.JobRun) {
 	t.Helper()
 	scheduler, err := hourbell.New(store.New(dbtest.SQLite(t).DB), hourbell.Config{Jobs: jobs})
 	require.NoError(t, err)
@@ -28,11 +29,11 @@ func blocking(t *testing.T, lease time.Duration) (w *worker, began <-chan hourbe
 	}}, runs
 }
 
-// takeAs takes the one run as another worker, as soon as that can be.
+// takeAs waits until the run is available and takes it as another worker.
 func takeAs(t *testing.T, w *worker, name string) (taken hourbell.JobRun) {
 	t.Helper()
-	await(t, "the run to be free", func() bool {
-		runs, err := w.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: name})
+	await(t, "the run is available", func() bool {
+		runs, err := w.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: name})
 		require.NoError(t, err)
 		for _, run := range runs {
 			taken = run
@@ -42,40 +43,42 @@ func takeAs(t *testing.T, w *worker, name string) (taken hourbell.JobRun) {
 	return taken
 }
 
-// E7: a worker that is told to stop gives its run back at once, long before its lease would have ended.
-func TestStoppedWorkerGivesItsRunBack(t *testing.T) {
+// E7: a worker that stops releases its run at once, long before the lease ends.
+func TestStoppedWorkerReleasesItsRun(t *testing.T) {
 	t.Parallel()
-	w, began := blocking(t, time.Hour)
+	w, started := newBlockingWorker(t, time.Hour)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { w.work(ctx); close(ended) }()
-	run := <-began
+	run := <-started
 	stop()
 	<-ended
-	again := takeAs(t, w, "second")
-	require.Equal(t, run.ID, again.ID)
-	require.Equal(t, 2, again.Attempt)
+	retaken := takeAs(t, w, "second")
+	require.Equal(t, run.ID, retaken.ID)
+	require.Equal(t, 2, retaken.Attempt)
 }
 
-// E7: a worker extends the lease of what it executes, and breaks off once the run is no longer its own.
-func TestWorkerExtendsItsLeaseAndBreaksOffWhenTheRunIsNoLongerIts(t *testing.T) {
+// E7: a worker extends the lease of its run, and cancels the job when the
+// lease is lost.
+func TestWorkerExtendsLeaseAndCancelsLostRun(t *testing.T) {
 	t.Parallel()
-	w, began := blocking(t, 300*time.Millisecond)
+	w, started := newBlockingWorker(t, 300*time.Millisecond)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { w.work(ctx); close(ended) }()
 	defer func() { stop(); <-ended }()
-	run := <-began
+	run := <-started
 
-	await(t, "the lease to be extended beyond its length", func() bool {
+	await(t, "the lease is extended beyond its length", func() bool {
 		runs, err := w.scheduler.Runs(t.Context(), hourbell.RunQuery{})
 		require.NoError(t, err)
 		return runs[0].LeasedUntil.Sub(run.LeasedUntil) > w.lease
 	})
 
-	// Whatever ends the run for somebody else ends it here too; the worker is then free for the next.
+	// Finishing the run elsewhere ends its lease. The worker then takes the
+	// next run.
 	require.NoError(t, w.scheduler.FinishRun(t.Context(), run, nil))
 	_, err := w.scheduler.EnqueueJob(t.Context(), "report-stock", hourbell.EnqueueOptions{})
 	require.NoError(t, err)
-	require.Equal(t, "report-stock", (<-began).Job)
+	require.Equal(t, "report-stock", (<-started).Job)
 }

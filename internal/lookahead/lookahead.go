@@ -1,5 +1,5 @@
-// Package lookahead computes the next two slots of each expression while
-// nothing is due, because computing them at the slot itself would delay it.
+// Package lookahead computes the next two slots of each expression before they
+// come due. Computing them at the slot itself would delay it.
 package lookahead
 
 import (
@@ -19,15 +19,15 @@ type Definition struct {
 	Jobs           []storage.JobSpec
 }
 
-// Table knows the next slots of a set of definitions. A nil Table is empty. It
-// proposes slots and decides nothing: the firing statement compares each with
-// the row. It is not safe for concurrent use.
+// Table holds the next slots of a set of definitions. A nil Table is empty. Its
+// slots are only proposals: the statement that fires compares each with the
+// row. A Table is not safe for concurrent use.
 type Table []*entry
 
 // entry is one expression in one time zone with the definitions that share it.
 type entry struct {
 	slots cron.Schedule
-	fires []storage.SlotFire
+	fires []storage.SlotFire // by id of the definition; without slots
 	// next and afterNext are the first two slots after the time that the table
 	// was moved to. They are zero before the first move.
 	next, afterNext time.Time
@@ -36,7 +36,8 @@ type entry struct {
 // never is the next slot of an expression without further slots.
 var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// New returns a Table of definitions.
+// New returns a Table of definitions. Nothing is due in it until it is moved to
+// a time.
 func New(definitions []Definition) Table {
 	// Sorted, so that batches are the same in every process and at every start.
 	definitions = slices.Clone(definitions)
@@ -54,8 +55,8 @@ func New(definitions []Definition) Table {
 	return table
 }
 
-// Due returns the slots that are due at a time. It leaves out definitions of
-// which a later slot is due too: the claim path must record the earlier one.
+// Due returns the slots that are due at a time. It leaves out definitions with
+// two due slots: the claim path must record the earlier one as skipped.
 func (t Table) Due(at time.Time) []storage.SlotFire {
 	var due []storage.SlotFire
 	for _, e := range t {
@@ -71,7 +72,7 @@ func (t Table) Due(at time.Time) []storage.SlotFire {
 	return due
 }
 
-// MoveTo moves the table to a time up to which nothing is due any more.
+// MoveTo moves the table to a time up to which there is nothing left to fire.
 func (t Table) MoveTo(at time.Time) {
 	for _, e := range t {
 		switch {
@@ -86,6 +87,7 @@ func (t Table) MoveTo(at time.Time) {
 	}
 }
 
+// slotAfter returns the first slot strictly after t, or never.
 func (e *entry) slotAfter(t time.Time) time.Time {
 	next, err := e.slots.Next(t)
 	if err != nil {

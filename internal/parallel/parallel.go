@@ -8,7 +8,8 @@ import (
 )
 
 // Run calls fn n times concurrently, with 0 to n-1, waits for all calls and
-// joins their errors. The first call runs on the caller's goroutine.
+// joins their errors. n must be positive. The first call runs on the caller's
+// goroutine.
 func Run(n int, fn func(i int) error) error {
 	errs := make([]error, n)
 	var others sync.WaitGroup
@@ -20,16 +21,16 @@ func Run(n int, fn func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// Queue holds batches for several workers. Each worker has a part of its own
-// and takes from the longest other part when its own is empty. It is safe for
-// concurrent use.
+// Queue distributes batches over several connections. Each connection has a
+// part of the batches, and takes from the longest other part when its own is
+// empty. A Queue is safe for concurrent use.
 type Queue[T any] struct {
 	mu    sync.Mutex
 	parts [][]T
 }
 
-// NewQueue returns a Queue of batches for n workers. The batches of each part
-// follow one another in the given order.
+// NewQueue returns a Queue of batches for n connections. Each part is a range
+// of the batches, in the given order.
 func NewQueue[T any](batches []T, n int) *Queue[T] {
 	q := &Queue[T]{}
 	for i := range n {
@@ -38,9 +39,9 @@ func NewQueue[T any](batches []T, n int) *Queue[T] {
 	return q
 }
 
-// Take removes the first batch of worker i's part. If that part is empty, it
-// removes the last batch of the longest other part. It returns false if no
-// batch is left.
+// Take removes and returns the first batch of connection i's part, with i from
+// 0. If that part is empty, it takes the last batch of the longest other part.
+// It returns false if the queue is empty.
 func (q *Queue[T]) Take(i int) (batch T, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -62,7 +63,7 @@ func (q *Queue[T]) Take(i int) (batch T, ok bool) {
 	return part[len(part)-1], true
 }
 
-// Clear removes all batches, so that every worker finds the queue empty.
+// Clear removes all batches.
 func (q *Queue[T]) Clear() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -6,143 +6,150 @@ import (
 	"time"
 )
 
-// An actor is a process, or a person's request, that runs the real code in a goroutine of its own and stops at every
-// verb of the store. One actor moves at a time, and the world says which.
+// actor is a replica's process or an operator's request. It runs the real code
+// in its own goroutine and yields before each operation of the store. The
+// simulator lets one actor move at a time.
 type actor struct {
-	world  *world
+	sim    *simulator
 	name   string
-	turn   chan struct{}
+	turn   chan struct{} // the simulator sends to it to let the actor move
 	ended  bool
-	dead   bool // its code goes no further
+	killed bool // its code must not continue
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	build   *build
-	replica int           // its place in the fleet, from 0; -1 for a person
-	resync  bool          // it syncs again before it ticks
-	beats   bool          // its heart does, when it is not paused
-	beaten  time.Duration // when it last did
+	build         *build
+	replica       int // index of the replica; -1 for an operator's request
+	needsSync     bool
+	heartbeats    bool          // whether it sends them
+	lastHeartbeat time.Duration // like all durations here, a value of Database.Elapsed
 
-	at       string        // the verb that it stands at
-	rests    time.Duration // until then it has nothing to do, or is stopped
-	stopped  bool          // it does not rest, it was stopped
-	stopAt   time.Duration // when it is told to end; zero for never
-	blocked  func() bool   // whether another's lock is in the way
-	patience time.Duration // until when it waits for that
-	mishap   mishap        // what befalls it at the verb
-	halfOpen bool          // it died without its connection being closed
+	operation   string        // its next operation, before which it waits for its turn
+	sleepsUntil time.Duration // the end of its sleep or pause
+	paused      bool          // the process is stopped, as by SIGSTOP
+	shutdownAt  time.Duration // when its context is canceled; 0 for never
+	blocked     func() bool   // reports whether another transaction blocks it; nil if it is not waiting
+	givesUpAt   time.Duration // when its wait for a lock fails
+	fault       fault         // injected into the next operation
+	halfOpen    bool          // it was killed and the server has not noticed
 }
 
-// forever is longer than any history.
-const forever = 1 << 60
+// never is later than the end of any history.
+const never = 1 << 60
 
-// begin starts an actor, which first moves when it is its turn.
-func (w *world) begin(name string, b *build, replica int, after time.Duration, live func(*actor)) *actor {
-	a := &actor{world: w, name: name, turn: make(chan struct{}), build: b, replica: replica, at: "begin", rests: w.db.Elapsed + after}
+// startActor starts an actor that calls run at its first turn, after a delay.
+func (sim *simulator) startActor(name string, b *build, replica int, delay time.Duration, run func(*actor)) {
+	a := &actor{
+		sim: sim, name: name, turn: make(chan struct{}), build: b, replica: replica,
+		operation: "start", sleepsUntil: sim.db.Elapsed + delay,
+	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
-	w.actors = append(w.actors, a)
+	sim.actors = append(sim.actors, a)
 	go func() {
 		defer func() {
-			if reason := recover(); reason != nil {
-				w.broken = reason
+			if value := recover(); value != nil {
+				sim.panicValue = value
 			}
 			a.ended = true
 			a.cancel()
-			w.control <- struct{}{}
+			sim.control <- struct{}{}
 		}()
 		<-a.turn
-		if !a.dead {
-			live(a)
+		if !a.killed {
+			run(a)
 		}
 	}()
-	return a
 }
 
-// yield lets the others move, and returns what is to befall the actor at this verb. Of one that has died it does not
-// return.
-func (a *actor) yield(verb string) mishap {
-	m := a.pause(verb)
-	if a.dead {
+func (a *actor) isReplica() bool { return a.replica >= 0 }
+
+// yield lets other actors move. It returns the fault to inject into the
+// operation. If the actor was killed, yield ends its goroutine.
+func (a *actor) yield(operation string) fault {
+	f := a.awaitTurn(operation)
+	if a.killed {
 		runtime.Goexit()
 	}
-	return m
+	return f
 }
 
-// pause is yield for code in whose goroutine the actor cannot end.
-func (a *actor) pause(verb string) mishap {
-	a.at, a.mishap = verb, mishap{}
-	a.world.control <- struct{}{}
+// awaitTurn is yield for code outside the actor's goroutine. It returns even if
+// the actor was killed.
+func (a *actor) awaitTurn(operation string) fault {
+	a.operation, a.fault = operation, fault{}
+	a.sim.control <- struct{}{}
 	<-a.turn
-	return a.mishap
+	return a.fault
 }
 
-// rest has nothing to do for a while, or until the actor is told to end.
-func (a *actor) rest(d time.Duration) {
-	a.rests = a.world.db.Elapsed + d
-	a.yield("rest")
+// sleep lets time pass until d has elapsed or the actor is shut down.
+func (a *actor) sleep(d time.Duration) {
+	a.sleepsUntil = a.sim.db.Elapsed + d
+	a.yield("sleep")
 }
 
-// wait is how the actor's connection waits for another's lock.
+// wait is the actor's model.WaitFunc.
 func (a *actor) wait(blocked func() bool, limit time.Duration) bool {
-	a.patience = a.world.db.Elapsed + limit
-	verb := a.at
+	a.givesUpAt = a.sim.db.Elapsed + limit
+	operation := a.operation
 	for blocked() {
-		if a.world.db.Elapsed >= a.patience {
-			a.world.note(a, verb, "gave up waiting for a lock")
+		if a.sim.db.Elapsed >= a.givesUpAt {
+			a.sim.note(a, operation, "gave up waiting for a lock")
 			return false
 		}
 		a.blocked = blocked
-		a.yield(verb)
+		a.yield(operation)
 		a.blocked = nil
 	}
 	return true
 }
 
-// ready says whether the actor can move.
-func (a *actor) ready() bool {
-	now := a.world.db.Elapsed
+// canMove reports whether the actor can move now.
+func (a *actor) canMove() bool {
+	now := a.sim.db.Elapsed
 	switch {
 	case a.ended:
 		return false
-	case !a.stopped && a.told() && a.at == "rest":
+	case !a.paused && a.isShutDown() && a.operation == "sleep":
 		return true
-	case a.rests > now:
+	case a.sleepsUntil > now:
 		return false
 	}
-	return a.blocked == nil || !a.blocked() || a.patience <= now
+	return a.blocked == nil || !a.blocked() || a.givesUpAt <= now
 }
 
-// told says whether the actor is to end by now.
-func (a *actor) told() bool { return a.stopAt > 0 && a.stopAt <= a.world.db.Elapsed }
+// isShutDown reports whether the actor's context is canceled by now.
+func (a *actor) isShutDown() bool { return a.shutdownAt > 0 && a.shutdownAt <= a.sim.db.Elapsed }
 
-// next is when the actor can move, of those that cannot.
-func (a *actor) next() time.Duration {
+// nextMove returns the time at which an actor that cannot move now can move.
+// A blocked actor can move earlier if the lock is released.
+func (a *actor) nextMove() time.Duration {
 	switch {
 	case a.ended:
-		return forever
-	case a.rests > a.world.db.Elapsed:
-		if a.stopAt > 0 && !a.stopped && a.at == "rest" {
-			return min(a.rests, a.stopAt)
+		return never
+	case a.sleepsUntil > a.sim.db.Elapsed:
+		if a.shutdownAt > 0 && !a.paused && a.operation == "sleep" {
+			return min(a.sleepsUntil, a.shutdownAt)
 		}
-		return a.rests
+		return a.sleepsUntil
 	}
-	return a.patience
+	return a.givesUpAt
 }
 
-// move lets the actor go on to its next verb.
+// move lets the actor run to its next operation.
 func (a *actor) move() {
-	if a.stopped = false; a.told() {
+	if a.paused = false; a.isShutDown() {
 		a.cancel()
 	}
 	a.turn <- struct{}{}
-	<-a.world.control
+	<-a.sim.control
 }
 
-// die ends the actor where it stands.
-func (a *actor) die() {
+// kill ends the actor before its next operation.
+func (a *actor) kill() {
 	if !a.ended {
-		a.dead = true
+		a.killed = true
 		a.turn <- struct{}{}
-		<-a.world.control
+		<-a.sim.control
 	}
 }

@@ -5,77 +5,87 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/cron"
 	"github.com/hourbell/hourbell/internal/simulation/model"
 )
 
-// Violation is a promise that a history has broken.
+// Violation is a guarantee that a history violates.
 type Violation struct {
-	Kind string // one of those below
-	What string
-	// change is the place in the log of the change that broke it, from 1; 0 for none.
-	change int
+	Kind    ViolationKind
+	Details string
+
+	change int // position in Database.Log of the change that caused it, from 1; 0 if none
 }
 
-// What can be wrong with a history.
+// ViolationKind describes a kind of violation.
+type ViolationKind string
+
+// The kinds of violations.
 const (
-	FiredTwice   = "a slot fired twice"
-	CountedTwice = "a slot is in the account twice"
-	Lost         = "a slot is lost"
-	Early        = "a slot fired early"
-	NotEnabled   = "a slot fired that was stopped or changed"
-	NoSlot       = "something fired or was skipped that is no slot of the schedule"
-	NotLatest    = "a slot fired that was not the latest"
-	Late         = "a slot fired late and was not owed"
-	Tardy        = "a slot did not fire at its instant though all was well"
-	Owed         = "a slot that was owed did not fire"
-	WrongJobs    = "the wrong jobs were enqueued"
-	WrongReason  = "a skip gives the wrong reason"
-	WrongCount   = "a skip counts wrongly"
-	NoEvent      = "something a person or a deploy did left no event"
-	NoEffect     = "a call returned without effect"
-	KeptForEver  = "a row was kept for ever"
-	LeftOver     = "a lock, a debt or a back-off is left over"
-	NoEnd        = "the history did not end well"
-	Unsynced     = "the newest definitions are not those stored"
+	FiredTwice    ViolationKind = "a slot fired twice"
+	RecordedTwice ViolationKind = "a slot has two outcomes"
+	Lost          ViolationKind = "a slot has no outcome"
+	Early         ViolationKind = "a slot fired or was skipped early"
+	Inactive      ViolationKind = "a slot fired or was skipped after its schedule was stopped or changed"
+	NotASlot      ViolationKind = "a time fired or was skipped that is not a slot of the schedule"
+	NotLatest     ViolationKind = "a slot fired that was not the latest"
+	Late          ViolationKind = "a slot fired out of grace without an unfinished claim"
+	Delayed       ViolationKind = "a slot fired late although there were no faults"
+	NotFired      ViolationKind = "the slot of an unfinished claim was skipped"
+	WrongJobs     ViolationKind = "a slot enqueued the wrong jobs"
+	WrongReason   ViolationKind = "a skip has the wrong reason"
+	WrongCount    ViolationKind = "a skip has the wrong count"
+	MissingEvent  ViolationKind = "an operator's or a deploy's change has no event"
+	NoEffect      ViolationKind = "a call succeeded without effect"
+	Stuck         ViolationKind = "a row is stuck"
+	LeftOver      ViolationKind = "a lock, an unfinished claim or a backoff remains"
+	NotCompleted  ViolationKind = "the history did not complete"
+	NotSynced     ViolationKind = "the stored definitions are not the newest"
 )
 
-func (v *Violation) String() string { return v.Kind + ": " + v.What }
+func (v *Violation) String() string { return string(v.Kind) + ": " + v.Details }
 
-// check finds the first promise that a history has broken, or nil.
-func (w *world) check() *Violation {
+// check returns the first violation in the history, or nil.
+func (sim *simulator) check() *Violation {
 	runs, events := map[string]map[int][]model.Run{}, map[string]map[int][]model.Event{}
-	for _, r := range w.db.Runs {
-		if r.Trigger == "CRON" {
-			put(runs, r.ScheduleID, r.Tx, r)
+	for _, r := range sim.db.Runs {
+		if r.Trigger == hourbell.TriggerCron {
+			group(runs, r.ScheduleID, r.Tx, r)
 		}
 	}
-	for _, e := range w.db.Events {
-		put(events, e.ScheduleID, e.Tx, e)
+	for _, e := range sim.db.Events {
+		group(events, e.ScheduleID, e.Tx, e)
 	}
-	accounts, calendars := map[string]*account{}, map[[2]string]cron.Schedule{}
-	for i, c := range w.db.Log {
+	ledgers, expressions := map[string]*ledger{}, map[[2]string]cron.Schedule{}
+	for i, c := range sim.db.Log {
 		id := c.After.ID
-		if accounts[id] == nil {
-			accounts[id] = &account{world: w, id: id, runs: runs[id], events: events[id], taken: map[time.Time]string{}, calendars: calendars}
+		l := ledgers[id]
+		if l == nil {
+			l = &ledger{
+				simulator: sim, id: id, runs: runs[id], events: events[id],
+				outcomes: map[time.Time]string{}, expressions: expressions,
+			}
+			ledgers[id] = l
 		}
-		a := accounts[id]
-		a.row = c.Before
-		a.look(c)
-		if a.found != nil {
-			a.found.change = i + 1
-			return a.found
+		l.row = c.Before
+		l.apply(c)
+		if l.violation != nil {
+			l.violation.change = i + 1
+			return l.violation
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(accounts)) {
-		if accounts[id].end(); accounts[id].found != nil {
-			return accounts[id].found
+	for _, id := range slices.Sorted(maps.Keys(ledgers)) {
+		l := ledgers[id]
+		if l.finish(); l.violation != nil {
+			return l.violation
 		}
 	}
-	return w.checkClicks()
+	return sim.checkActions()
 }
 
-func put[Row any](rows map[string]map[int][]Row, id string, tx int, row Row) {
+// group adds a row to those of a schedule and a transaction.
+func group[Row any](rows map[string]map[int][]Row, id string, tx int, row Row) {
 	if rows[id] == nil {
 		rows[id] = map[int][]Row{}
 	}

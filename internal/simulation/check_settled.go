@@ -6,133 +6,144 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// debt is what a row owes by the rule L4, worked out from who was at it and when.
-type debt struct {
-	since   time.Time // the claim that opened it; zero for none
-	inTime  time.Time // the first claim since then that was in time for the slot that was the latest; zero for none
-	touched time.Time // when somebody was last at the row
-	free    bool      // nobody held the row at the last claim, nor was it held back
-	lapsed  bool      // a debt had lapsed at the last claim
-	claims  map[string]time.Time
+// unfinishedClaim is the state of a row's unfinished claim (L4), derived from
+// the operations on the row.
+type unfinishedClaim struct {
+	since        time.Time // the claim that opened it; zero if there is none
+	firstInGrace time.Time // the first claim since then that was within grace; zero if there is none
+	lastUsed     time.Time // the last claim, release or recorded failure
+	wasFree      bool      // at the last claim the row was unlocked, not backing off and without an unfinished claim
+	abandoned    bool      // the last claim found an abandoned unfinished claim
+	claims       map[string]time.Time
 }
 
-// touch takes in that somebody was at the row without settling it.
-func (a *account) touch(c model.Change) {
-	switch c.Verb {
+// applyAttempt checks a claim, a release or a recorded failure.
+func (l *ledger) applyAttempt(c model.Change) {
+	u := &l.unfinished
+	switch c.Operation {
 	case "claim":
-		alive := !a.debt.since.IsZero() && !a.debt.since.After(c.At) && c.At.Sub(a.touched).Abs() <= a.lockTTL+a.row.Grace
-		a.free = c.Before.LockedBy == "" && c.Before.HeldUntil.IsZero() && a.debt.since.IsZero()
-		a.lapsed = !a.debt.since.IsZero() && !alive
-		if !alive {
-			a.debt.since, a.inTime = c.At, time.Time{}
+		continued := !u.since.IsZero() && !u.since.After(c.At) && c.At.Sub(u.lastUsed).Abs() <= l.lockTTL+l.row.Grace
+		u.wasFree = c.Before.LockedBy == "" && c.Before.RetryAt.IsZero() && u.since.IsZero()
+		u.abandoned = !u.since.IsZero() && !continued
+		if !continued {
+			u.since, u.firstInGrace = c.At, time.Time{}
 		}
-		if a.inTime.IsZero() && a.inGrace(c.At) {
-			a.inTime = c.At
+		if u.firstInGrace.IsZero() && l.inGrace(c.At) {
+			u.firstInGrace = c.At
 		}
-		if a.claims == nil {
-			a.claims = map[string]time.Time{}
+		if u.claims == nil {
+			u.claims = map[string]time.Time{}
 		}
-		a.claims[c.Worker] = c.At
-	case "hold": // a failure in time keeps the debt open, or opens it
-		if at := a.claims[c.Worker]; !a.owes(at) && a.inGrace(at) {
-			a.debt.since = at
+		u.claims[c.Worker] = c.At
+	case "record-failures": // a failure within grace keeps the claim unfinished
+		if at := u.claims[c.Worker]; !l.mustFire(at) && l.inGrace(at) {
+			u.since = at
 		}
 	}
-	a.touched = c.At
+	u.lastUsed = c.At
 }
 
-// latest is the last slot due at an instant that is not in the account; zero if none is.
-func (a *account) latest(at time.Time) time.Time {
-	if pending := a.pending(at); len(pending) > 0 {
-		return pending[len(pending)-1]
+// latestDue returns the latest slot that is due at a time and not recorded. It
+// returns the zero time if there is none.
+func (l *ledger) latestDue(at time.Time) time.Time {
+	if slots := l.unrecorded(at); len(slots) > 0 {
+		return slots[len(slots)-1]
 	}
 	return time.Time{}
 }
 
-func (a *account) inGrace(at time.Time) bool { return at.Sub(a.latest(at)) <= a.row.Grace }
+// inGrace reports whether the latest due slot is within grace at a time.
+func (l *ledger) inGrace(at time.Time) bool { return at.Sub(l.latestDue(at)) <= l.row.Grace }
 
-// owes says whether a claim at an instant finds a debt that was opened in time.
-func (a *account) owes(at time.Time) bool {
-	return !a.debt.since.IsZero() && a.debt.since.Before(at) && a.inGrace(a.debt.since)
+// mustFire reports whether a claim finds an unfinished claim that was opened
+// within grace.
+func (l *ledger) mustFire(at time.Time) bool {
+	since := l.unfinished.since
+	return !since.IsZero() && since.Before(at) && l.inGrace(since)
 }
 
-// attended says whether the latest slot came due while a debt was open.
-func (a *account) attended(at time.Time) bool {
-	return !a.debt.since.IsZero() && a.latest(at).After(a.debt.since)
+// dueSinceUnfinished reports whether the latest slot came due after the
+// unfinished claim was opened.
+func (l *ledger) dueSinceUnfinished(at time.Time) bool {
+	return !l.unfinished.since.IsZero() && l.latestDue(at).After(l.unfinished.since)
 }
 
-// settled takes in that the loop has settled the row.
-func (a *account) settled(c model.Change) {
-	at := c.At // when it was judged
-	if c.Verb == "advance" {
-		at = a.claims[c.Worker]
+// applySettle checks a row that the loop has settled.
+func (l *ledger) applySettle(c model.Change) {
+	at := c.At // the time with which the core decided
+	if c.Operation == "advance" {
+		at = l.unfinished.claims[c.Worker]
 	}
-	inGrace, owes, attended, latest := a.inGrace(at), a.owes(at), a.attended(at), a.latest(at)
-	fired := a.fires(c)
+	inGrace, mustFire, mayFire, latest := l.inGrace(at), l.mustFire(at), l.dueSinceUnfinished(at), l.latestDue(at)
+	slots := l.firedSlots(c)
 	switch {
-	case len(fired) > 1:
-		a.wrong(FiredTwice, "%d slots at once at %s", len(fired), clock(c.At))
-	case len(fired) == 0 && len(a.skips(c)) == 0 && a.db.Without == (model.Without{}):
-		a.wrong(Lost, "the row was settled at %s, and neither fired nor recorded", clock(c.At))
+	case len(slots) > 1:
+		l.report(FiredTwice, "%d slots at once at %s", len(slots), formatTime(c.At))
+	case len(slots) == 0 && len(l.skips(c)) == 0 && l.db.Omit == (model.Omissions{}):
+		l.report(Lost, "the row was settled at %s without a fire or a skip", formatTime(c.At))
 	}
-	for _, slot := range fired {
-		a.take(slot, "fired", c)
+	for _, slot := range slots {
+		l.record(slot, fired, c)
+		undisturbed := l.unfinished.wasFree || c.Operation == "fire-on-time"
 		switch {
 		case !slot.Equal(latest):
-			a.wrong(NotLatest, "%s, claimed at %s, when %s was the latest", clock(slot), clock(at), clock(latest))
-		case !inGrace && !owes && !attended:
-			a.wrong(Late, "%s, claimed at %s", clock(slot), clock(at))
-		case c.Elapsed > a.calmed && (a.free || c.Verb == "fire-on-time") && c.At.Sub(slot) > 2*time.Second:
-			a.wrong(Tardy, "%s, at %s", clock(slot), clock(c.At))
+			l.report(NotLatest, "%s, claimed at %s, when %s was the latest", formatTime(slot), formatTime(at), formatTime(latest))
+		case !inGrace && !mustFire && !mayFire:
+			l.report(Late, "%s, claimed at %s", formatTime(slot), formatTime(at))
+		case c.Elapsed > l.steadyFrom && undisturbed && c.At.Sub(slot) > 2*time.Second:
+			l.report(Delayed, "%s, at %s", formatTime(slot), formatTime(c.At))
 		}
 	}
-	for _, e := range a.skips(c) {
-		a.reason(e, c, len(fired) == 1, at, owes)
-		a.skip(e, c)
+	for _, e := range l.skips(c) {
+		l.checkReason(e, c, len(slots) == 1, at, mustFire)
+		l.recordSkip(e, c)
 	}
-	if len(fired) == 0 && (inGrace || owes || !a.inTime.IsZero()) {
-		a.wrong(Owed, "%s, claimed at %s; the first claim in time was at %s", clock(latest), clock(at), clock(a.inTime))
+	if len(slots) == 0 && (inGrace || mustFire || !l.unfinished.firstInGrace.IsZero()) {
+		l.report(NotFired, "%s, claimed at %s; the first claim within grace was at %s", formatTime(latest), formatTime(at), formatTime(l.unfinished.firstInGrace))
 	}
-	a.debt = debt{}
+	l.unfinished = unfinishedClaim{}
 }
 
-// reason wants the reason of a skip by the loop to be true.
-func (a *account) reason(e model.Event, c model.Change, fired bool, at time.Time, owes bool) {
-	late := at.Sub(e.SlotTo) > a.row.Grace && !(fired && owes)
-	right := false
+// checkReason checks the reason of a skip that the loop recorded.
+func (l *ledger) checkReason(e model.Event, c model.Change, hasFired bool, at time.Time, mustFire bool) {
+	late := at.Sub(e.SlotTo) > l.row.Grace && !(hasFired && mustFire)
+	correct := false
 	switch e.Reason {
-	case "SUPERSEDED":
-		right = fired && !late
-	case "LATE":
-		right = late && !a.lapsed
-	case "LAPSED":
-		right = late && a.lapsed
+	case hourbell.SkipSuperseded:
+		correct = hasFired && !late
+	case hourbell.SkipLate:
+		correct = late && !l.unfinished.abandoned
+	case hourbell.SkipAbandoned:
+		correct = late && l.unfinished.abandoned
 	}
-	if !right {
-		a.wrong(WrongReason, "%s, at %s", span(e.Event), clock(c.At))
+	if !correct {
+		l.report(WrongReason, "%s, at %s", describeSkip(e.Event), formatTime(c.At))
 	}
 }
 
-// fires are the slots that a transaction fired, and wants the jobs of each to be those of the row's target.
-func (a *account) fires(c model.Change) (fired []time.Time) {
-	var got []string
-	for _, run := range a.runs[c.Tx] {
-		got = append(got, run.Job)
-		if !slices.Contains(fired, run.ScheduledFor) {
-			fired = append(fired, run.ScheduledFor)
+// firedSlots returns the slots that the change's transaction fired. It checks
+// that their jobs are those of the row's target.
+func (l *ledger) firedSlots(c model.Change) (slots []time.Time) {
+	var enqueued []string
+	for _, run := range l.runs[c.Tx] {
+		enqueued = append(enqueued, run.Job)
+		if !slices.Contains(slots, run.ScheduledFor) {
+			slots = append(slots, run.ScheduledFor)
 		}
 	}
-	if want := a.targets(c.Before); len(fired) == 1 && !slices.Equal(got, want) {
-		a.wrong(WrongJobs, "%s: %q for %q, at %s", clock(fired[0]), got, want, clock(c.At))
+	if want := l.targetJobs(c.Before); len(slots) == 1 && !slices.Equal(enqueued, want) {
+		l.report(WrongJobs, "%s: %q for %q, at %s", formatTime(slots[0]), enqueued, want, formatTime(c.At))
 	}
-	return fired
+	return slots
 }
 
-// targets are the jobs that a stored row is about, by the hash of its definition.
-func (a *account) targets(row hourbell.Schedule) []string {
-	for _, b := range a.builds {
+// targetJobs returns the jobs of a row's target. It finds the definition by the
+// row's hash.
+func (l *ledger) targetJobs(row storage.Schedule) []string {
+	for _, b := range l.builds {
 		for _, d := range b.definitions {
 			if b.rows[d.ID].DefinitionHash != row.DefinitionHash {
 				continue

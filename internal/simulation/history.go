@@ -6,51 +6,54 @@ import (
 	"time"
 )
 
-// line is a line of a history.
+// line is one line of a recorded history.
 type line struct {
 	text    string
-	routine bool // it went as it always does
-	changes int  // how long the log of changes was by then
+	routine bool // may be left out
+	changes int  // length of Database.Log when it was written
 }
 
-// note writes a line of the history, where it is to be told.
-func (w *world) note(a *actor, verb, what string) { w.write(a, verb, what, false) }
+// note records a line that is never left out. a may be nil.
+func (sim *simulator) note(a *actor, operation, details string) {
+	sim.write(a, operation, details, false)
+}
 
-func (w *world) write(a *actor, verb, what string, routine bool) {
-	if !w.told {
+func (sim *simulator) write(a *actor, operation, details string, routine bool) {
+	if !sim.recording {
 		return
 	}
-	name := "world"
+	name := "simulator"
 	if a != nil {
 		name = a.name
 	}
-	text := fmt.Sprintf("%-12s %10v  %-10s %-13s %s", clock(w.db.Now), w.db.Elapsed.Round(time.Millisecond), name, verb, what)
-	w.history = append(w.history, line{text, routine, len(w.db.Log)})
+	text := fmt.Sprintf("%-12s %10v  %-12s %-16s %s", formatTime(sim.db.Now), sim.db.Elapsed.Round(time.Millisecond), name, operation, details)
+	sim.history = append(sim.history, line{text, routine, len(sim.db.Log)})
 }
 
-// lastLines is how much of what went as always is told, before what is told of last.
-const lastLines = 50
+// fullLines is the number of lines at the end of a history that include
+// routine.
+const fullLines = 50
 
-// tell is the history up to the change at which something was found to be wrong; of what went as always long before, it
-// says how many steps it were.
-func (w *world) tell(v *Violation) string {
-	end := len(w.history)
-	for i, l := range w.history {
+// historyText returns the history up to the change that caused the violation.
+// Of earlier routine steps it gives only the number.
+func (sim *simulator) historyText(v *Violation) string {
+	end := len(sim.history)
+	for i, l := range sim.history {
 		if v != nil && v.change > 0 && l.changes >= v.change {
 			end = i + 1
 			break
 		}
 	}
 	var text strings.Builder
-	left := 0
-	for i, l := range w.history[:end] {
-		if l.routine && i < end-lastLines {
-			left++
+	omitted := 0
+	for i, l := range sim.history[:end] {
+		if l.routine && i < end-fullLines {
+			omitted++
 			continue
 		}
-		if left > 0 {
-			fmt.Fprintf(&text, "%26s… %d steps …\n", "", left)
-			left = 0
+		if omitted > 0 {
+			fmt.Fprintf(&text, "%26s… %d steps …\n", "", omitted)
+			omitted = 0
 		}
 		text.WriteString(l.text + "\n")
 	}

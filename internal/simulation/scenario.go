@@ -8,100 +8,103 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// jobs are what every build can run.
+// jobs are the jobs of every build.
 var jobs = []hourbell.Job{{Name: "import", Group: "feed"}, {Name: "publish", Group: "feed"}, {Name: "report"}}
 
-// scenario is what a history begins with.
+// scenario is the setup of a history.
 type scenario struct {
-	start    time.Time
-	length   time.Duration // of the time in which things happen
-	replicas int
-	enqueuer bool // host code runs in every fire, and nothing fires without a claim
-	batch    int
-	lockTTL  time.Duration
-	grace    time.Duration
-	calmness int // how rare mishaps are
-	builds   []*build
+	start        time.Time
+	length       time.Duration // of the phase with faults
+	replicas     int
+	withEnqueuer bool // every slot then takes the claim path, and host code runs in its transaction
+	batch        int
+	lockTTL      time.Duration
+	grace        time.Duration
+	calmWeight   int // weight of no fault in each step: the higher, the rarer are faults
+	builds       []*build
 }
 
-// build is a release of the host, with what it declares.
+// build is a release of the host with its definitions.
 type build struct {
 	name        string
 	definitions []hourbell.Definition
-	rows        map[string]hourbell.Schedule // as its sync alone would store them
+	rows        map[string]storage.Schedule // as its first sync stores them
 }
 
-// drawScenario begins half an hour before the clocks change in Berlin.
-func drawScenario(t *tape) (*scenario, error) {
+// drawScenario draws a scenario. It starts half an hour before Berlin changes
+// to daylight saving time.
+func drawScenario(c *choices) (*scenario, error) {
 	s := &scenario{
-		start:    time.Date(2026, 3, 29, 0, 29, 30, 0, time.UTC),
-		length:   oneOf(t, 20*time.Minute, time.Hour, 4*time.Hour),
-		replicas: oneOf(t, 2, 3, 4),
-		enqueuer: oneOf(t, false, true),
-		batch:    oneOf(t, 2000, 1, 2),
-		lockTTL:  oneOf(t, 5*time.Minute, time.Minute),
-		grace:    oneOf(t, 2*time.Minute, 4*time.Minute),
-		calmness: oneOf(t, 100, 40, 15),
+		start:        time.Date(2026, 3, 29, 0, 29, 30, 0, time.UTC),
+		length:       oneOf(c, 20*time.Minute, time.Hour, 4*time.Hour),
+		replicas:     oneOf(c, 2, 3, 4),
+		withEnqueuer: oneOf(c, false, true),
+		batch:        oneOf(c, 2000, 1, 2),
+		lockTTL:      oneOf(c, 5*time.Minute, time.Minute),
+		grace:        oneOf(c, 2*time.Minute, 4*time.Minute),
+		calmWeight:   oneOf(c, 100, 40, 15),
 	}
 	var base []hourbell.Definition
-	for i := range oneOf(t, 1, 2, 3, 4) {
-		base = append(base, drawDefinition(t, fmt.Sprintf("s%d", i)))
+	for i := range oneOf(c, 1, 2, 3, 4) {
+		base = append(base, drawDefinition(c, fmt.Sprintf("s%d", i)))
 	}
 	s.builds = []*build{{name: "v0", definitions: base}}
-	for i := range oneOf(t, 0, 1, 2, 3) {
-		changed := slices.Clone(base)
-		change(t, &changed)
-		s.builds = append(s.builds, &build{name: fmt.Sprintf("v%d", i+1), definitions: changed})
+	for i := range oneOf(c, 0, 1, 2, 3) {
+		s.builds = append(s.builds, &build{name: fmt.Sprintf("v%d", i+1), definitions: drawChange(c, base)})
 	}
 	for _, b := range s.builds {
-		if err := s.store(b); err != nil {
+		if err := s.storeRows(b); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-func drawDefinition(t *tape, id string) hourbell.Definition {
+func drawDefinition(c *choices, id string) hourbell.Definition {
 	return hourbell.Definition{
 		ID:   id,
-		Cron: oneOf(t, "* * * * *", "*/5 * * * *", "*/2 * * * *", "0 * * * *", "*/15 * * * *", "7,37 * * * *", "*/20 * * * * *"),
-		// A zone whose clocks change, and one that is off by half an hour.
-		TimeZone:         oneOf(t, "UTC", "Europe/Berlin", "Asia/Kolkata"),
-		Target:           oneOf(t, hourbell.Jobs("report"), hourbell.Group("feed"), hourbell.AllJobs()),
-		EnabledByDefault: oneOf(t, true, true, false),
+		Cron: oneOf(c, "* * * * *", "*/5 * * * *", "*/2 * * * *", "0 * * * *", "*/15 * * * *", "7,37 * * * *", "*/20 * * * * *"),
+		// Berlin has daylight saving time; Kolkata's offset ends in half an
+		// hour.
+		TimeZone:         oneOf(c, "UTC", "Europe/Berlin", "Asia/Kolkata"),
+		Target:           oneOf(c, hourbell.Jobs("report"), hourbell.Group("feed"), hourbell.AllJobs()),
+		EnabledByDefault: oneOf(c, true, true, false),
 	}
 }
 
-// change is what a release changes of what an earlier one declared.
-func change(t *tape, list *[]hourbell.Definition) {
-	d := &(*list)[t.draw(slices.Repeat([]int{1}, len(*list))...)]
-	switch t.draw(3, 2, 1, 2, 2) {
+// drawChange returns the base definitions with one change.
+func drawChange(c *choices, base []hourbell.Definition) []hourbell.Definition {
+	changed := slices.Clone(base)
+	d := &changed[c.draw(slices.Repeat([]int{1}, len(changed))...)]
+	switch c.draw(3, 2, 1, 2, 2) {
 	case 0:
-		d.Cron = oneOf(t, "1-59/2 * * * *", "*/3 * * * *", "30 * * * *")
+		d.Cron = oneOf(c, "1-59/2 * * * *", "*/3 * * * *", "30 * * * *")
 	case 1:
-		d.Target = oneOf(t, hourbell.Jobs("import"), hourbell.Jobs("publish", "report"))
+		d.Target = oneOf(c, hourbell.Jobs("import"), hourbell.Jobs("publish", "report"))
 	case 2:
 		d.Description = "changed"
 	case 3:
-		*list = append(*list, drawDefinition(t, "new"))
+		changed = append(changed, drawDefinition(c, "new"))
 	case 4:
-		if len(*list) > 1 { // one at least stays in common, for a sync refuses to remove them all
-			*list = (*list)[1:]
+		if len(changed) > 1 { // sync refuses to remove all schedules
+			changed = changed[1:]
 		}
 	}
+	return changed
 }
 
 func (s *scenario) config(b *build) hourbell.Config {
 	return hourbell.Config{
-		Jobs: jobs, Definitions: b.definitions, BatchSize: s.batch, Connections: 1, LockTTL: s.lockTTL, Grace: s.grace, Logger: discard,
+		Jobs: jobs, Definitions: b.definitions, BatchSize: s.batch, Connections: 1, LockTTL: s.lockTTL, Grace: s.grace, Logger: discardLogger,
 	}
 }
 
-// store notes how a build's definitions are stored.
-func (s *scenario) store(b *build) error {
-	db := model.New(s.start, model.Without{})
+// storeRows syncs a build to an empty database and keeps the rows.
+func (s *scenario) storeRows(b *build) error {
+	db := model.New(s.start, model.Omissions{})
 	scheduler, err := hourbell.New(db.Session(nil), s.config(b))
 	if err != nil {
 		return err
@@ -109,15 +112,16 @@ func (s *scenario) store(b *build) error {
 	if err := scheduler.Sync(context.Background()); err != nil {
 		return err
 	}
-	b.rows = map[string]hourbell.Schedule{}
+	b.rows = map[string]storage.Schedule{}
 	for _, d := range b.definitions {
 		b.rows[d.ID], _ = db.Schedule(d.ID)
 	}
 	return nil
 }
 
-// fromMemory makes a claim look as if its row were of this build.
-func (b *build) fromMemory(c *hourbell.Claim) {
+// overwriteHash gives a claim the definition hash of this build, as if the row
+// had no hash to compare.
+func (b *build) overwriteHash(c *storage.Claim) {
 	if own, declared := b.rows[c.ID]; declared {
 		c.DefinitionHash = own.DefinitionHash
 	}

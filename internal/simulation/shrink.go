@@ -2,87 +2,91 @@ package simulation
 
 import "slices"
 
-// shrink makes a tape simpler for as long as it breaks what it breaks: it wipes what was drawn, many steps at once at
-// first, then single draws, until nothing is left that can go, or it was tried often enough.
-func shrink(tape [][]uint8, breaks func([][]uint8) bool) [][]uint8 {
-	tries := 600
-	still := func(candidate [][]uint8) bool {
-		tries--
-		return tries >= 0 && breaks(candidate)
+// shrink simplifies choices while violates accepts the result. It cuts off the
+// end, then resets steps and single choices to the simplest option, until
+// nothing more can be reset or it has tried often enough.
+func shrink(list [][]uint8, violates func([][]uint8) bool) [][]uint8 {
+	attempts := 600
+	accepts := func(candidate [][]uint8) bool {
+		attempts--
+		return attempts >= 0 && violates(candidate)
 	}
 	for {
-		before := tape
-		tape = cutOff(tape, still)
-		tape = wipe(tape, steps(tape), still)
-		tape = wipe(tape, draws(tape), still)
-		if tries <= 0 || slices.EqualFunc(before, tape, slices.Equal[[]uint8]) {
-			return tape
+		before := list
+		list = truncate(list, accepts)
+		list = reset(list, complexSteps(list), accepts)
+		list = reset(list, complexChoices(list), accepts)
+		if attempts <= 0 || slices.EqualFunc(before, list, slices.Equal[[]uint8]) {
+			return list
 		}
 	}
 }
 
-// cutOff shortens a tape.
-func cutOff(tape [][]uint8, breaks func([][]uint8) bool) [][]uint8 {
-	for cut := len(tape) / 2; cut > 0; cut /= 2 {
-		for cut < len(tape) && breaks(tape[:len(tape)-cut]) {
-			tape = tape[:len(tape)-cut]
-		}
-	}
-	return tape
-}
-
-// place is a draw on a tape, or all of a step where at is negative.
-type place struct{ step, at int }
-
-// steps are those, but for the scenario, in which anything but the simplest was drawn.
-func steps(tape [][]uint8) (list []place) {
-	for i, drawn := range tape {
-		if i > 0 && slices.ContainsFunc(drawn, notSimplest) {
-			list = append(list, place{i, -1})
+// truncate removes steps from the end.
+func truncate(list [][]uint8, accepts func([][]uint8) bool) [][]uint8 {
+	for n := len(list) / 2; n > 0; n /= 2 {
+		for n < len(list) && accepts(list[:len(list)-n]) {
+			list = list[:len(list)-n]
 		}
 	}
 	return list
 }
 
-// draws are those that are not the simplest.
-func draws(tape [][]uint8) (list []place) {
-	for i, drawn := range tape {
-		for j, option := range drawn {
-			if notSimplest(option) {
-				list = append(list, place{i, j})
+// position identifies a choice, or a whole step if index is negative.
+type position struct{ step, index int }
+
+// complexSteps returns the steps in which an option other than the simplest was
+// chosen, without step 0, the scenario.
+func complexSteps(list [][]uint8) (positions []position) {
+	for i, options := range list {
+		if i > 0 && slices.ContainsFunc(options, isComplex) {
+			positions = append(positions, position{i, -1})
+		}
+	}
+	return positions
+}
+
+// complexChoices returns the choices of an option other than the simplest.
+func complexChoices(list [][]uint8) (positions []position) {
+	for i, options := range list {
+		for j, option := range options {
+			if isComplex(option) {
+				positions = append(positions, position{i, j})
 			}
 		}
 	}
-	return list
+	return positions
 }
 
-func notSimplest(option uint8) bool { return option > 0 }
+func isComplex(option uint8) bool { return option > 0 }
 
-// wipe makes what can be the simplest, by halves, quarters and so on of the places given.
-func wipe(tape [][]uint8, places []place, breaks func([][]uint8) bool) [][]uint8 {
-	for size := (len(places) + 1) / 2; size > 0; size /= 2 {
-		var kept []place
-		for chunk := range slices.Chunk(places, size) {
-			if wiped := without(tape, chunk); breaks(wiped) {
-				tape = wiped
+// reset sets positions to the simplest option where accepts allows it: first
+// half of them at once, then quarters, and so on.
+func reset(list [][]uint8, positions []position, accepts func([][]uint8) bool) [][]uint8 {
+	for size := (len(positions) + 1) / 2; size > 0; size /= 2 {
+		var kept []position
+		for chunk := range slices.Chunk(positions, size) {
+			if candidate := simplified(list, chunk); accepts(candidate) {
+				list = candidate
 			} else {
 				kept = append(kept, chunk...)
 			}
 		}
-		places = kept
+		positions = kept
 	}
-	return tape
+	return list
 }
 
-func without(tape [][]uint8, places []place) [][]uint8 {
-	wiped := slices.Clone(tape)
-	for _, p := range places {
-		if p.at < 0 {
-			wiped[p.step] = nil
+// simplified returns a copy of list with the simplest option at the positions.
+func simplified(list [][]uint8, positions []position) [][]uint8 {
+	result := slices.Clone(list)
+	for _, p := range positions {
+		if p.index < 0 {
+			result[p.step] = nil
 			continue
 		}
-		wiped[p.step] = slices.Clone(wiped[p.step])
-		wiped[p.step][p.at] = 0
+		result[p.step] = slices.Clone(result[p.step])
+		result[p.step][p.index] = 0
 	}
-	return wiped
+	return result
 }

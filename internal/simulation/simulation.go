@@ -1,72 +1,78 @@
-// Package simulation runs the real core against a database in memory, under a clock of its own, while everything goes
-// wrong that can: processes are stopped and killed between any two statements, answers are lost, the clock is stepped,
-// people click and releases come in between. A seed determines the whole history. Afterwards a checker that knows nothing
-// of how the core decides wants every promise to be kept.
+// Package simulation runs the real core on an in-memory database, in virtual
+// time, under faults: processes are paused and killed between any two
+// statements, responses are lost, the clock is stepped, operators act, and
+// builds are deployed. A seed determines the whole history. Afterwards a
+// checker verifies the guarantees from the history alone, without the core's
+// code.
 //
-// The database is that of the package model. Mechanisms can be taken out of it one by one, to see that the promises
-// depend on them, and that the checker would notice.
+// The database is a model.Database. Its mechanisms can be omitted one by one,
+// to show that the guarantees depend on them and that the checker detects their
+// absence.
 package simulation
 
 import (
 	"strings"
 
+	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/simulation/model"
 )
 
-// Result is what came of a history.
+// Result describes one history.
 type Result struct {
-	Violation *Violation
-	History   string         // where it was asked for
-	Steps     int            // verbs, and what is like them
-	Mishaps   int            // processes stopped and killed, answers lost, clocks stepped, people's clicks, releases …
-	Fires     int            // slots
-	Seen      map[string]int // how often each write of a schedule's row was committed, and each kind of event, by reason
-	tape      [][]uint8
+	Violation *Violation // nil if all guarantees were kept
+	History   string     // one line for each step; empty unless recorded
+	Steps     int        // operations of the store and other moves of actors
+	Faults    int        // pauses, kills, lost responses, clock steps, operator actions, deploys …
+	Fires     int        // slots
+	// Counts has the number of committed writes of schedules by operation, and
+	// of events by kind and reason.
+	Counts  map[string]int
+	choices [][]uint8
 }
 
-// Run makes the history of a seed.
-func Run(seed uint64, without model.Without) Result { return run(newTape(seed), without, false) }
+// Run simulates the history of a seed.
+func Run(seed uint64, omit model.Omissions) Result { return run(newChoices(seed), omit, false) }
 
-func run(t *tape, without model.Without, told bool) Result {
-	w, err := play(t, without, told)
-	r := Result{tape: t.steps, Seen: map[string]int{}}
-	if w != nil {
+func run(c *choices, omit model.Omissions, record bool) Result {
+	sim, err := simulate(c, omit, record)
+	r := Result{choices: c.steps, Counts: map[string]int{}}
+	if sim != nil {
 		if err == nil {
-			r.Violation = w.check()
+			r.Violation = sim.check()
 		}
-		r.History, r.Steps, r.Mishaps = w.tell(r.Violation), w.steps, w.mishaps
-		r.count(w.db)
+		r.History, r.Steps, r.Faults = sim.historyText(r.Violation), sim.steps, sim.faults
+		r.count(sim.db)
 	}
 	if err != nil {
-		r.Violation = &Violation{Kind: NoEnd, What: err.Error()}
+		r.Violation = &Violation{Kind: NotCompleted, Details: err.Error()}
 	}
 	return r
 }
 
 func (r *Result) count(db *model.Database) {
 	for _, c := range db.Log {
-		r.Seen[c.Verb]++
+		r.Counts[c.Operation]++
 	}
 	for _, e := range db.Events {
-		r.Seen[strings.TrimSpace(e.Kind+" "+e.Reason)]++
+		r.Counts[strings.TrimSpace(string(e.Kind)+" "+string(e.Reason))]++
 	}
 	for _, run := range db.Runs {
-		if run.Trigger == "CRON" && run.Ordinal == 0 {
+		if run.Trigger == hourbell.TriggerCron && run.Ordinal == 0 {
 			r.Fires++
 		}
 	}
 }
 
-// Explain shrinks the history of a seed that breaks a promise, for as long as it breaks the same, and tells what is left.
-// Of one that breaks none it tells all.
-func Explain(seed uint64, without model.Without) Result {
-	first := Run(seed, without)
+// Explain records the history of a seed. If the history violates a guarantee,
+// Explain first shrinks it while the violation stays of the same kind.
+func Explain(seed uint64, omit model.Omissions) Result {
+	first := Run(seed, omit)
 	if first.Violation == nil {
-		return run(newTape(seed), without, true)
+		return run(newChoices(seed), omit, true)
 	}
-	breaks := func(steps [][]uint8) bool {
-		v := run(&tape{steps: steps}, without, false).Violation
+	sameViolation := func(steps [][]uint8) bool {
+		v := run(&choices{steps: steps}, omit, false).Violation
 		return v != nil && v.Kind == first.Violation.Kind
 	}
-	return run(&tape{steps: shrink(first.tape, breaks)}, without, true)
+	return run(&choices{steps: shrink(first.choices, sameViolation)}, omit, true)
 }

@@ -14,11 +14,14 @@ import (
 	"github.com/hourbell/hourbell/internal/simulation/model"
 )
 
-// Whatever goes wrong, every slot of an enabled schedule is one fire or in one recorded skip, never early and never after
-// the schedule was stopped, what was owed fires, and nothing is left over.
+// TestHistoriesKeepGuarantees checks random histories. In each, every slot of
+// an active schedule is one fire or is in one recorded skip (M1, M2). No slot
+// fires early (T2), twice (L3) or after its schedule was stopped (M5). The
+// slots of unfinished claims fire (L4), and no lock or backoff remains.
 //
-// HOURBELL_SEEDS=n makes n histories, and HOURBELL_SEED=s begins with that of seed s; alone it tells that one.
-func TestNoHistoryBreaksAPromise(t *testing.T) {
+// HOURBELL_SEEDS is the number of histories, HOURBELL_SEED the first seed. With
+// HOURBELL_SEED alone, or HOURBELL_SEEDS=1, the test logs that one history.
+func TestHistoriesKeepGuarantees(t *testing.T) {
 	first, count := fromEnv(t, "HOURBELL_SEED", 0), uint64(600)
 	if testing.Short() {
 		count = 60
@@ -27,148 +30,158 @@ func TestNoHistoryBreaksAPromise(t *testing.T) {
 		count = 1
 	}
 	if count = fromEnv(t, "HOURBELL_SEEDS", count); count == 1 {
-		explain(t, first, model.Without{})
+		explain(t, first, model.Omissions{})
 		return
 	}
 	start := time.Now()
-	all := histories(t, first, count)
-	t.Logf("%d histories, %.0f a minute: %d steps, %d mishaps, %d fires", count, float64(count)/time.Since(start).Minutes(), all.Steps, all.Mishaps, all.Fires)
-	t.Logf("%v", all.Seen)
+	total := runHistories(t, first, count)
+	perMinute := float64(count) / time.Since(start).Minutes()
+	t.Logf("%d histories, %.0f a minute: %d steps, %d faults, %d fires", count, perMinute, total.Steps, total.Faults, total.Fires)
+	t.Logf("%v", total.Counts)
 	if count < 600 {
 		return
 	}
-	for _, what := range []string{
-		"insert", "revise", "claim", "give-back", "hold", "advance", "fire-on-time", "unlock",
-		"SKIPPED LATE", "SKIPPED SUPERSEDED", "SKIPPED LAPSED", "SKIPPED DISABLED", "SKIPPED CHANGED", "SKIPPED REMOVED",
+	for _, name := range []string{
+		"insert-schedules", "update-schedules", "claim", "release", "record-failures", "advance", "fire-on-time", "unlock",
+		"SKIPPED LATE", "SKIPPED SUPERSEDED", "SKIPPED ABANDONED", "SKIPPED DISABLED", "SKIPPED CHANGED", "SKIPPED REMOVED",
 		"ENABLED", "DISABLED", "RUN_NOW", "UNLOCKED", "LOCK_EXPIRED", "DEFINED", "CHANGED", "REMOVED", "ENQUEUE_FAILED",
 	} {
-		require.NotZero(t, all.Seen[what], "%s is in no history", what)
+		require.NotZero(t, total.Counts[name], "no history contains %s", name)
 	}
 }
 
-func fromEnv(t *testing.T, name string, standard uint64) uint64 {
+// fromEnv reads a number from an environment variable.
+func fromEnv(t *testing.T, name string, fallback uint64) uint64 {
 	text := os.Getenv(name)
 	if text == "" {
-		return standard
+		return fallback
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	require.NoError(t, err, name)
 	return n
 }
 
-// histories makes those of so many seeds, on all processors, and fails with the first that breaks a promise.
-func histories(t *testing.T, first, count uint64) Result {
-	all := Result{Seen: map[string]int{}}
+// runHistories runs count histories on all processors and adds up their
+// results. The test fails with the first seed that violates a guarantee.
+func runHistories(t *testing.T, first, count uint64) Result {
+	total := Result{Counts: map[string]int{}}
 	var mu sync.Mutex
-	var next, broken atomic.Uint64
-	broken.Store(first + count)
+	var next, violating atomic.Uint64
+	violating.Store(first + count)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for seed := first + next.Add(1) - 1; seed < broken.Load(); seed = first + next.Add(1) - 1 {
-				r := Run(seed, model.Without{})
+			for seed := first + next.Add(1) - 1; seed < violating.Load(); seed = first + next.Add(1) - 1 {
+				r := Run(seed, model.Omissions{})
 				mu.Lock()
-				all.Steps, all.Mishaps, all.Fires = all.Steps+r.Steps, all.Mishaps+r.Mishaps, all.Fires+r.Fires
-				for what, n := range r.Seen {
-					all.Seen[what] += n
+				total.Steps, total.Faults, total.Fires = total.Steps+r.Steps, total.Faults+r.Faults, total.Fires+r.Fires
+				for name, n := range r.Counts {
+					total.Counts[name] += n
 				}
 				if r.Violation != nil {
-					broken.Store(min(broken.Load(), seed))
+					violating.Store(min(violating.Load(), seed))
 				}
 				mu.Unlock()
 			}
 		})
 	}
 	workers.Wait()
-	if seed := broken.Load(); seed < first+count {
-		explain(t, seed, model.Without{})
+	if seed := violating.Load(); seed < first+count {
+		explain(t, seed, model.Omissions{})
 	}
-	return all
+	return total
 }
 
-// explain tells the history of a seed, and fails where it breaks a promise.
-func explain(t *testing.T, seed uint64, without model.Without) {
+// explain logs the history of a seed. The test fails if it violates a
+// guarantee.
+func explain(t *testing.T, seed uint64, omit model.Omissions) {
 	t.Helper()
-	r := Run(seed, without)
-	told := Explain(seed, without)
-	t.Logf("the history of seed %d:\n%s", seed, told.History)
+	r := Run(seed, omit)
+	explained := Explain(seed, omit)
+	t.Logf("history of seed %d:\n%s", seed, explained.History)
 	if r.Violation != nil {
-		t.Fatalf("seed %d breaks a promise: %v\nshrunk, as it is told above: %v\nHOURBELL_SEED=%d go test -run %s ./internal/simulation tells it again",
-			seed, r.Violation, told.Violation, seed, t.Name())
+		t.Fatalf("seed %d: %v\nin the shrunk history above: %v\nto repeat: HOURBELL_SEED=%d go test -v -run %s ./internal/simulation",
+			seed, r.Violation, explained.Violation, seed, t.Name())
 	}
 }
 
-// absences are the mechanisms, what goes wrong without them, and whether it takes long until it does.
-var absences = []struct {
+// omissions lists each mechanism with the violation that its absence causes.
+var omissions = []struct {
 	mechanism string
-	without   model.Without
-	breaks    string
-	rare      bool
+	omit      model.Omissions
+	causes    ViolationKind
+	rare      bool // the violation can take hundreds of histories to occur
 }{
-	{"TheFence", model.Without{Fence: true}, CountedTwice, true},
-	{"TheFenceAndTheUniqueIndex", model.Without{Fence: true, UniqueIndex: true}, FiredTwice, false},
-	{"TheDebt", model.Without{Debt: true}, Owed, false},
-	{"Settling", model.Without{Settling: true}, Lost, false},
-	{"CompareAndSet", model.Without{CompareAndSet: true}, NotEnabled, false},
-	{"TheLimitOnIdleTransactions", model.Without{IdleLimit: true}, KeptForEver, false},
-	{"TheStatementsOwnClock", model.Without{OwnClock: true}, NotLatest, false},
-	{"TheDefinitionInTheRow", model.Without{Definition: true}, WrongJobs, true},
+	{"Fence", model.Omissions{Fence: true}, RecordedTwice, true},
+	{"FenceAndUniqueIndex", model.Omissions{Fence: true, UniqueIndex: true}, FiredTwice, false},
+	{"UnfinishedClaims", model.Omissions{UnfinishedClaims: true}, NotFired, false},
+	{"Settling", model.Omissions{Settling: true}, Lost, false},
+	{"CompareAndSet", model.Omissions{CompareAndSet: true}, Inactive, false},
+	{"IdleTimeout", model.Omissions{IdleTimeout: true}, Stuck, false},
+	{"StatementClock", model.Omissions{StatementClock: true}, NotLatest, false},
+	{"DefinitionHash", model.Omissions{DefinitionHash: true}, WrongJobs, true},
 }
 
-// Each mechanism is needed: without it, a history breaks the promise that rests on it, and the checker says which.
-func TestTheSimulationNoticesTheAbsenceOf(t *testing.T) {
-	const most = 3000
-	for _, a := range absences {
-		t.Run(a.mechanism, func(t *testing.T) {
-			if testing.Short() && a.rare {
-				t.Skip("may take hundreds of histories")
+// TestCheckerDetectsOmission shows that each mechanism is needed (L3, L4, L6,
+// M5, O2, T1, D8): without it, some history violates a guarantee, and the
+// checker reports the expected kind of violation.
+func TestCheckerDetectsOmission(t *testing.T) {
+	const maxSeeds = 3000
+	for _, o := range omissions {
+		t.Run(o.mechanism, func(t *testing.T) {
+			if testing.Short() && o.rare {
+				t.Skip("can take hundreds of histories")
 			}
 			t.Parallel()
-			for seed := range uint64(most) {
-				if v := Run(seed, a.without).Violation; v != nil && v.Kind == a.breaks {
+			for seed := range uint64(maxSeeds) {
+				if v := Run(seed, o.omit).Violation; v != nil && v.Kind == o.causes {
 					t.Logf("seed %d: %v", seed, v)
 					return
 				}
 			}
-			t.Fatalf("in %d histories never: %s", most, a.breaks)
+			t.Fatalf("none of %d histories has the violation %q", maxSeeds, o.causes)
 		})
 	}
 }
 
-// Nothing reaches the unique index where the fence is right: without it nothing is noticed.
-func TestWithARightFenceNothingReachesTheUniqueIndex(t *testing.T) {
+// TestFenceSufficesWithoutUniqueIndex checks that the unique index is only a
+// backstop (L3): with the fence in place, omitting it changes nothing.
+func TestFenceSufficesWithoutUniqueIndex(t *testing.T) {
 	count := uint64(300)
 	if testing.Short() {
 		count = 40
 	}
 	for seed := range count {
-		require.Nil(t, Run(seed, model.Without{UniqueIndex: true}).Violation, "seed %d", seed)
+		require.Nil(t, Run(seed, model.Omissions{UniqueIndex: true}).Violation, "seed %d", seed)
 	}
 }
 
-// A seed determines its history, whatever the core leaves to chance or to the order of a map.
-func TestASeedDeterminesItsHistory(t *testing.T) {
+// TestSeedDeterminesHistory checks that random ids and map order in the core do
+// not influence a history.
+func TestSeedDeterminesHistory(t *testing.T) {
 	for seed := range uint64(25) {
-		first := run(newTape(seed), model.Without{}, true)
+		first := run(newChoices(seed), model.Omissions{}, true)
 		require.NotEmpty(t, first.History)
-		require.Equal(t, first.History, run(newTape(seed), model.Without{}, true).History, "seed %d", seed)
+		require.Equal(t, first.History, run(newChoices(seed), model.Omissions{}, true).History, "seed %d", seed)
 	}
 }
 
-// What is told of a history that breaks a promise breaks the same, and has hardly anything in it that need not be there.
-func TestAHistoryIsShrunk(t *testing.T) {
+// TestExplainShrinksHistory checks that a shrunk history has the same violation
+// and few of the faults.
+func TestExplainShrinksHistory(t *testing.T) {
 	if testing.Short() {
-		t.Skip("makes hundreds of histories")
+		t.Skip("runs hundreds of histories")
 	}
-	without := model.Without{Fence: true, UniqueIndex: true}
+	omit := model.Omissions{Fence: true, UniqueIndex: true}
 	var seed uint64
 	for ; ; seed++ {
-		if v := Run(seed, without).Violation; v != nil && v.Kind == FiredTwice {
+		if v := Run(seed, omit).Violation; v != nil && v.Kind == FiredTwice {
 			break
 		}
 	}
-	full, shrunk := run(newTape(seed), without, true), Explain(seed, without)
+	full, shrunk := run(newChoices(seed), omit, true), Explain(seed, omit)
 	require.Equal(t, FiredTwice, shrunk.Violation.Kind)
-	require.Less(t, shrunk.Mishaps, full.Mishaps/5, "of %d", full.Mishaps)
-	t.Logf("seed %d: from %d steps and %d mishaps to %d and %d\n%s\n%v", seed, full.Steps, full.Mishaps, shrunk.Steps, shrunk.Mishaps, shrunk.History, shrunk.Violation)
+	require.Less(t, shrunk.Faults, full.Faults/5, "of %d", full.Faults)
+	t.Logf("seed %d: from %d steps and %d faults to %d and %d\n%s\n%v",
+		seed, full.Steps, full.Faults, shrunk.Steps, shrunk.Faults, shrunk.History, shrunk.Violation)
 }

@@ -1,8 +1,7 @@
 // Package storage holds the requests and results of hourbell's database
-// interface that concern schedules. It uses no type of the root package, and
-// hosts never see it.
+// interface that use no type of the root package. Hosts never see it.
 //
-// All times are UTC. The zero time means none.
+// All times are UTC and by the database clock. The zero time means none.
 package storage
 
 import (
@@ -10,7 +9,8 @@ import (
 	"time"
 )
 
-// Schedule is a schedule's row.
+// Schedule is a schedule's row. The root package documents the fields, which
+// hourbell.Schedule has too.
 type Schedule struct {
 	Namespace, ID, Name, Description string
 	Cron, TimeZone                   string
@@ -40,40 +40,40 @@ type Schedule struct {
 // ScheduleUpdate is a schedule to insert, or new values for a stored one.
 //
 // A stored row is updated only if its version and definition hash are still
-// those that were read. If Until is set, the row is written only while the
-// database clock has not reached it: from then on, what was computed from the
-// reading would be stale.
+// those that were read.
 type ScheduleUpdate struct {
-	Schedule // the values to write; Version is the version that was read
-	ReadHash string
+	Schedule        // the values to write; Version is the version that was read
+	ReadHash string // the definition hash that was read; unused for an insert
 	// Settles also writes the columns that operators and the loop own: it
-	// clears lock, retry state and unfinished claim, and increments the version.
-	// Without it, only the columns that code owns are written.
+	// clears lock, retry state and unfinished claim, and increments the
+	// version. Without it, only the columns that code owns are written.
 	Settles bool
-	Until   time.Time
+	// Until is when the values become stale: the row is written only while the
+	// database clock has not reached it. Zero means no such condition.
+	Until time.Time
 }
 
 // SchedulePage is one page of schedules.
 type SchedulePage struct {
-	At        time.Time // the database time at which states were computed
+	At        time.Time // the database time at which the states hold
 	Schedules []Schedule
-	Total     int            // schedules that the search finds
-	Counts    map[string]int // the same by state
+	Total     int            // schedules that IDs and Search select
+	Counts    map[string]int // how many of them meet the condition of each state
 	Next      string         // cursor of the next page; empty on the last page
 }
 
 // ClaimRequest asks for due schedules.
 type ClaimRequest struct {
-	Worker     string
-	Limit      int
-	LockTTL    time.Duration
+	Worker     string        // the ID of the worker that claims
+	Limit      int           // how many schedules to claim at most
+	LockTTL    time.Duration // an older lock is expired
 	MaxBackoff time.Duration // a retry time further ahead than this is expired
-	// DeadAfter is the age of a heartbeat from which its worker is dead. Zero
-	// declares no worker dead unless it has stopped.
+	// DeadAfter is the age beyond which a heartbeat means that its worker is
+	// dead. With zero, only workers that have stopped lose their locks early.
 	DeadAfter time.Duration
 	// ExcludeOwnSince leaves out rows that this worker has locked since then:
-	// another connection of the same tick is processing them. Zero reclaims
-	// every row that the worker still holds.
+	// another connection of the same tick is processing them. With zero, every
+	// row that the worker still holds can be claimed again.
 	ExcludeOwnSince time.Time
 	Exclude         []string // rows that this process cannot fire, each as "id hash"
 	// LeastRecentFirst claims the schedules that have not fired for the longest
@@ -86,29 +86,33 @@ type ClaimResult struct {
 	At     time.Time // the database time in the claiming statement
 	Claims []Claim
 	// WakeAt is the earliest time at which another claim can find something: a
-	// slot, a retry time or the end of a lock. It is set only if Claims is empty.
+	// slot, a retry time or the end of a lock. It is set only if Claims is
+	// empty.
 	WakeAt time.Time
 	// HeldByOthers reports that other workers hold due rows, which they may
 	// release at any time. It is set only if Claims is empty.
 	HeldByOthers bool
 }
 
-// Claim is a schedule that this worker has locked.
+// Claim is a schedule that a worker has locked.
 type Claim struct {
-	ID, DefinitionHash  string
-	At                  time.Time // the database time in the claiming statement
-	NextRunAt           time.Time
-	Version             int64
-	UnfinishedSince     time.Time // start of the unfinished claim, this one included
+	ID, DefinitionHash string
+	At                 time.Time // the database time in the claiming statement
+	NextRunAt          time.Time // the first slot that is not settled
+	Version            int64     // after the claim, which increments it
+	// UnfinishedSince is the time of the earlier claim that is unfinished, or
+	// else of this one. Both count within grace or not.
+	UnfinishedSince     time.Time
 	ConsecutiveFailures int
-	HeldBy              string // the holder before; empty if the row was unlocked
+	HeldBy              string // the holder before the claim; empty if the row was unlocked
 	Abandoned           bool   // an earlier unfinished claim was abandoned
 }
 
 // FireRequest asks to fire slots that are on time without a separate claim.
 type FireRequest struct {
 	Fires []SlotFire // at least one
-	// FindNext also asks for what a claim with the same Exclude would find.
+	// FindNext also asks whether a claim with the same Exclude would find
+	// anything, and when to wake.
 	FindNext bool
 	Exclude  []string // as in ClaimRequest
 }
@@ -132,29 +136,32 @@ type FireResult struct {
 	Slots int       // slots that fired
 	Runs  int       // runs that were inserted
 	// AlreadySettled reports that the first and the last slot had been settled
-	// before, and that the others were therefore not tried.
+	// before. The statement then assumes the same of the others, and fires
+	// none.
 	AlreadySettled bool
 	// Idle reports, if FindNext was set, that nothing else is due. WakeAt is
-	// then what a claim would return.
+	// then the next slot of any schedule.
 	Idle   bool
 	WakeAt time.Time
 }
 
-// Advance moves one claimed schedule forward.
+// Advance settles one claimed schedule.
 type Advance struct {
 	Claim
 	Fired   time.Time // the slot that fires; zero if none does
 	Through time.Time // the last slot that is fired or recorded as skipped
-	Next    time.Time
+	Next    time.Time // the new NextRunAt
 }
 
 // Failure records a failed attempt to fire one claimed schedule.
 type Failure struct {
 	Claim
-	Error           string
-	Backoff         time.Duration // how long to wait before the next attempt
-	Until           time.Time     // the latest time of the next attempt: the next slot
-	UnfinishedSince time.Time     // the unfinished claim to keep; zero for none
+	Error   string
+	Backoff time.Duration // how long to wait before the next attempt
+	Until   time.Time     // the next slot, which ends the wait earlier; zero for none
+	// UnfinishedSince is the start that the unfinished claim gets. Zero keeps
+	// that of the row.
+	UnfinishedSince time.Time
 }
 
 // HeartbeatResult is the result of a heartbeat.
@@ -165,11 +172,15 @@ type HeartbeatResult struct {
 
 // Retention says for how long rows of each kind are kept.
 type Retention struct {
-	Runs, Events, Removed, Workers time.Duration
-	Unfinished                     bool // also delete unfinished runs, by the time they were queued
+	Runs       time.Duration // after they have finished
+	Events     time.Duration
+	Removed    time.Duration // schedules, after they were removed
+	Workers    time.Duration // after their last heartbeat
+	Unfinished bool          // also delete unfinished runs, when Runs has passed since they were queued
 }
 
-// Health is the state of the loops and schedules of a namespace.
+// Health is the state of the loops and schedules of a namespace. The root
+// package documents the fields, which hourbell.Health has too.
 type Health struct {
 	At          time.Time
 	Workers     int       // active workers
@@ -184,6 +195,6 @@ type Health struct {
 // OutcomeQuery selects the newest outcomes of some schedules.
 type OutcomeQuery struct {
 	ScheduleIDs []string
-	Since       time.Time
-	Limit       int // for each schedule
+	Since       time.Time // leaves out earlier outcomes; zero for none
+	Limit       int       // for each schedule, and for each kind: fires, RunNow calls and skips
 }

@@ -4,14 +4,18 @@ import "time"
 
 // Pacer decides how long the loop sleeps between ticks (rule T3).
 type Pacer struct {
-	poll                      time.Duration // the longest sleep
-	due, held, yield, failure Backoff
-	expected                  time.Time // the wake-up time that the last tick reported
+	poll     time.Duration // the longest sleep
+	due      Backoff       // while a schedule is due that the ticks cannot claim
+	held     Backoff       // while other workers hold due rows
+	yield    Backoff       // added while another replica is faster
+	failure  Backoff       // after ticks that failed
+	expected time.Time     // the wake-up time that the last tick reported
 }
 
-// Tick is what Pacer needs to know of a tick.
+// Tick is what a Pacer needs to know of a tick. Times are by the database
+// clock.
 type Tick struct {
-	At           time.Time // the database time at which the tick found nothing due
+	At           time.Time // when the tick found nothing more to claim; zero if it did not get so far
 	WakeAt       time.Time // the earliest time at which another tick can find something; zero for never
 	Claimed      bool      // the tick claimed or fired something
 	HeldByOthers bool      // other workers hold due rows
@@ -40,7 +44,7 @@ func (p *Pacer) After(tick Tick, now time.Time) time.Duration {
 	switch {
 	case tick.WakeAt.IsZero():
 		return p.poll
-	case !tick.WakeAt.After(tick.At): // due, but another worker is processing it
+	case !tick.WakeAt.After(tick.At): // due, but another transaction has the row
 		return Jitter(p.due.Next())
 	}
 	p.due.Reset()
@@ -49,8 +53,9 @@ func (p *Pacer) After(tick Tick, now time.Time) time.Duration {
 	case tick.Claimed:
 		p.yield.Reset()
 	case !expected.IsZero() && !expected.After(tick.At):
-		// Another replica was faster. Yield to it at the next slot too: two
-		// replicas that fire the same slots are slower than one.
+		// The tick came for a slot that another replica had fired already.
+		// Yield to that replica at the next slot too: two replicas that fire
+		// the same slots are slower than one.
 		pause += Jitter(p.yield.Next())
 	}
 	if tick.HeldByOthers { // a held row may be released long before its lock ends

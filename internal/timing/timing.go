@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// Now is the clock of this process. It decides nothing: hourbell uses it to
-// measure its skew and to notice how long it has not reached the database.
-// Tests set it to simulate a machine with a wrong clock.
+// Now is the clock of this process. It never decides what is due: that is for
+// the database clock. It serves to measure clock skew, to estimate the database
+// clock, and to notice how long the database was not reached. Tests set it to
+// simulate a machine with a wrong clock.
 var Now = time.Now
 
-// Elapsed returns the time between two readings of [Now]. Unlike the monotonic
-// clock, it includes the time during which the machine was suspended.
+// Elapsed returns the time between two readings of [Now]: by the monotonic
+// clock or by the wall clock, whichever is longer. The monotonic clock may stop
+// while the machine is suspended.
 func Elapsed(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
@@ -29,8 +31,9 @@ func Sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// SleepUntil waits until t or until ctx ends. A timer may be a millisecond
-// late, so SleepUntil spends the last millisecond in a busy loop.
+// SleepUntil waits until t, by time.Now, or until ctx ends. A
+// timer may be a millisecond late, so SleepUntil spends the last millisecond in
+// a busy loop.
 func SleepUntil(ctx context.Context, t time.Time) {
 	Sleep(ctx, time.Until(t)-time.Millisecond)
 	for ctx.Err() == nil && time.Now().Before(t) {
@@ -44,7 +47,8 @@ func Jitter(d time.Duration) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/4+1))
 }
 
-// Backoff is a pause that doubles from Min to Max.
+// Backoff is a pause that doubles from Min to Max. It is not safe for
+// concurrent use.
 type Backoff struct {
 	Min, Max time.Duration
 	last     time.Duration
@@ -59,7 +63,8 @@ func (b *Backoff) Next() time.Duration {
 // Reset makes the next pause Min again.
 func (b *Backoff) Reset() { b.last = 0 }
 
-// DelayCancel returns a context that ends d after its parent does.
+// DelayCancel returns a context that ends d after its parent does, or when the
+// returned function is called. Callers must call it to release resources.
 func DelayCancel(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	stop := context.AfterFunc(parent, func() {

@@ -7,46 +7,47 @@ import (
 	"time"
 )
 
-// bloat: an hour of firing every second, compressed. Does the table of schedules grow, and do the ticks slow down?
-var bloat = workload{
+// bloatWorkload fires every second for an hour, compressed in time. It measures
+// whether the table of schedules grows and whether ticks become slower.
+var bloatWorkload = workload{
 	name: "bloat",
 	metrics: []metric{
 		{"table and indexes, before", kilobytes},
 		{"table and indexes, after", kilobytes},
 		{"primary key, before", kilobytes},
 		{"primary key, after", kilobytes},
-		{"index on what is due, before", kilobytes},
-		{"index on what is due, after", kilobytes},
-		{"updates that wrote no index entry", share},
+		{"index on due schedules, before", kilobytes},
+		{"index on due schedules, after", kilobytes},
+		{"updates without index writes", percent},
 		{"autovacuums", count},
-		{"a tick, first hundred", milliseconds},
-		{"a tick, last hundred", milliseconds},
+		{"time per tick, first hundred", milliseconds},
+		{"time per tick, last hundred", milliseconds},
 	},
 	peers: func(o options) []peer {
-		return []peer{{fmt.Sprintf("hourbell, %s ticks of %s", thousands(o.ticks), thousands(perInstant)), bloatHourbell(o)}}
+		return []peer{{fmt.Sprintf("hourbell, %s ticks of %s", thousands(o.ticks), thousands(duePerSecond)), bloatHourbell(o)}}
 	},
 	once: true,
 }
 
-func bloatHourbell(o options) func(context.Context, *server) ([]float64, error) {
-	return onDatabase(func(ctx context.Context, db *database) (figures []float64, err error) {
-		s, err := newStepped(ctx, db, 1, config(perInstant, everySecond))
+func bloatHourbell(o options) measureFunc {
+	return withDatabase(func(ctx context.Context, db *database) (figures []float64, err error) {
+		f, err := newFleet(ctx, db, 1, newConfig(duePerSecond, everySecond))
 		if err != nil {
 			return nil, err
 		}
-		restore, err := db.hurryAutovacuum(ctx, o.pace)
+		restore, err := db.speedUpAutovacuum(ctx, o.pace)
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, restore()) }()
-		if err := db.settle(ctx); err != nil {
+		if err := db.vacuum(ctx); err != nil {
 			return nil, err
 		}
 		before, err := db.sizes(ctx)
 		if err != nil {
 			return nil, err
 		}
-		took, err := s.everySecond(ctx, o.ticks, o.pace)
+		durations, err := f.tickEverySecond(ctx, o.ticks, o.pace)
 		if err != nil {
 			return nil, err
 		}
@@ -60,59 +61,60 @@ SELECT 100.0 * n_tup_hot_upd / greatest(n_tup_upd, 1), autovacuum_count FROM pg_
 		for i := range before {
 			figures = append(figures, before[i], after[i])
 		}
-		some := min(100, o.ticks/2)
-		return append(figures, hot, vacuums, typical(took[:some]), typical(took[len(took)-some:])), err
+		n := min(100, o.ticks/2)
+		return append(figures, hot, vacuums, medianMilliseconds(durations[:n]), medianMilliseconds(durations[len(durations)-n:])), err
 	})
 }
 
-// sizes are those of the table of schedules with its indexes, of its primary key, and of its other index, in kB.
+// sizes returns in kB the size of the table of schedules with its indexes, of
+// its primary key, and of its index on due schedules.
 func (db *database) sizes(ctx context.Context) (sizes [3]float64, err error) {
 	return sizes, db.read(ctx, []any{&sizes[0], &sizes[1], &sizes[2]}, `
 SELECT pg_total_relation_size('hourbell_schedules') / 1024.0, pg_relation_size('hourbell_schedules_pkey') / 1024.0,
 	pg_relation_size('hourbell_schedules_due') / 1024.0`)
 }
 
-// everySecond ticks once for each of so many seconds of the clock set by hand, and takes at least pace for each. The
-// first second, which comes after a jump of the clock, does not count.
-func (s *stepped) everySecond(ctx context.Context, ticks int, pace time.Duration) ([]time.Duration, error) {
-	took := make([]time.Duration, 0, ticks)
+// tickEverySecond ticks once for each second of the manual clock and takes at
+// least pace for each. It leaves out the first tick, which follows a jump of
+// the clock.
+func (f *fleet) tickEverySecond(ctx context.Context, ticks int, pace time.Duration) ([]time.Duration, error) {
+	durations := make([]time.Duration, 0, ticks)
 	for i := -1; i < ticks; i++ {
-		slot := firstSlot.Add(time.Duration(i) * time.Second)
-		s.clock.Set(slot)
-		began := time.Now()
-		fired, err := s.tick(ctx)
-		d := time.Since(began)
+		f.clock.Set(firstSlot.Add(time.Duration(i) * time.Second))
+		start := time.Now()
+		fired, err := f.tick(ctx)
+		d := time.Since(start)
 		if i >= 0 {
-			took = append(took, d)
-			err = errors.Join(err, unless(fired == perInstant, "second %d: %d schedules fired instead of %d", i, fired, perInstant))
+			durations = append(durations, d)
+			err = errors.Join(err, errorUnless(fired == duePerSecond, "second %d: %d schedules fired instead of %d", i, fired, duePerSecond))
 		}
 		if err == nil {
-			err = pass(ctx, pace-d)
+			err = sleep(ctx, pace-d)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	return took, nil
+	return durations, nil
 }
 
-// hurryAutovacuum makes the server look for something to vacuum as often in the compressed hour as it would in a real
-// one. It is a setting of the whole server, and is taken back afterwards.
-func (db *database) hurryAutovacuum(ctx context.Context, pace time.Duration) (restore func() error, err error) {
+// speedUpAutovacuum shortens the pause between autovacuums as much as the hour
+// is compressed. It changes a setting of the whole server; restore resets it.
+func (db *database) speedUpAutovacuum(ctx context.Context, pace time.Duration) (restore func() error, err error) {
 	if pace == time.Second {
 		return func() error { return nil }, nil
 	}
-	var between float64
-	if err := db.read(ctx, []any{&between}, "SELECT extract(epoch FROM current_setting('autovacuum_naptime')::interval)::float8"); err != nil {
+	var naptime float64
+	if err := db.read(ctx, []any{&naptime}, "SELECT extract(epoch FROM current_setting('autovacuum_naptime')::interval)::float8"); err != nil {
 		return nil, err
 	}
 	set := func(ctx context.Context, statement string) error {
 		return errors.Join(db.exec(ctx, statement), db.exec(ctx, "SELECT pg_reload_conf()"))
 	}
 	restore = func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 		defer cancel()
 		return set(ctx, "ALTER SYSTEM RESET autovacuum_naptime")
 	}
-	return restore, set(ctx, fmt.Sprintf("ALTER SYSTEM SET autovacuum_naptime = '%ds'", max(1, int(between*pace.Seconds()))))
+	return restore, set(ctx, fmt.Sprintf("ALTER SYSTEM SET autovacuum_naptime = '%ds'", max(1, int(naptime*pace.Seconds()))))
 }

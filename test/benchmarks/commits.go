@@ -9,26 +9,27 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// tracksCommits fails where the server does not remember when a row was committed.
-func (db *database) tracksCommits(ctx context.Context) error {
-	var tracked string
-	err := db.read(ctx, []any{&tracked}, "SELECT current_setting('track_commit_timestamp')")
-	if err == nil && tracked != "on" {
-		err = errors.New("the server does not say when a row was committed: it runs without track_commit_timestamp=on; that of 'make compare' runs with it")
+// requireCommitTimestamps fails if the server does not record commit times.
+func (db *database) requireCommitTimestamps(ctx context.Context) error {
+	var setting string
+	err := db.read(ctx, []any{&setting}, "SELECT current_setting('track_commit_timestamp')")
+	if err == nil && setting != "on" {
+		err = errors.New("the server must run with track_commit_timestamp=on, as that of 'make compare' does")
 	}
 	return err
 }
 
-// committed is what the server knows of the rows of one slot.
-type committed struct {
+// slotCommits describes the rows of one slot.
+type slotCommits struct {
 	slot time.Time
-	last time.Time // when the last of its rows was committed, by the server's clock
+	last time.Time // the commit time of the last row
 	rows int
 }
 
-// commits reads when rows were committed, slot by slot. query gives slot and xmin of each row.
-func (db *database) commits(ctx context.Context, query string) ([]committed, error) {
-	conn, err := db.conn(ctx)
+// commitsBySlot returns the commits of each slot. The query selects slot and
+// xmin of each row.
+func (db *database) commitsBySlot(ctx context.Context, query string) ([]slotCommits, error) {
+	conn, err := db.controlConn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -36,14 +37,15 @@ func (db *database) commits(ctx context.Context, query string) ([]committed, err
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c committed, err error) {
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c slotCommits, err error) {
 		return c, row.Scan(&c.slot, &c.last, &c.rows)
 	})
 }
 
-// lateness reads how late each row of the slots in [from, to) was committed, in milliseconds.
+// lateness returns, in milliseconds, how long after its slot each row was
+// committed. It covers the slots in [from, to).
 func (db *database) lateness(ctx context.Context, query string, from, to time.Time) ([]float64, error) {
-	conn, err := db.conn(ctx)
+	conn, err := db.controlConn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -55,37 +57,34 @@ SELECT (extract(epoch FROM pg_xact_commit_timestamp(xmin) - slot) * 1000)::float
 	return pgx.CollectRows(rows, pgx.RowTo[float64])
 }
 
-// untilLast is how long it takes from the beginning of do to the commit of the last row of a slot, by the server's clock. query
-// gives slot and xmin of each row.
-func (db *database) untilLast(ctx context.Context, query string, slot time.Time, do func() error) (time.Duration, error) {
-	var began, last time.Time
-	if err := db.read(ctx, []any{&began}, "SELECT clock_timestamp()"); err != nil {
+// timeToCommit calls do and returns the time from its start to the commit of
+// the slot's last row, by the server's clock.
+func (db *database) timeToCommit(ctx context.Context, query string, slot time.Time, do func() error) (time.Duration, error) {
+	var start, last time.Time
+	if err := db.read(ctx, []any{&start}, "SELECT clock_timestamp()"); err != nil {
 		return 0, err
 	}
 	if err := do(); err != nil {
 		return 0, err
 	}
 	err := db.read(ctx, []any{&last}, "SELECT max(pg_xact_commit_timestamp(xmin)) FROM ("+query+") q WHERE slot = $1", slot)
-	return last.Sub(began), err
+	return last.Sub(start), err
 }
 
-// second is what is left of an answer that is only asked whether it failed.
-func second[V any](_ V, err error) error { return err }
-
-// await asks again and again until a condition holds.
-func await(ctx context.Context, most time.Duration, holds func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
+// waitUntil polls a condition until it holds.
+func waitUntil(ctx context.Context, timeout time.Duration, condition func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
+	poll := time.NewTicker(100 * time.Millisecond)
+	defer poll.Stop()
 	for {
-		if ok, err := holds(); ok || err != nil {
+		if ok, err := condition(); ok || err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("gave up after %v: %w", most, ctx.Err())
-		case <-look.C:
+			return fmt.Errorf("gave up after %v: %w", timeout, ctx.Err())
+		case <-poll.C:
 		}
 	}
 }

@@ -16,15 +16,16 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// database is one peer's, for one round. What is opened through it is closed with it.
+// database is the database of one peer in one round. Everything opened through
+// it is closed with it.
 type database struct {
 	dsn     string
-	close   []func()
-	outside *pgx.Conn // for what is not measured
+	closers []func()
+	control *pgx.Conn // for statements that are not measured; nil until used
 }
 
-// onDatabase makes a measurement of one that needs an empty database.
-func onDatabase(measure func(ctx context.Context, db *database) ([]float64, error)) func(context.Context, *server) ([]float64, error) {
+// withDatabase returns a measureFunc that calls measure with an empty database.
+func withDatabase(measure func(ctx context.Context, db *database) ([]float64, error)) measureFunc {
 	return func(ctx context.Context, s *server) (figures []float64, err error) {
 		name := "hourbell_bench_" + strings.ToLower(rand.Text()[:12])
 		if _, err := s.admin.Exec(ctx, "CREATE DATABASE "+name); err != nil {
@@ -34,19 +35,20 @@ func onDatabase(measure func(ctx context.Context, db *database) ([]float64, erro
 		u.Path = "/" + name
 		db := &database{dsn: u.String()}
 		defer func() {
-			for _, c := range db.close {
+			for _, c := range db.closers {
 				c()
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+			ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 			defer cancel()
-			_, dropped := s.admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
-			err = errors.Join(err, dropped)
+			_, dropErr := s.admin.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+			err = errors.Join(err, dropErr)
 		}()
 		return measure(ctx, db)
 	}
 }
 
-// pool opens a pgx pool: what hand-written peers use. It speaks the binary protocol and prepares each statement once.
+// pool opens a pgx pool for hand-written peers. pgx uses the binary protocol
+// and prepares each statement once.
 func (db *database) pool(ctx context.Context, connections int) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(db.dsn)
 	if err != nil {
@@ -57,11 +59,12 @@ func (db *database) pool(ctx context.Context, connections int) (*pgxpool.Pool, e
 	if err != nil {
 		return nil, err
 	}
-	db.close = append(db.close, pool.Close)
+	db.closers = append(db.closers, pool.Close)
 	return pool, nil
 }
 
-// gorm opens a pool as a host would. tracer may be nil; it sees every statement below gorm and database/sql.
+// gorm opens a pool as a host would. The tracer may be nil. It sees every
+// statement, below gorm and database/sql.
 func (db *database) gorm(tracer pgx.QueryTracer) (*gorm.DB, error) {
 	cfg, err := pgx.ParseConfig(db.dsn)
 	if err != nil {
@@ -69,12 +72,12 @@ func (db *database) gorm(tracer pgx.QueryTracer) (*gorm.DB, error) {
 	}
 	cfg.Tracer = tracer
 	pool := stdlib.OpenDB(*cfg)
-	pool.SetMaxIdleConns(4) // a replica uses few, and should not connect anew for each
-	db.close = append(db.close, func() { _ = pool.Close() })
+	pool.SetMaxIdleConns(4) // more than a replica uses, so it does not reconnect
+	db.closers = append(db.closers, func() { _ = pool.Close() })
 	return gorm.Open(postgres.New(postgres.Config{Conn: pool}), &gorm.Config{Logger: logger.Discard})
 }
 
-// migrated opens a pool on hourbell's tables.
+// migrated opens a pool and creates hourbell's tables.
 func (db *database) migrated(ctx context.Context, tracer pgx.QueryTracer) (*gorm.DB, error) {
 	handle, err := db.gorm(tracer)
 	if err != nil {
@@ -83,14 +86,15 @@ func (db *database) migrated(ctx context.Context, tracer pgx.QueryTracer) (*gorm
 	return handle, store.Migrate(ctx, handle)
 }
 
-// settle is done by all after their set-up, so that nobody starts with better statistics or fresher pages.
-func (db *database) settle(ctx context.Context) error {
+// vacuum updates statistics and cleans pages. Every peer calls it after its
+// setup, so that all start alike.
+func (db *database) vacuum(ctx context.Context) error {
 	return db.exec(ctx, "VACUUM (ANALYZE)")
 }
 
-// exec runs statements outside of what is measured.
+// exec executes statements that are not measured.
 func (db *database) exec(ctx context.Context, statement string, args ...any) error {
-	conn, err := db.conn(ctx)
+	conn, err := db.controlConn(ctx)
 	if err != nil {
 		return err
 	}
@@ -98,25 +102,25 @@ func (db *database) exec(ctx context.Context, statement string, args ...any) err
 	return err
 }
 
-// read reads one row outside of what is measured.
+// read reads one row with a query that is not measured.
 func (db *database) read(ctx context.Context, into []any, query string, args ...any) error {
-	conn, err := db.conn(ctx)
+	conn, err := db.controlConn(ctx)
 	if err != nil {
 		return err
 	}
 	return conn.QueryRow(ctx, query, args...).Scan(into...)
 }
 
-// conn is one connection, which stays: a peer that is being measured should not have to share the machine with the
-// server's starting of new ones.
-func (db *database) conn(ctx context.Context) (*pgx.Conn, error) {
-	if db.outside == nil || db.outside.IsClosed() { // which it is after a call that was broken off
+// controlConn returns the connection for statements that are not measured. It
+// stays open, so that the server starts no process during a measurement.
+func (db *database) controlConn(ctx context.Context) (*pgx.Conn, error) {
+	if db.control == nil || db.control.IsClosed() { // a canceled call closes it
 		conn, err := pgx.Connect(ctx, db.dsn)
 		if err != nil {
 			return nil, err
 		}
-		db.outside = conn
-		db.close = append(db.close, func() { _ = conn.Close(context.WithoutCancel(ctx)) })
+		db.control = conn
+		db.closers = append(db.closers, func() { _ = conn.Close(context.WithoutCancel(ctx)) })
 	}
-	return db.outside, nil
+	return db.control, nil
 }

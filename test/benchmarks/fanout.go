@@ -10,69 +10,70 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// few is a usual number of jobs for one schedule.
-const few = 20
+// typicalJobs is a typical number of jobs of one schedule.
+const typicalJobs = 20
 
-// fanout: one schedule is due and has many jobs, or a few.
-var fanout = workload{
+// fanoutWorkload fires one schedule with very many jobs, and one with a typical
+// number of jobs.
+var fanoutWorkload = workload{
 	name:    "fanout",
-	metrics: []metric{{"a fire", milliseconds}},
+	metrics: []metric{{"time per fire", milliseconds}},
 	peers: func(o options) []peer {
 		return []peer{
-			{handWritten(o.schedules), fanoutOwn(o.schedules, o.slots)},
-			{wide(o.schedules), fanoutHourbell(o.schedules, o.slots)},
-			{handWritten(few), fanoutOwn(few, 10*o.slots)},
-			{wide(few), fanoutHourbell(few, 10*o.slots)},
+			{handWrittenJobs(o.schedules), fanoutOwnTables(o.schedules, o.slots)},
+			{hourbellJobs(o.schedules), fanoutHourbell(o.schedules, o.slots)},
+			{handWrittenJobs(typicalJobs), fanoutOwnTables(typicalJobs, 10*o.slots)},
+			{hourbellJobs(typicalJobs), fanoutHourbell(typicalJobs, 10*o.slots)},
 		}
 	},
 	targets: func(o options) []target {
 		return []target{
-			{wide(o.schedules), "a fire", handWritten(o.schedules), atMost(1.3)},
-			{wide(few), "a fire", handWritten(few), atMost(1.3)},
+			{hourbellJobs(o.schedules), "time per fire", handWrittenJobs(o.schedules), atMost(1.3)},
+			{hourbellJobs(typicalJobs), "time per fire", handWrittenJobs(typicalJobs), atMost(1.3)},
 		}
 	},
 }
 
-func handWritten(jobs int) string { return "hand-written, " + thousands(jobs) + " jobs" }
-func wide(jobs int) string        { return "hourbell, " + thousands(jobs) + " jobs" }
+func handWrittenJobs(n int) string { return "hand-written, " + thousands(n) + " jobs" }
+func hourbellJobs(n int) string    { return "hourbell, " + thousands(n) + " jobs" }
 
-func fanoutOwn(n, slots int) func(context.Context, *server) ([]float64, error) {
-	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
-		pool, err := newOwn(ctx, db, 1, firstSlot)
+func fanoutOwnTables(n, slots int) measureFunc {
+	return withDatabase(func(ctx context.Context, db *database) ([]float64, error) {
+		pool, err := createOwnTables(ctx, db, 1, firstSlot)
 		if err != nil {
 			return nil, err
 		}
-		jobs := make([]string, n)
-		for i, job := range manyJobs(n) {
-			jobs[i] = job.Name
+		names := make([]string, n)
+		for i, job := range newJobs(n) {
+			names[i] = job.Name
 		}
-		took, err := hourlySlots(slots, func(slot time.Time) (time.Duration, error) {
-			return fireRaw(ctx, pool, 1, 1, func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
-				return sendOwnFire(ctx, conn, slot, jobs)
+		durations, err := hourlySlots(slots, func(slot time.Time) (time.Duration, error) {
+			return sendBatches(ctx, pool, 1, 1, func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
+				return sendOwnFire(ctx, conn, slot, names)
 			})
 		})
-		return []float64{typical(took)}, err
+		return []float64{medianMilliseconds(durations)}, err
 	})
 }
 
-func fanoutHourbell(n, slots int) func(context.Context, *server) ([]float64, error) {
-	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
-		cfg := config(1, everyHour)
-		cfg.Jobs = manyJobs(n)
+func fanoutHourbell(n, slots int) measureFunc {
+	return withDatabase(func(ctx context.Context, db *database) ([]float64, error) {
+		cfg := newConfig(1, hourly)
+		cfg.Jobs = newJobs(n)
 		cfg.Definitions[0].Target = hourbell.AllJobs()
-		s, err := newStepped(ctx, db, 1, cfg)
+		f, err := newFleet(ctx, db, 1, cfg)
 		if err != nil {
 			return nil, err
 		}
-		if err := db.settle(ctx); err != nil {
+		if err := db.vacuum(ctx); err != nil {
 			return nil, err
 		}
-		took, err := hourlySlots(slots, func(slot time.Time) (time.Duration, error) { return s.fire(ctx, slot, 1) })
-		return []float64{typical(took)}, err
+		durations, err := hourlySlots(slots, func(slot time.Time) (time.Duration, error) { return f.fire(ctx, slot, 1) })
+		return []float64{medianMilliseconds(durations)}, err
 	})
 }
 
-func manyJobs(n int) []hourbell.Job {
+func newJobs(n int) []hourbell.Job {
 	jobs := make([]hourbell.Job, n)
 	for i := range jobs {
 		jobs[i].Name = fmt.Sprintf("job-%07d", i)

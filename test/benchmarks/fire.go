@@ -10,21 +10,21 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// fire: many schedules are due at one instant, one job each. What counts is when the last of their rows is committed, by
-// the server's clock.
-var fire = workload{
+// fireWorkload fires many schedules that are due at the same time, with one job
+// each. It measures the time to the commit of the last run.
+var fireWorkload = workload{
 	name:    "fire",
 	metrics: []metric{{"fired", perSecond}},
 	peers: func(o options) []peer {
 		return []peer{
-			{"bare minimum", fireLimit(o, bare, 1)},
-			{"limit", fireLimit(o, whole, 1)},
-			{"limit ×4", fireLimit(o, whole, 4)},
-			{"own tables, one statement", fireOwn(o, sendOwnFire)},
-			{"own tables, two steps", fireOwn(o, sendOwnSteps)},
+			{"bare minimum", fireLimit(o, bareLimit, 1)},
+			{"limit", fireLimit(o, fullLimit, 1)},
+			{"limit ×4", fireLimit(o, fullLimit, 4)},
+			{"own tables, one statement", fireOwnTables(o, sendOwnFire)},
+			{"own tables, two steps", fireOwnTables(o, sendOwnClaim)},
 			{"hourbell", fireHourbell(o, 1, nil)},
 			{"hourbell ×4", fireHourbell(o, 4, nil)},
-			{"hourbell, Enqueuer", fireHourbell(o, 1, noEnqueuer{})},
+			{"hourbell, Enqueuer", fireHourbell(o, 1, noopEnqueuer{})},
 			{"river", fireRiver(o, false)},
 			{"river, unique", fireRiver(o, true)},
 		}
@@ -49,77 +49,80 @@ var fire = workload{
 	},
 }
 
-func fireLimit(o options, l limit, connections int) func(context.Context, *server) ([]float64, error) {
-	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
-		pool, err := l.lay(ctx, db, o.schedules, connections, firstSlot)
+func fireLimit(o options, l limit, connections int) measureFunc {
+	return withDatabase(func(ctx context.Context, db *database) ([]float64, error) {
+		pool, err := l.create(ctx, db, o.schedules, connections, firstSlot)
 		if err != nil {
 			return nil, err
 		}
-		if err := db.settle(ctx); err != nil {
+		if err := db.vacuum(ctx); err != nil {
 			return nil, err
 		}
-		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
+		durations, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
 			send := func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
-				tag, err := conn.Exec(ctx, l.fire, slot, slot.Add(time.Hour), batch)
+				tag, err := conn.Exec(ctx, l.fire, slot, slot.Add(time.Hour), batchSize)
 				return tag.RowsAffected(), err
 			}
-			return db.untilLast(ctx, limitRows, slot, func() error {
-				return second(fireRaw(ctx, pool, connections, o.schedules, send))
+			return db.timeToCommit(ctx, limitRows, slot, func() error {
+				_, err := sendBatches(ctx, pool, connections, o.schedules, send)
+				return err
 			})
 		})
-		return []float64{rate(o.schedules, took)}, err
+		return []float64{medianRate(o.schedules, durations)}, err
 	})
 }
 
-func fireOwn(o options, send func(context.Context, *pgxpool.Conn, time.Time, []string) (int64, error)) func(context.Context, *server) ([]float64, error) {
-	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
-		pool, err := newOwn(ctx, db, o.schedules, firstSlot)
+func fireOwnTables(o options, send ownSendFunc) measureFunc {
+	return withDatabase(func(ctx context.Context, db *database) ([]float64, error) {
+		pool, err := createOwnTables(ctx, db, o.schedules, firstSlot)
 		if err != nil {
 			return nil, err
 		}
-		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
-			return db.untilLast(ctx, hourbellRows, slot, func() error {
-				return second(fireRaw(ctx, pool, 1, o.schedules, func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
+		durations, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
+			return db.timeToCommit(ctx, hourbellRows, slot, func() error {
+				_, err := sendBatches(ctx, pool, 1, o.schedules, func(ctx context.Context, conn *pgxpool.Conn) (int64, error) {
 					return send(ctx, conn, slot, []string{"job"})
-				}))
+				})
+				return err
 			})
 		})
-		return []float64{rate(o.schedules, took)}, err
+		return []float64{medianRate(o.schedules, durations)}, err
 	})
 }
 
-func fireHourbell(o options, replicas int, enqueuer hourbell.Enqueuer) func(context.Context, *server) ([]float64, error) {
-	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
-		cfg := config(o.schedules, everyHour)
+func fireHourbell(o options, replicas int, enqueuer hourbell.Enqueuer) measureFunc {
+	return withDatabase(func(ctx context.Context, db *database) ([]float64, error) {
+		cfg := newConfig(o.schedules, hourly)
 		cfg.Enqueuer = enqueuer
-		s, err := newStepped(ctx, db, replicas, cfg)
+		f, err := newFleet(ctx, db, replicas, cfg)
 		if err != nil {
 			return nil, err
 		}
-		if err := db.settle(ctx); err != nil {
+		if err := db.vacuum(ctx); err != nil {
 			return nil, err
 		}
-		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
-			if err := s.ready(ctx, slot); err != nil {
+		durations, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) {
+			if err := f.prepare(ctx, slot); err != nil {
 				return 0, err
 			}
-			took, err := db.untilLast(ctx, hourbellRows, slot, func() error { return s.due(ctx, slot, o.schedules) })
+			duration, err := db.timeToCommit(ctx, hourbellRows, slot, func() error { return f.fireDue(ctx, slot, o.schedules) })
 			if err != nil {
 				return 0, err
 			}
-			return took, onceEach(ctx, db, slot, o.schedules)
+			return duration, requireOneRunEach(ctx, db, slot, o.schedules)
 		})
-		return []float64{rate(o.schedules, took)}, err
+		return []float64{medianRate(o.schedules, durations)}, err
 	})
 }
 
-// onceEach fails unless n schedules have exactly one run each at a slot.
-func onceEach(ctx context.Context, db *database, slot time.Time, n int) error {
+// requireOneRunEach fails unless n schedules have exactly one run each at a
+// slot.
+func requireOneRunEach(ctx context.Context, db *database, slot time.Time, n int) error {
 	var runs, schedules int
 	err := db.read(ctx, []any{&runs, &schedules},
 		"SELECT count(*), count(DISTINCT schedule_id) FROM hourbell_job_runs WHERE scheduled_for = $1", slot)
 	if err == nil && (runs != n || schedules != n) {
-		err = fmt.Errorf("%d runs of %d schedules instead of one of each of %d", runs, schedules, n)
+		err = fmt.Errorf("%d runs of %d schedules instead of one run of each of %d", runs, schedules, n)
 	}
 	return err
 }

@@ -11,19 +11,22 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/store"
 )
 
-// everyHour, everySecond and everyYear are the crons in use: due at the slots of hourlySlots, all the time, and never.
+// Cron expressions of the peers. hourlySlots returns the slots of hourly;
+// yearly never comes due.
 const (
-	everyHour   = "0 * * * *"
+	hourly      = "0 * * * *"
 	everySecond = "* * * * * *"
-	everyYear   = "0 0 1 1 *"
+	yearly      = "0 0 1 1 *"
 )
 
-// config declares n schedules of one job each.
-func config(n int, cron string) hourbell.Config {
+// newConfig declares n schedules of one job each.
+func newConfig(n int, cron string) hourbell.Config {
 	definitions := make([]hourbell.Definition, n)
 	for i := range definitions {
 		definitions[i] = hourbell.Definition{
@@ -33,13 +36,14 @@ func config(n int, cron string) hourbell.Config {
 	return hourbell.Config{Jobs: []hourbell.Job{{Name: "job"}}, Definitions: definitions, Logger: slog.New(slog.DiscardHandler)}
 }
 
-// noEnqueuer makes the loop take the road on which host code runs between claim and fire.
-type noEnqueuer struct{}
+// noopEnqueuer makes the loop use the claim path.
+type noopEnqueuer struct{}
 
-func (noEnqueuer) Enqueue(context.Context, hourbell.Tx, []hourbell.JobRun) error { return nil }
+// Enqueue implements hourbell.Enqueuer.
+func (noopEnqueuer) Enqueue(context.Context, *gorm.DB, []hourbell.JobRun) error { return nil }
 
-// replica makes one more scheduler on the database, with a pool of its own, as another process would have.
-func replica(ctx context.Context, db *database, cfg hourbell.Config, tracer pgx.QueryTracer) (*hourbell.Scheduler, error) {
+// newReplica returns a Scheduler with its own pool, as in a process of its own.
+func newReplica(ctx context.Context, db *database, cfg hourbell.Config, tracer pgx.QueryTracer) (*hourbell.Scheduler, error) {
 	handle, err := db.migrated(ctx, tracer)
 	if err != nil {
 		return nil, err
@@ -47,72 +51,96 @@ func replica(ctx context.Context, db *database, cfg hourbell.Config, tracer pgx.
 	return hourbell.New(store.New(handle), cfg)
 }
 
-// stepped are replicas that share a clock set by hand.
-type stepped struct {
+// fleet is a number of replicas that share a manual clock.
+type fleet struct {
 	clock    *clock
 	replicas []*hourbell.Scheduler
 }
 
-// newStepped makes n replicas and syncs them, before the first slot.
-func newStepped(ctx context.Context, db *database, n int, cfg hourbell.Config) (*stepped, error) {
-	s := &stepped{clock: newClock(firstSlot.Add(-quiet))}
-	cfg.Now = s.clock.Now
+// newFleet creates n replicas and syncs them before the first slot.
+func newFleet(ctx context.Context, db *database, n int, cfg hourbell.Config) (*fleet, error) {
+	f := &fleet{clock: newClock(firstSlot.Add(-lead))}
+	cfg.Now = f.clock.Now
 	for range n {
-		one, err := replica(ctx, db, cfg, nil)
+		scheduler, err := newReplica(ctx, db, cfg, nil)
 		if err != nil {
 			return nil, err
 		}
-		if err := one.Sync(ctx); err != nil {
+		if err := scheduler.Sync(ctx); err != nil {
 			return nil, err
 		}
-		s.replicas = append(s.replicas, one)
+		f.replicas = append(f.replicas, scheduler)
 	}
-	return s, nil
+	return f, nil
 }
 
-// fire returns how long all replicas, side by side, take for what is due at a slot, with all that their ticks do.
-func (s *stepped) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
-	if err := s.ready(ctx, slot); err != nil {
+// fire prepares a slot and returns how long fireDue takes.
+func (f *fleet) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
+	if err := f.prepare(ctx, slot); err != nil {
 		return 0, err
 	}
-	began := time.Now()
-	err := s.due(ctx, slot, want)
-	return time.Since(began), err
+	start := time.Now()
+	err := f.fireDue(ctx, slot, want)
+	return time.Since(start), err
 }
 
-// ready lets all replicas have a look at the database before a slot.
-func (s *stepped) ready(ctx context.Context, slot time.Time) error {
-	s.clock.Set(slot.Add(-quiet))
-	early, err := s.tick(ctx)
-	return errors.Join(err, unless(early == 0, "%d schedules fired before their slot", early))
+// prepare lets all replicas tick shortly before a slot.
+func (f *fleet) prepare(ctx context.Context, slot time.Time) error {
+	f.clock.Set(slot.Add(-lead))
+	early, err := f.tick(ctx)
+	return errors.Join(err, errorUnless(early == 0, "%d schedules fired before their slot", early))
 }
 
-// due lets all replicas fire what is due at a slot. It fails unless exactly as many schedules fired as should have.
-func (s *stepped) due(ctx context.Context, slot time.Time, want int) error {
-	s.clock.Set(slot)
-	began := time.Now()
-	fired, err := s.tick(ctx)
-	for err == nil && fired < want && time.Since(began) < time.Minute {
-		var more int // held by a replica that gave it back
-		more, err = s.tick(ctx)
+// fireDue lets all replicas tick until everything due at a slot has fired. It
+// fails unless exactly want schedules fired.
+func (f *fleet) fireDue(ctx context.Context, slot time.Time, want int) error {
+	f.clock.Set(slot)
+	start := time.Now()
+	fired, err := f.tick(ctx)
+	for err == nil && fired < want && time.Since(start) < time.Minute {
+		var more int // rows that another replica held and released
+		more, err = f.tick(ctx)
 		fired += more
 	}
-	return errors.Join(err, unless(fired == want, "%d schedules fired instead of %d", fired, want))
+	return errors.Join(err, errorUnless(fired == want, "%d schedules fired instead of %d", fired, want))
 }
 
-// tick lets every replica make one pass at the same time and returns how many schedules fired in all.
-func (s *stepped) tick(ctx context.Context) (int, error) {
+// tick lets all replicas tick at the same time and returns how many schedules
+// fired in total.
+func (f *fleet) tick(ctx context.Context) (int, error) {
 	var fired atomic.Int64
-	err := together(len(s.replicas), func(i int) error {
-		report, err := s.replicas[i].Tick(ctx)
+	err := inParallel(len(f.replicas), func(i int) error {
+		report, err := f.replicas[i].Tick(ctx)
 		fired.Add(int64(report.Fired))
 		return err
 	})
 	return int(fired.Load()), err
 }
 
-// together calls do for 0 to n-1 side by side.
-func together(n int, do func(i int) error) error {
+// startReplicas runs n replicas in real time until stop is called.
+func startReplicas(ctx context.Context, db *database, n int, cfg hourbell.Config) (stop func() error, err error) {
+	schedulers := make([]*hourbell.Scheduler, n)
+	for i := range schedulers {
+		if schedulers[i], err = newReplica(ctx, db, cfg, nil); err != nil {
+			return nil, err
+		}
+	}
+	return runAll(ctx, schedulers), nil
+}
+
+// runAll runs schedulers until stop is called. stop returns their errors.
+func runAll(ctx context.Context, schedulers []*hourbell.Scheduler) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- inParallel(len(schedulers), func(i int) error { return schedulers[i].Run(ctx) }) }()
+	return func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// inParallel calls do with 0 to n-1 in parallel and joins the errors.
+func inParallel(n int, do func(i int) error) error {
 	errs := make([]error, n)
 	var group sync.WaitGroup
 	for i := range n {
@@ -122,7 +150,7 @@ func together(n int, do func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-func unless(ok bool, format string, args ...any) error {
+func errorUnless(ok bool, format string, args ...any) error {
 	if ok {
 		return nil
 	}

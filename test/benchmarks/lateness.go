@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// perInstant is how many schedules are due every second where the real clock runs.
-const perInstant = 200
+// duePerSecond is the number of schedules that are due every second in
+// workloads in real time.
+const duePerSecond = 200
 
-// lateness: some schedules are due every second; how long after the second were their rows committed?
-var lateness = workload{
+// latenessWorkload fires some schedules every second. It measures how long
+// after the second their runs are committed.
+var latenessWorkload = workload{
 	name:    "lateness",
 	metrics: []metric{{"p50", milliseconds}, {"p99", milliseconds}, {"fires missing", count}},
 	peers: func(o options) []peer {
@@ -43,92 +45,97 @@ var lateness = workload{
 	},
 }
 
-// onTheSecond measures a peer by the real clock: start it, watch so many whole seconds from one that it surely saw,
-// stop it, and read when the rows of those seconds were committed.
-func onTheSecond(o options, rows string, start func(context.Context, *database) (stop func() error, err error)) func(context.Context, *server) ([]float64, error) {
-	return onDatabase(func(ctx context.Context, db *database) ([]float64, error) {
-		if err := db.tracksCommits(ctx); err != nil {
+// startFunc starts a peer that fires in real time until stop is called.
+type startFunc func(ctx context.Context, db *database) (stop func() error, err error)
+
+// measureLateness starts a peer, lets it run for a number of full seconds, and
+// reads the commit times of the runs of these seconds.
+func measureLateness(o options, rows string, start startFunc) measureFunc {
+	return withDatabase(func(ctx context.Context, db *database) ([]float64, error) {
+		if err := db.requireCommitTimestamps(ctx); err != nil {
 			return nil, err
 		}
 		stop, err := start(ctx, db)
 		if err != nil {
 			return nil, err
 		}
-		from, to, err := db.watched(ctx, rows, o.seconds)
+		from, to, err := db.watch(ctx, rows, o.seconds)
 		if err = errors.Join(err, stop()); err != nil {
 			return nil, err
 		}
-		late, err := db.lateness(ctx, rows, from, to)
+		lateness, err := db.lateness(ctx, rows, from, to)
 		if err != nil {
 			return nil, err
 		}
-		return lateFigures(late, o.seconds)
+		return latenessFigures(lateness, o.seconds)
 	})
 }
 
-// watched waits until a peer has fired twice and then for so many seconds, which it returns.
-func (db *database) watched(ctx context.Context, rows string, seconds int) (from, to time.Time, err error) {
+// watch waits until a peer has fired twice, and then for a number of seconds.
+// It returns the bounds of these seconds.
+func (db *database) watch(ctx context.Context, rows string, seconds int) (from, to time.Time, err error) {
 	var last *time.Time
-	err = await(ctx, time.Minute, func() (bool, error) {
-		var instants int
-		err := db.read(ctx, []any{&instants, &last}, "SELECT count(DISTINCT slot), max(slot) FROM ("+rows+") q")
-		return instants >= 2, err
+	err = waitUntil(ctx, time.Minute, func() (bool, error) {
+		var slots int
+		err := db.read(ctx, []any{&slots, &last}, "SELECT count(DISTINCT slot), max(slot) FROM ("+rows+") q")
+		return slots >= 2, err
 	})
 	if err != nil {
-		return from, to, fmt.Errorf("fired nothing: %w", err)
+		return from, to, fmt.Errorf("no fires: %w", err)
 	}
 	from = last.Add(time.Second)
 	to = from.Add(time.Duration(seconds) * time.Second)
-	// By the server's clock, for it is that of the slots, and long enough for the last of them to be seen.
+	// Slots follow the server's clock. The wait leaves 900 ms for the commits of
+	// the last slot.
 	var now time.Time
 	if err := db.read(ctx, []any{&now}, "SELECT clock_timestamp()"); err != nil {
 		return from, to, err
 	}
-	return from, to, pass(ctx, to.Add(-100*time.Millisecond).Sub(now))
+	return from, to, sleep(ctx, to.Add(-100*time.Millisecond).Sub(now))
 }
 
-func lateFigures(late []float64, seconds int) ([]float64, error) {
-	if len(late) == 0 {
-		return nil, errors.New("fired nothing")
+func latenessFigures(lateness []float64, seconds int) ([]float64, error) {
+	if len(lateness) == 0 {
+		return nil, errors.New("no fires")
 	}
-	if early := slices.Min(late); early < 0 {
-		return nil, fmt.Errorf("a row was committed %.3f ms before its instant", -early)
+	if earliest := slices.Min(lateness); earliest < 0 {
+		return nil, fmt.Errorf("a run was committed %.3f ms before its slot", -earliest)
 	}
-	return []float64{percentile(late, 50), percentile(late, 99), float64(perInstant*seconds - len(late))}, nil
+	return []float64{percentile(lateness, 50), percentile(lateness, 99), float64(duePerSecond*seconds - len(lateness))}, nil
 }
 
-// hourbellRows are the runs that hourbell has enqueued, as commits reads them.
+// hourbellRows selects slot and xmin of hourbell's runs.
 const hourbellRows = "SELECT scheduled_for AS slot, xmin FROM hourbell_job_runs"
 
-func latenessHourbell(o options, replicas int) func(context.Context, *server) ([]float64, error) {
-	return onTheSecond(o, hourbellRows, func(ctx context.Context, db *database) (func() error, error) {
-		return startHourbell(ctx, db, replicas, config(perInstant, everySecond))
+func latenessHourbell(o options, replicas int) measureFunc {
+	return measureLateness(o, hourbellRows, func(ctx context.Context, db *database) (func() error, error) {
+		return startReplicas(ctx, db, replicas, newConfig(duePerSecond, everySecond))
 	})
 }
 
-func latenessRiver(o options, clients int, unique bool) func(context.Context, *server) ([]float64, error) {
-	return onTheSecond(o, riverRows, func(ctx context.Context, db *database) (func() error, error) {
-		return startRiver(ctx, db, clients, perInstant, time.Second, unique)
+func latenessRiver(o options, clients int, unique bool) measureFunc {
+	return measureLateness(o, riverRows, func(ctx context.Context, db *database) (func() error, error) {
+		return startRiver(ctx, db, clients, duePerSecond, time.Second, unique)
 	})
 }
 
-// limitRows are the runs of the limit, as commits reads them.
+// limitRows selects slot and xmin of the limit's runs.
 const limitRows = "SELECT scheduled_for AS slot, xmin FROM runs"
 
-func latenessLimit(o options, connections int) func(context.Context, *server) ([]float64, error) {
-	return onTheSecond(o, limitRows, func(ctx context.Context, db *database) (func() error, error) {
+func latenessLimit(o options, connections int) measureFunc {
+	return measureLateness(o, limitRows, func(ctx context.Context, db *database) (func() error, error) {
 		first := time.Now().Truncate(time.Second).Add(2 * time.Second)
-		pool, err := whole.lay(ctx, db, perInstant, connections, first)
+		pool, err := fullLimit.create(ctx, db, duePerSecond, connections, first)
 		if err != nil {
 			return nil, err
 		}
-		if err := db.settle(ctx); err != nil {
+		if err := db.vacuum(ctx); err != nil {
 			return nil, err
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() {
-			ended <- together(connections, func(int) error {
+			ended <- inParallel(connections, func(int) error {
 				err := fireEachSecond(ctx, pool, first)
 				if ctx.Err() != nil {
 					return nil

@@ -1,12 +1,15 @@
-// Command benchmarks compares hourbell with what its database can do at most and with others, in one run:
+// Command benchmarks compares hourbell with hand-written SQL and with other
+// schedulers:
 //
 //	make compare
 //	make compare WORKLOADS=fire,lateness ROUNDS=5
 //
-// Each workload has peers, of which one is usually hand-written SQL sent straight through pgx. In every round each
-// peer has its turn (A B C, A B C, …) on a database of its own, so that a machine that grows slower does so for all.
-// The table shows the medians of the rounds, and ratios: the median of what the rounds' own ratios were.
-// Absolute figures belong to the machine; ratios travel.
+// Each workload has several peers; one of them is usually hand-written SQL sent
+// directly through pgx. In every round each peer takes its turn (A B C, A B C,
+// …) on a database of its own, so a machine that becomes slower affects all
+// peers alike. The table shows the median over the rounds. A ratio is the
+// median of the ratios within each round. Absolute figures depend on the
+// machine; ratios can be compared across machines.
 package main
 
 import (
@@ -38,19 +41,19 @@ func main() {
 	}
 }
 
-// run measures the chosen workloads and writes one table. What could be measured is shown even where something else
-// failed.
+// run measures the selected workloads and writes one table. After an error it
+// still writes the figures it has.
 func run(ctx context.Context, opts options, out, progress io.Writer) (err error) {
 	s, err := connect(ctx, opts.server)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	_, _ = fmt.Fprintln(progress, s.about)
+	_, _ = fmt.Fprintln(progress, s.description)
 
 	var results []result
 	var failures []error
-	for _, w := range chosen(opts) {
+	for _, w := range selected(opts) {
 		r, err := w.measure(ctx, s, opts, progress)
 		if err != nil {
 			failures = append(failures, err)
@@ -60,7 +63,7 @@ func run(ctx context.Context, opts options, out, progress io.Writer) (err error)
 			break
 		}
 	}
-	if _, err := fmt.Fprintf(out, "%s\n\n%s", s.about, table(results)); err != nil {
+	if _, err := fmt.Fprintf(out, "%s\n\n%s", s.description, table(results)); err != nil {
 		return err
 	}
 	return errors.Join(failures...)

@@ -14,43 +14,44 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// options are what a run can be told. The defaults are those of the record.
+// options are the settings of a run. The figures of docs/performance.md were
+// measured with the defaults.
 type options struct {
-	server    string // a Postgres URL, of a user who may create databases
+	server    string // the URL of a Postgres server, with a user who may create databases
 	workloads []string
-	peers     *regexp.Regexp // of whose names one part is enough
+	peers     *regexp.Regexp // selects peers by name
 	rounds    int
 
-	schedules int           // how many are due at one instant, are synced, or idle
-	slots     int           // how many slots each peer fires in a round
-	seconds   int           // how long what runs by the real clock is watched
-	idle      time.Duration // how long the idle replica is watched
-	stored    int           // among how many schedules ten are due
-	ticks     int           // of one second each, for the bloat
-	pace      time.Duration // at least so long for each of those
+	schedules int           // schedules that are due at once, are synced, or idle
+	slots     int           // slots that each peer fires in a round
+	seconds   int           // measuring time of workloads in real time
+	idle      time.Duration // measuring time of the idle replica
+	stored    int           // schedules stored, of which ten are due
+	ticks     int           // ticks of the bloat workload, of one second each
+	pace      time.Duration // minimum real time for each of them
 	retained  int           // finished runs to purge
 }
 
-func parse(args []string, complaints io.Writer) (options, error) {
+func parse(args []string, output io.Writer) (options, error) {
 	opts := options{server: os.Getenv(dbtest.URLEnv)}
 	flags := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
-	flags.SetOutput(complaints)
-	names := flags.String("workloads", "", "comma-separated; all of them by default: "+strings.Join(workloadNames(), ","))
-	peers := flags.String("peers", "", "a regular expression: only peers whose names match")
-	flags.IntVar(&opts.rounds, "rounds", 3, "how often every peer has its turn")
-	flags.IntVar(&opts.schedules, "schedules", 10_000, "schedules due at one instant, synced, or idle; jobs of the wide fan-out")
-	flags.IntVar(&opts.slots, "slots", 5, "slots that each peer fires in a round")
-	flags.IntVar(&opts.seconds, "seconds", 20, "seconds of the lateness and of each half of the retention")
-	flags.DurationVar(&opts.idle, "idle", time.Minute, "how long the idle replica is watched")
-	flags.IntVar(&opts.stored, "stored", 1_000_000, "schedules among which ten are due")
-	flags.IntVar(&opts.ticks, "ticks", 3600, "ticks of one second each for the bloat")
-	flags.DurationVar(&opts.pace, "pace", 20*time.Millisecond, "least time for each of those ticks; autovacuum is hurried as much as the clock is")
-	flags.IntVar(&opts.retained, "retained", 10_000_000, "finished runs to purge")
+	flags.SetOutput(output)
+	names := flags.String("workloads", "", "comma-separated list; default all: "+strings.Join(workloadNames(), ","))
+	peers := flags.String("peers", "", "regular expression that selects peers by name")
+	flags.IntVar(&opts.rounds, "rounds", 3, "number of rounds; in each, every peer takes its turn")
+	flags.IntVar(&opts.schedules, "schedules", 10_000, "number of schedules due at once, synced, or idle; number of jobs of the large fan-out")
+	flags.IntVar(&opts.slots, "slots", 5, "number of slots that each peer fires in a round")
+	flags.IntVar(&opts.seconds, "seconds", 20, "measuring time in seconds of the lateness and of each half of the retention")
+	flags.DurationVar(&opts.idle, "idle", time.Minute, "measuring time of the idle replica")
+	flags.IntVar(&opts.stored, "stored", 1_000_000, "number of stored schedules, of which ten are due")
+	flags.IntVar(&opts.ticks, "ticks", 3600, "number of ticks for the bloat, one second each")
+	flags.DurationVar(&opts.pace, "pace", 20*time.Millisecond, "minimum real time for each of those ticks; autovacuum runs as many times faster")
+	flags.IntVar(&opts.retained, "retained", 10_000_000, "number of finished runs to purge")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
 	if flags.NArg() > 0 {
-		return opts, fmt.Errorf("unexpected argument %q: everything is a flag", flags.Arg(0))
+		return opts, fmt.Errorf("unexpected argument %q: only flags are accepted", flags.Arg(0))
 	}
 	var err error
 	if opts.peers, err = regexp.Compile(*peers); err != nil {
@@ -60,19 +61,19 @@ func parse(args []string, complaints io.Writer) (options, error) {
 	if *names != "" {
 		opts.workloads = strings.Split(*names, ",")
 	}
-	return opts, opts.check()
+	return opts, opts.validate()
 }
 
-func (o options) check() error {
+func (o options) validate() error {
 	var errs []error
 	for _, name := range o.workloads {
 		if !slices.Contains(workloadNames(), name) {
-			errs = append(errs, fmt.Errorf("there is no workload %q; there are %s", name, strings.Join(workloadNames(), ", ")))
+			errs = append(errs, fmt.Errorf("unknown workload %q; the workloads are %s", name, strings.Join(workloadNames(), ", ")))
 		}
 	}
 	for _, number := range []struct {
-		flag         string
-		value, least int
+		flag           string
+		value, minimum int
 	}{
 		{"rounds", o.rounds, 1},
 		{"schedules", o.schedules, 1},
@@ -82,8 +83,8 @@ func (o options) check() error {
 		{"ticks", o.ticks, 2},
 		{"retained", o.retained, 1},
 	} {
-		if number.value < number.least {
-			errs = append(errs, fmt.Errorf("-%s=%d is less than %d", number.flag, number.value, number.least))
+		if number.value < number.minimum {
+			errs = append(errs, fmt.Errorf("-%s=%d is less than %d", number.flag, number.value, number.minimum))
 		}
 	}
 	if o.idle < time.Second {
@@ -93,7 +94,7 @@ func (o options) check() error {
 		errs = append(errs, fmt.Errorf("-pace=%v is not in 0s-1s", o.pace))
 	}
 	if o.server == "" {
-		errs = append(errs, fmt.Errorf("%s names no server; 'make compare' starts one", dbtest.URLEnv))
+		errs = append(errs, fmt.Errorf("%s is not set; 'make compare' starts a server and sets it", dbtest.URLEnv))
 	}
 	return errors.Join(errs...)
 }

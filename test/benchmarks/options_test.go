@@ -10,11 +10,11 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-func TestAWrongOptionSaysWhatIsWrong(t *testing.T) {
+func TestParseRejectsInvalidOptions(t *testing.T) {
 	t.Setenv(dbtest.URLEnv, "postgres://localhost/")
 	for args, want := range map[string]string{
-		"-workloads=fire,nap":   `there is no workload "nap"; there are fire, `,
-		"-workloads=fire,":      `there is no workload ""`,
+		"-workloads=fire,nap":   `unknown workload "nap"; the workloads are fire, `,
+		"-workloads=fire,":      `unknown workload ""`,
 		"-rounds=0":             "-rounds=0 is less than 1",
 		"-rounds=three":         `invalid value "three" for flag -rounds`,
 		"-pace=2s":              "-pace=2s is not in 0s-1s",
@@ -31,15 +31,15 @@ func TestAWrongOptionSaysWhatIsWrong(t *testing.T) {
 	require.ErrorIs(t, err, flag.ErrHelp)
 	t.Setenv(dbtest.URLEnv, "")
 	_, err = parse(nil, &strings.Builder{})
-	require.ErrorContains(t, err, "'make compare' starts one")
+	require.ErrorContains(t, err, "'make compare' starts a server")
 }
 
-func TestAllWorkloadsByDefault(t *testing.T) {
+func TestParseSelectsAllWorkloadsByDefault(t *testing.T) {
 	t.Setenv(dbtest.URLEnv, "postgres://localhost/")
 	opts, err := parse([]string{"-workloads="}, &strings.Builder{})
 	require.NoError(t, err)
-	require.Len(t, chosen(opts), len(workloads()))
+	require.Len(t, selected(opts), len(workloads()))
 	opts, err = parse([]string{"-workloads=lateness,fire"}, &strings.Builder{})
 	require.NoError(t, err)
-	require.Len(t, chosen(opts), 2)
+	require.Len(t, selected(opts), 2)
 }

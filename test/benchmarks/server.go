@@ -11,17 +11,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// server is where every peer gets a database of its own.
+// server is the Postgres server on which every peer gets its own database.
 type server struct {
-	url   *url.URL
-	admin *pgx.Conn
-	about string // what ran where, for the head of the table
+	url         *url.URL
+	admin       *pgx.Conn
+	description string // versions and settings, for the head of the table
 }
 
 func connect(ctx context.Context, address string) (*server, error) {
 	u, err := url.Parse(address)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		// The address is not repeated: it holds a password.
+		// The error leaves the address out because it contains a password.
 		return nil, errors.New("the server's address is not a URL such as postgres://user:password@host:5432/postgres")
 	}
 	admin, err := pgx.Connect(ctx, address)
@@ -34,15 +34,15 @@ func connect(ctx context.Context, address string) (*server, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	s.about = fmt.Sprintf("PostgreSQL %s, fsync %s, %s, %d CPUs", version, fsync, runtime.Version(), runtime.NumCPU())
+	s.description = fmt.Sprintf("PostgreSQL %s, fsync %s, %s, %d CPUs", version, fsync, runtime.Version(), runtime.NumCPU())
 	return s, nil
 }
 
-// goodbye bounds what happens after a measurement, also after one that was broken off.
-const goodbye = 2 * time.Minute
+// cleanupTimeout bounds the cleanup after a measurement, even after ctx ended.
+const cleanupTimeout = 2 * time.Minute
 
 func (s *server) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
 	return s.admin.Close(ctx)
 }

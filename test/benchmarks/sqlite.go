@@ -17,11 +17,12 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// sqliteSettings are those of the demo.
+// sqliteSettings are the settings of the demo.
 const sqliteSettings = "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"
 
-// onSQLite is fire on a SQLite file, also with several schedulers at it.
-var onSQLite = workload{
+// sqliteWorkload is the fire workload on a SQLite file, with one and with
+// several replicas.
+var sqliteWorkload = workload{
 	name:    "sqlite",
 	metrics: []metric{{"fired", perSecond}, {"ticks that found it locked", count}},
 	peers: func(o options) []peer {
@@ -37,33 +38,34 @@ var onSQLite = workload{
 	},
 }
 
-func fireSQLite(o options, replicas int) func(context.Context, *server) ([]float64, error) {
+func fireSQLite(o options, replicas int) measureFunc {
 	return func(ctx context.Context, _ *server) (figures []float64, err error) {
 		dir, err := os.MkdirTemp("", "hourbell-bench-")
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		f, err := openFile(ctx, filepath.Join(dir, "bench.db"), replicas, config(o.schedules, everyHour))
+		f, err := openSQLiteFleet(ctx, filepath.Join(dir, "bench.db"), replicas, newConfig(o.schedules, hourly))
 		if err != nil {
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, f.close()) }()
-		took, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) { return f.fire(ctx, slot, o.schedules) })
-		return []float64{rate(o.schedules, took), float64(f.locked.Load())}, err
+		durations, err := hourlySlots(o.slots, func(slot time.Time) (time.Duration, error) { return f.fire(ctx, slot, o.schedules) })
+		return []float64{medianRate(o.schedules, durations), float64(f.locked.Load())}, err
 	}
 }
 
-// file is a SQLite file that replicas are at.
-type file struct {
+// sqliteFleet is a number of replicas that share a SQLite file and a manual
+// clock.
+type sqliteFleet struct {
 	clock    *clock
 	handles  []*gorm.DB
 	replicas []*hourbell.Scheduler
-	locked   atomic.Int64
+	locked   atomic.Int64 // ticks that failed because the file was locked
 }
 
-func openFile(ctx context.Context, path string, replicas int, cfg hourbell.Config) (*file, error) {
-	f := &file{clock: newClock(firstSlot.Add(-quiet))}
+func openSQLiteFleet(ctx context.Context, path string, replicas int, cfg hourbell.Config) (*sqliteFleet, error) {
+	f := &sqliteFleet{clock: newClock(firstSlot.Add(-lead))}
 	cfg.Now = f.clock.Now
 	for range replicas {
 		handle, err := gorm.Open(sqlite.Open(path+sqliteSettings), &gorm.Config{Logger: logger.Discard})
@@ -74,20 +76,20 @@ func openFile(ctx context.Context, path string, replicas int, cfg hourbell.Confi
 		if err := store.Migrate(ctx, handle); err != nil {
 			return nil, errors.Join(err, f.close())
 		}
-		one, err := hourbell.New(store.New(handle), cfg)
+		scheduler, err := hourbell.New(store.New(handle), cfg)
 		if err == nil {
-			err = one.Sync(ctx)
+			err = scheduler.Sync(ctx)
 		}
 		if err != nil {
 			return nil, errors.Join(err, f.close())
 		}
-		f.replicas = append(f.replicas, one)
+		f.replicas = append(f.replicas, scheduler)
 	}
 	return f, nil
 }
 
-func (f *file) close() error {
-	return together(len(f.handles), func(i int) error {
+func (f *sqliteFleet) close() error {
+	return inParallel(len(f.handles), func(i int) error {
 		pool, err := f.handles[i].DB()
 		if err != nil {
 			return err
@@ -96,32 +98,34 @@ func (f *file) close() error {
 	})
 }
 
-// fire lets all replicas tick side by side until everything due at a slot has fired, and each exactly once.
-func (f *file) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
-	f.clock.Set(slot.Add(-quiet))
+// fire lets all replicas tick until everything due at a slot has fired. It
+// fails unless each schedule fired exactly once.
+func (f *sqliteFleet) fire(ctx context.Context, slot time.Time, want int) (time.Duration, error) {
+	f.clock.Set(slot.Add(-lead))
 	if _, err := f.tick(ctx); err != nil {
 		return 0, err
 	}
 	f.clock.Set(slot)
 	fired := 0
-	began := time.Now()
-	for fired < want && time.Since(began) < time.Minute {
+	start := time.Now()
+	for fired < want && time.Since(start) < time.Minute {
 		more, err := f.tick(ctx)
 		if err != nil {
 			return 0, err
 		}
 		fired += more
 	}
-	took := time.Since(began)
+	duration := time.Since(start)
 	var runs int64
 	err := f.handles[0].WithContext(ctx).Raw("SELECT count(*) FROM hourbell_job_runs").Scan(&runs).Error
-	all := int64(want) * (int64(slot.Sub(firstSlot)/time.Hour) + 1)
-	return took, errors.Join(err, unless(fired == want && runs == all, "%d schedules fired and there are %d runs, instead of %d and %d", fired, runs, want, all))
+	wantRuns := int64(want) * (int64(slot.Sub(firstSlot)/time.Hour) + 1)
+	return duration, errors.Join(err, errorUnless(fired == want && runs == wantRuns,
+		"%d schedules fired and there are %d runs, instead of %d and %d", fired, runs, want, wantRuns))
 }
 
-func (f *file) tick(ctx context.Context) (int, error) {
+func (f *sqliteFleet) tick(ctx context.Context) (int, error) {
 	var fired atomic.Int64
-	err := together(len(f.replicas), func(i int) error {
+	err := inParallel(len(f.replicas), func(i int) error {
 		report, err := f.replicas[i].Tick(ctx)
 		fired.Add(int64(report.Fired))
 		if errors.Is(err, hourbell.ErrBusy) || err != nil && strings.Contains(err.Error(), "locked") {

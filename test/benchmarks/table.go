@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// table renders everything as one markdown table: a line for each figure, and one more for each further ratio of it.
+// table formats results as one Markdown table. Each figure has a line, and one
+// more line for each further target.
 func table(results []result) string {
-	lines := [][]string{{"workload", "peer", "figure", "median (least – most)", "ratio", "target", "reached"}}
+	lines := [][]string{{"workload", "peer", "figure", "median (min – max)", "ratio", "target", "reached"}}
 	for _, r := range results {
 		lines = append(lines, r.lines()...)
 	}
@@ -43,14 +44,14 @@ func (r result) lines() [][]string {
 				continue
 			}
 			line := []string{r.workload.name, peer, m.name, spread(m.unit, figures)}
-			judged := false
+			hasTarget := false
 			for _, t := range r.targets {
 				if t.peer == peer && t.metric == m.name {
-					lines = append(lines, append(line, r.judgement(t, i, m.unit)...))
-					line, judged = []string{"", "", "", ""}, true
+					lines = append(lines, append(line, r.targetCells(t, i, m.unit)...))
+					line, hasTarget = []string{"", "", "", ""}, true
 				}
 			}
-			if !judged {
+			if !hasTarget {
 				lines = append(lines, append(line, "", "", ""))
 			}
 		}
@@ -58,27 +59,28 @@ func (r result) lines() [][]string {
 	return lines
 }
 
+// spread formats the median with the smallest and the largest figure.
 func spread(u unit, figures []float64) string {
 	text := u.format(median(figures))
 	if len(figures) == 1 {
 		return text
 	}
-	bare := unit{digits: u.digits}
+	bare := unit{decimals: u.decimals}
 	return fmt.Sprintf("%s (%s – %s)", text, bare.format(slices.Min(figures)), bare.format(slices.Max(figures)))
 }
 
-// judgement is the cells ratio, target and reached.
-func (r result) judgement(t target, metric int, u unit) []string {
-	value := r.judged(t, metric)
+// targetCells returns the cells of the columns ratio, target and reached.
+func (r result) targetCells(t target, metric int, u unit) []string {
+	value := r.targetValue(t, metric)
 	if isAbsent(value) {
-		return []string{"", "", ""} // the other peer has not got so far
+		return []string{"", "", ""} // the other peer has no figure
 	}
-	wanted, said := "", ""
+	wanted, actual := "", ""
 	if t.against != "" {
-		said = fmt.Sprintf("%.2f × %s", value, t.against)
+		actual = fmt.Sprintf("%.2f × %s", value, t.against)
 	}
 	if t.bound.sign == "" {
-		return []string{said, "", ""}
+		return []string{actual, "", ""}
 	}
 	if t.against != "" {
 		wanted = fmt.Sprintf("%s %.2f", t.bound.sign, t.bound.value)
@@ -86,7 +88,7 @@ func (r result) judgement(t target, metric int, u unit) []string {
 		wanted = t.bound.sign + " " + u.format(t.bound.value)
 	}
 	if t.bound.reached(value) {
-		return []string{said, wanted, "yes"}
+		return []string{actual, wanted, "yes"}
 	}
-	return []string{said, wanted, "**no**"}
+	return []string{actual, wanted, "**no**"}
 }

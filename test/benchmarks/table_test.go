@@ -6,9 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTheTable(t *testing.T) {
+func TestTableShowsRatiosAndTargets(t *testing.T) {
 	r := result{
-		workload: workload{name: "fire", metrics: []metric{{"fired", perSecond}, {"lost", count}}},
+		workload: workload{name: "fire", metrics: []metric{{"fired", perSecond}, {"missing", count}}},
 		peers:    []string{"limit", "ours"},
 		figures: map[string][][]float64{
 			"limit": {{100, 1000, 10000}, {absent, absent, absent}},
@@ -18,31 +18,31 @@ func TestTheTable(t *testing.T) {
 			{"ours", "fired", "limit", atLeast(0.75)},
 			{"ours", "fired", "", atLeast(900)},
 			{"ours", "fired", "limit", bound{}},
-			{"ours", "lost", "", atMost(0)},
+			{"ours", "missing", "", atMost(0)},
 		},
 	}
 	require.Equal(t, `
-| workload | peer  | figure | median (least – most)   | ratio        | target   | reached |
-|----------|-------|--------|-------------------------|--------------|----------|---------|
-| fire     | limit | fired  | 1,000 /s (100 – 10,000) |              |          |         |
-| fire     | ours  | fired  | 700 /s (80 – 9,000)     | 0.80 × limit | ≥ 0.75   | yes     |
-|          |       |        |                         |              | ≥ 900 /s | **no**  |
-|          |       |        |                         | 0.80 × limit |          |         |
-| fire     | ours  | lost   | 0 (0 – 0)               |              | ≤ 0      | yes     |
+| workload | peer  | figure  | median (min – max)      | ratio        | target   | reached |
+|----------|-------|---------|-------------------------|--------------|----------|---------|
+| fire     | limit | fired   | 1,000 /s (100 – 10,000) |              |          |         |
+| fire     | ours  | fired   | 700 /s (80 – 9,000)     | 0.80 × limit | ≥ 0.75   | yes     |
+|          |       |         |                         |              | ≥ 900 /s | **no**  |
+|          |       |         |                         | 0.80 × limit |          |         |
+| fire     | ours  | missing | 0 (0 – 0)               |              | ≤ 0      | yes     |
 `, "\n"+table([]result{r}))
 }
 
-func TestAPeerThatDidNotGetSoFar(t *testing.T) {
+func TestTableLeavesOutUnknownRatio(t *testing.T) {
 	r := result{
 		workload: workload{name: "fire", metrics: []metric{{"fired", perSecond}}},
 		peers:    []string{"limit", "ours"},
 		figures:  map[string][][]float64{"limit": {nil}, "ours": {{80}}},
 		targets:  []target{{"ours", "fired", "limit", atLeast(0.75)}},
 	}
-	require.Contains(t, table([]result{r}), "| fire     | ours | fired  | 80 /s                 |       |        |         |\n")
+	require.Contains(t, table([]result{r}), "| fire     | ours | fired  | 80 /s              |       |        |         |\n")
 }
 
-func TestFormat(t *testing.T) {
+func TestUnitFormatsFigure(t *testing.T) {
 	for want, got := range map[string]string{
 		"0 B":          bytes.format(0),
 		"999 B":        bytes.format(999),
@@ -59,7 +59,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-func TestPercentile(t *testing.T) {
+func TestPercentileInterpolates(t *testing.T) {
 	require.InDelta(t, 3, median([]float64{5, 1, 3}), 0)
 	require.InDelta(t, 2.5, median([]float64{4, 1, 2, 3}), 0)
 	require.InDelta(t, 99, percentile([]float64{0, 100}, 99), 1e-9)

@@ -8,20 +8,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// tally counts the statements of a pool, begin and commit included, where the driver sends them.
-type tally struct {
+// statementCounter counts the statements that a pool sends, including BEGIN and
+// COMMIT. It implements pgx.QueryTracer.
+type statementCounter struct {
 	all       atomic.Int64
-	schedules atomic.Int64 // those that concern the table of schedules
+	schedules atomic.Int64 // statements on hourbell_schedules
 }
 
 // TraceQueryStart implements pgx.QueryTracer.
-func (t *tally) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	t.all.Add(1)
+func (c *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	c.all.Add(1)
 	if strings.Contains(data.SQL, "hourbell_schedules") {
-		t.schedules.Add(1)
+		c.schedules.Add(1)
 	}
 	return ctx
 }
 
 // TraceQueryEnd implements pgx.QueryTracer.
-func (*tally) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (*statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}

@@ -8,28 +8,32 @@ import (
 	"time"
 )
 
-// A workload is one question asked of several peers.
+// workload is one task that is measured with several peers.
 type workload struct {
 	name    string
 	metrics []metric
 	peers   func(options) []peer
 	targets func(options) []target
-	once    bool // it is long and steady in itself: one round, whatever was asked for
+	once    bool // always one round, because it is long and its figures vary little
 }
 
-// metric is a figure that every peer of a workload gives. Peers for which it makes no sense give absent.
+// metric is a figure that every peer of a workload reports. A peer reports
+// absent if the metric does not apply to it.
 type metric struct {
 	name string
 	unit unit
 }
 
-// peer is one that takes part. measure gives a figure for each metric of the workload.
+// peer is an implementation that is measured.
 type peer struct {
 	name    string
-	measure func(ctx context.Context, s *server) ([]float64, error)
+	measure measureFunc
 }
 
-// result is what the rounds gave: figures[peer][metric][round].
+// measureFunc returns a figure for each metric of the workload.
+type measureFunc func(ctx context.Context, s *server) ([]float64, error)
+
+// result holds the figures of a workload: figures[peer][metric][round].
 type result struct {
 	workload workload
 	peers    []string
@@ -37,9 +41,12 @@ type result struct {
 	figures  map[string][][]float64
 }
 
-// workloads are all there are, in the order of the table.
+// workloads returns all workloads in the order of the table.
 func workloads() []workload {
-	return []workload{fire, fanout, lateness, idle, scale, bloat, synchronise, onSQLite, memory, purge}
+	return []workload{
+		fireWorkload, fanoutWorkload, latenessWorkload, idleWorkload, scaleWorkload,
+		bloatWorkload, syncWorkload, sqliteWorkload, memoryWorkload, retentionWorkload,
+	}
 }
 
 func workloadNames() []string {
@@ -50,11 +57,12 @@ func workloadNames() []string {
 	return names
 }
 
-func chosen(opts options) []workload {
+func selected(opts options) []workload {
 	return slices.DeleteFunc(workloads(), func(w workload) bool { return !slices.Contains(opts.workloads, w.name) })
 }
 
-// measure gives every peer its turn in every round. The result holds what was measured before an error, too.
+// measure runs all rounds. After an error, the result holds the figures
+// measured until then.
 func (w workload) measure(ctx context.Context, s *server, opts options, progress io.Writer) (result, error) {
 	rounds := opts.rounds
 	if w.once {
@@ -74,7 +82,7 @@ func (w workload) measure(ctx context.Context, s *server, opts options, progress
 	}
 	for round := range rounds {
 		for _, p := range peers {
-			began := time.Now()
+			start := time.Now()
 			figures, err := p.measure(ctx, s)
 			if err != nil {
 				return r, fmt.Errorf("%s, %s: %w", w.name, p.name, err)
@@ -82,14 +90,14 @@ func (w workload) measure(ctx context.Context, s *server, opts options, progress
 			if len(figures) != len(w.metrics) {
 				return r, fmt.Errorf("%s, %s: %d figures for %d metrics", w.name, p.name, len(figures), len(w.metrics))
 			}
-			said := ""
+			summary := ""
 			for i, m := range w.metrics {
 				r.figures[p.name][i] = append(r.figures[p.name][i], figures[i])
 				if !isAbsent(figures[i]) {
-					said += fmt.Sprintf(" · %s %s", m.name, m.unit.format(figures[i]))
+					summary += fmt.Sprintf(" · %s %s", m.name, m.unit.format(figures[i]))
 				}
 			}
-			_, _ = fmt.Fprintf(progress, "%s %d/%d %s%s (%.0f s)\n", w.name, round+1, rounds, p.name, said, time.Since(began).Seconds())
+			_, _ = fmt.Fprintf(progress, "%s %d/%d %s%s (%.0f s)\n", w.name, round+1, rounds, p.name, summary, time.Since(start).Seconds())
 		}
 	}
 	return r, nil

@@ -1,8 +1,11 @@
-// Package model is a database for hourbell in memory: an implementation of [hourbell.Store] that keeps the contract of
-// the package store as Postgres does, rows, locks and transactions included. Its clock is the caller's to move, and
-// each of the mechanisms that make a slot fire once can be taken out of it. A test holds it against the real store.
+// Package model implements [hourbell.Store] in memory. It follows the contract
+// of package store as Postgres executes it, including row locks and
+// transactions. The caller moves the database clock. Each mechanism that makes
+// a slot fire exactly once can be omitted. The tests of test/simulation compare
+// the model with the real stores.
 //
-// It is not safe for concurrent use: whoever uses it from several goroutines lets them take turns.
+// A Database is not safe for concurrent use: goroutines that share one must
+// take turns.
 package model
 
 import (
@@ -11,28 +14,29 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// Without says which mechanisms are missing.
-type Without struct {
-	Fence         bool // who advances, gives back or holds a row need not have its claim
-	UniqueIndex   bool // a slot may have its runs twice
-	Debt          bool // owed_since is never stored
-	Settling      bool // a change clears neither lock nor debt, grows no token, and what it passes over is not recorded
-	CompareAndSet bool // a change applies whatever the row has become, and however late it is
-	IdleLimit     bool // no transaction is ended for being idle
-	OwnClock      bool // a claim is judged by the instant at which it was asked for
-	Definition    bool // a row is anybody's to fire, whatever its definition
+// Omissions lists the mechanisms that a Database leaves out.
+type Omissions struct {
+	Fence            bool // Advance, Release and RecordFailures accept lost claims
+	UniqueIndex      bool // the runs of a slot can be inserted twice
+	UnfinishedClaims bool // unfinished_since is never stored
+	Settling         bool // an update keeps version, lock and unfinished claim, and its skips are not recorded
+	CompareAndSet    bool // an update applies to any version, and after its Until
+	IdleTimeout      bool // idle transactions are never ended
+	StatementClock   bool // a claim uses the time of the request, not that of the statement
+	DefinitionHash   bool // a row fires whatever its definition hash
 }
 
-// Database is the tables, the clock and the transactions under way.
+// Database holds the tables, the clock and the open transactions.
 type Database struct {
-	Without Without
-	Now     time.Time     // the clock that judges; it may be stepped
-	Elapsed time.Duration // what really passed; time limits go by it
+	Omit    Omissions
+	Now     time.Time     // the database clock; callers may step it
+	Elapsed time.Duration // the time that really passed, to which limits apply
 	Runs    []Run
 	Events  []Event
-	Log     []Change // of the schedules' rows, as committed
+	Log     []Change // committed writes of schedules, in order of commit
 
 	schedules map[string]*row
 	workers   map[string]hourbell.Worker
@@ -42,68 +46,74 @@ type Database struct {
 	handle    *gorm.DB
 }
 
-// Run is a run, and Event an event, with the transaction that wrote it.
-type (
-	Run struct {
-		hourbell.JobRun
-		Tx int
-	}
-	Event struct {
-		hourbell.Event
-		Tx int
-	}
-)
+// Run is a run with the transaction that inserted it.
+type Run struct {
+	hourbell.JobRun
+	Tx int
+}
 
-// Change is one write of a schedule's row.
+// Event is an event with the transaction that inserted it.
+type Event struct {
+	hourbell.Event
+	Tx int
+}
+
+// Change is one committed write of a schedule.
 type Change struct {
 	Tx            int
-	Verb          string
-	Worker        string
-	At            time.Time // the clock in the statement
-	Seen          time.Time // the clock when the writer last read it by itself
-	Elapsed       time.Duration
-	Before, After hourbell.Schedule
+	Operation     string        // such as "claim"
+	Worker        string        // the claiming worker; "" if there is none
+	At            time.Time     // the database time of the write
+	ReadAt        time.Time     // the result of the session's last call of Now
+	Elapsed       time.Duration // Database.Elapsed at the write
+	Before, After storage.Schedule
 }
 
-// row is a schedule as committed, or to be, and who has it locked.
+// row is a schedule as last committed, with its row lock.
 type row struct {
-	hourbell.Schedule
-	there bool // committed
-	owner *transaction
+	storage.Schedule
+	committed bool         // false while the inserting transaction is open
+	owner     *transaction // the transaction that holds the row lock, or nil
 }
 
-// New makes an empty database whose clock stands at an instant.
-func New(now time.Time, without Without) *Database {
+// New returns an empty database whose clock shows now.
+func New(now time.Time, omit Omissions) *Database {
 	handle, err := gorm.Open(nil, &gorm.Config{})
 	if err != nil {
-		panic(err) // a handle on nothing, which is handed to Enqueuers and used by nobody
+		panic(err) // a handle without a dialect opens no connection
 	}
 	return &Database{
-		Without: without, Now: now, schedules: map[string]*row{}, workers: map[string]hourbell.Worker{}, handle: handle,
+		Omit: omit, Now: now, schedules: map[string]*row{}, workers: map[string]hourbell.Worker{}, handle: handle,
 	}
 }
 
-// Advance lets time pass, and ends the transactions that were idle for too long.
-func (db *Database) Advance(d time.Duration) {
+// AdvanceClock moves the clock forward by d. It ends the transactions that have
+// then been idle for longer than their limit.
+func (db *Database) AdvanceClock(d time.Duration) {
 	db.Now, db.Elapsed = db.Now.Add(d), db.Elapsed+d
 	for _, tx := range append([]*transaction{}, db.open...) {
-		if !db.Without.IdleLimit && !tx.waits && db.Elapsed-tx.active > tx.limit {
+		if !db.Omit.IdleTimeout && !tx.waiting && db.Elapsed-tx.lastActive > tx.limit {
 			tx.end()
 		}
 	}
 }
 
-// Schedule reads a row as committed; false if there is none.
-func (db *Database) Schedule(id string) (hourbell.Schedule, bool) {
-	if r := db.schedules[id]; r != nil && r.there {
+// Schedule returns a committed row. It returns false if there is none.
+func (db *Database) Schedule(id string) (storage.Schedule, bool) {
+	if r := db.schedules[id]; r != nil && r.committed {
 		return r.Schedule, true
 	}
-	return hourbell.Schedule{}, false
+	return storage.Schedule{}, false
 }
 
-// Session is a connection to the database. wait is called while another transaction is in the way, until it says that it
-// is not; it returns false when that took longer than the limit. Without it nobody waits.
-func (db *Database) Session(wait func(blocked func() bool, limit time.Duration) bool) *Session {
+// WaitFunc waits until blocked returns false. It returns false if that takes
+// longer than limit.
+type WaitFunc func(blocked func() bool, limit time.Duration) bool
+
+// Session opens a connection to the database. The session calls wait when
+// another transaction blocks it. With a nil wait it fails instead, with
+// [hourbell.ErrBusy].
+func (db *Database) Session(wait WaitFunc) *Session {
 	if wait == nil {
 		wait = func(func() bool, time.Duration) bool { return false }
 	}

@@ -2,7 +2,7 @@ package model
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	"github.com/hourbell/hourbell"
 )
@@ -15,15 +15,17 @@ func (s *Session) InsertRuns(_ context.Context, runs []hourbell.JobRun) (inserte
 	})
 }
 
-// insertRuns leaves out the first runs of slots that have theirs. Whose transaction is under way with the same is awaited.
+// insertRuns inserts runs, except the first runs of slots that have one
+// already. It waits for open transactions that have inserted the same first
+// run.
 func (s *Session) insertRuns(tx *transaction, runs []hourbell.JobRun) (inserted []hourbell.JobRun, err error) {
 	now := s.db.Now
 	for _, run := range runs {
-		if run.Trigger == "CRON" && run.Ordinal == 0 && !s.db.Without.UniqueIndex {
-			if err := s.unblocked(tx, func() bool { return s.underWay(tx, run) }); err != nil {
+		if run.Trigger == hourbell.TriggerCron && run.Ordinal == 0 && !s.db.Omit.UniqueIndex {
+			if err := s.waitWhile(tx, func() bool { return s.uncommitted(tx, run) }); err != nil {
 				return nil, err
 			}
-			if has(s.db.Runs, run) || has(tx.runs, run) {
+			if hasFirstRun(s.db.Runs, run) || hasFirstRun(tx.runs, run) {
 				continue
 			}
 		}
@@ -35,32 +37,37 @@ func (s *Session) insertRuns(tx *transaction, runs []hourbell.JobRun) (inserted 
 	return inserted, nil
 }
 
-// underWay says whether another transaction is about to give the slot its runs.
-func (s *Session) underWay(tx *transaction, run hourbell.JobRun) bool {
+// uncommitted reports whether another open transaction has inserted the first
+// run of the same slot.
+func (s *Session) uncommitted(tx *transaction, run hourbell.JobRun) bool {
 	for _, other := range s.db.open {
-		if other != tx && has(other.runs, run) {
+		if other != tx && hasFirstRun(other.runs, run) {
 			return true
 		}
 	}
 	return false
 }
 
-// has says whether the first run of a slot is among these.
-func has(runs []Run, run hourbell.JobRun) bool {
-	for i := len(runs) - 1; i >= 0; i-- { // of late, if at all
+// hasFirstRun reports whether runs contains the first run of run's slot. It
+// searches from the end, where such a run usually is.
+func hasFirstRun(runs []Run, run hourbell.JobRun) bool {
+	for i := len(runs) - 1; i >= 0; i-- {
 		r := runs[i]
-		if r.Trigger == "CRON" && r.Ordinal == 0 && r.ScheduleID == run.ScheduleID && r.ScheduledFor.Equal(run.ScheduledFor) {
+		if r.Trigger == hourbell.TriggerCron && r.Ordinal == 0 && r.ScheduleID == run.ScheduleID && r.ScheduledFor.Equal(run.ScheduledFor) {
 			return true
 		}
 	}
 	return false
 }
+
+// updateReasons are the reasons of skips that updates record.
+var updateReasons = []hourbell.SkipReason{hourbell.SkipDisabled, hourbell.SkipChanged, hourbell.SkipRemoved}
 
 // InsertEvents implements [hourbell.Store].
 func (s *Session) InsertEvents(_ context.Context, events []hourbell.Event) error {
 	return s.statement(func(tx *transaction) error {
 		for _, e := range events {
-			if e.Kind == "SKIPPED" && s.db.Without.Settling && (e.Reason == "DISABLED" || e.Reason == "CHANGED" || e.Reason == "REMOVED") {
+			if e.Kind == hourbell.EventSkipped && s.db.Omit.Settling && slices.Contains(updateReasons, e.Reason) {
 				continue
 			}
 			s.db.nextID++
@@ -69,9 +76,4 @@ func (s *Session) InsertEvents(_ context.Context, events []hourbell.Event) error
 		}
 		return nil
 	})
-}
-
-// Within implements [hourbell.Store]: nothing here joins a host's transaction.
-func (s *Session) Within(tx hourbell.Tx) hourbell.Store {
-	panic(fmt.Sprintf("model: %T of a host: there is none", tx))
 }

@@ -8,59 +8,68 @@ import (
 	"slices"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
-// Session implements those verbs of [hourbell.Store] that a schedule's way from definition to run consists of; of the
-// others none is there to be called.
+// Session is a connection to a Database. It implements the operations of
+// [hourbell.Store] that a schedule needs from its definition to its runs.
+// The other operations panic.
 type Session struct {
-	hourbell.Store
-	db   *Database
-	tx   *transaction // the one that is open
-	wait func(blocked func() bool, limit time.Duration) bool
-	seen time.Time // the clock when it was last read by itself
-	// Asked is when a claim was asked for, where that is to judge.
-	Asked time.Time
+	hourbell.Store // nil
+	db             *Database
+	tx             *transaction // the open transaction, or nil
+	wait           WaitFunc
+	readAt         time.Time // the result of the last call of Now
+
+	// RequestedAt is the time of the current request. It is used only if the
+	// statement clock is omitted.
+	RequestedAt time.Time
 }
 
-// transaction is what one has written and not yet committed. Its rows are locked until it ends.
+// transaction holds writes that are not committed yet. Its rows stay locked
+// until it ends.
 type transaction struct {
-	db      *Database
-	id      int
-	limit   time.Duration // on a statement, an idle moment, and half of it on a wait for a lock
-	active  time.Duration // when it was last heard of
-	seen    time.Time
-	waits   bool
-	over    bool
-	aborted bool // a statement failed: nothing but its end is to come
-	changed map[string]hourbell.Schedule
-	log     []Change
-	runs    []Run
-	events  []Event
+	db         *Database
+	id         int
+	limit      time.Duration // bounds idle time; half of it bounds a wait for a lock
+	lastActive time.Duration // Database.Elapsed at the end of the last statement
+	readAt     time.Time     // Session.readAt at its start
+	waiting    bool          // for a lock, which is not idle time
+	ended      bool
+	aborted    bool // a statement failed, so only a rollback is possible
+	changed    map[string]storage.Schedule
+	log        []Change
+	runs       []Run
+	events     []Event
 }
 
-// standalone bounds a statement that is a transaction by itself.
-const standalone = 10 * time.Second
+// statementLimit is the limit of a statement that is its own transaction.
+const statementLimit = 10 * time.Second
 
-// errEnded is what a connection says whose transaction the server has ended.
-var errEnded = fmt.Errorf("%w: the server ended the transaction", hourbell.ErrUnavailable)
+var (
+	errEnded   = fmt.Errorf("%w: the server ended the transaction", hourbell.ErrUnavailable)
+	errAborted = errors.New("the transaction is aborted")
+)
 
 func (s *Session) begin(limit time.Duration) *transaction {
 	db := s.db
 	db.nextTx++
-	tx := &transaction{db: db, id: db.nextTx, limit: limit, active: db.Elapsed, seen: s.seen, changed: map[string]hourbell.Schedule{}}
+	tx := &transaction{db: db, id: db.nextTx, limit: limit, lastActive: db.Elapsed, readAt: s.readAt, changed: map[string]storage.Schedule{}}
 	db.open = append(db.open, tx)
 	return tx
 }
 
-// end rolls back what was not committed and frees the rows.
+// end discards uncommitted writes and releases the row locks.
 func (tx *transaction) end() {
-	tx.over = true
+	tx.ended = true
 	tx.db.open = slices.DeleteFunc(tx.db.open, func(other *transaction) bool { return other == tx })
 	for id, r := range tx.db.schedules {
 		if r.owner == tx {
 			r.owner = nil
-			if !r.there {
+			if !r.committed {
 				delete(tx.db.schedules, id)
 			}
 		}
@@ -69,15 +78,15 @@ func (tx *transaction) end() {
 
 func (tx *transaction) commit() error {
 	switch {
-	case tx.over:
+	case tx.ended:
 		return errEnded
 	case tx.aborted:
 		tx.end()
-		return errors.New("the transaction is aborted")
+		return errAborted
 	}
 	for id, written := range tx.changed {
 		r := tx.db.schedules[id]
-		r.Schedule, r.there = written, true
+		r.Schedule, r.committed = written, true
 	}
 	tx.db.Log = append(tx.db.Log, tx.log...)
 	tx.db.Runs = append(tx.db.Runs, tx.runs...)
@@ -86,21 +95,26 @@ func (tx *transaction) commit() error {
 	return nil
 }
 
-// Begin opens a transaction. The session returned is inside it.
+// Begin opens a transaction and returns a session inside it.
 func (s *Session) Begin(limit time.Duration) *Session {
 	inner := *s
 	inner.tx = s.begin(limit)
 	return &inner
 }
 
-// Commit and Rollback end the transaction that the session is inside.
+// Commit commits the transaction that Begin opened.
 func (s *Session) Commit() error { return s.tx.commit() }
 
-// Rollback undoes it.
+// Rollback ends the transaction that Begin opened. It does nothing after
+// Commit.
 func (s *Session) Rollback() { s.tx.end() }
 
+// Handle returns the gorm handle that an Enqueuer receives. It is connected to
+// no database.
+func (s *Session) Handle() *gorm.DB { return s.db.handle }
+
 // Transaction implements [hourbell.Store].
-func (s *Session) Transaction(_ context.Context, limit time.Duration, fn func(hourbell.Store, hourbell.Tx) error) error {
+func (s *Session) Transaction(_ context.Context, limit time.Duration, fn func(hourbell.Store, *gorm.DB) error) error {
 	inner := s.Begin(limit)
 	defer inner.Rollback()
 	if err := fn(inner, s.db.handle); err != nil {
@@ -109,65 +123,70 @@ func (s *Session) Transaction(_ context.Context, limit time.Duration, fn func(ho
 	return inner.Commit()
 }
 
-// Handle is what stands for the transaction in the hands of an Enqueuer.
-func (s *Session) Handle() hourbell.Tx { return s.db.handle }
+// WithTx implements [hourbell.Store]. It panics: the model cannot join a host's
+// transaction.
+func (s *Session) WithTx(*gorm.DB) hourbell.Store {
+	panic("model: WithTx is not implemented")
+}
 
-// statement runs one statement, in the open transaction or in one of its own.
-func (s *Session) statement(run func(tx *transaction) error) error {
+// statement executes one statement in the open transaction, or in one of its
+// own.
+func (s *Session) statement(execute func(tx *transaction) error) error {
 	if s.tx == nil {
-		tx := s.begin(standalone)
+		tx := s.begin(statementLimit)
 		defer tx.end()
-		if err := run(tx); err != nil {
+		if err := execute(tx); err != nil {
 			return err
 		}
 		return tx.commit()
 	}
 	switch {
-	case s.tx.over:
+	case s.tx.ended:
 		return errEnded
 	case s.tx.aborted:
-		return errors.New("the transaction is aborted")
+		return errAborted
 	}
-	err := run(s.tx)
-	if s.tx.active = s.db.Elapsed; err != nil {
+	err := execute(s.tx)
+	if s.tx.lastActive = s.db.Elapsed; err != nil {
 		s.tx.aborted = true
 	}
 	return err
 }
 
-// unblocked waits while others are in the way.
-func (s *Session) unblocked(tx *transaction, blocked func() bool) error {
+// waitWhile waits until blocked returns false.
+func (s *Session) waitWhile(tx *transaction, blocked func() bool) error {
 	if !blocked() {
 		return nil
 	}
-	tx.waits = true // which is not idle
+	tx.waiting = true
 	free := s.wait(blocked, tx.limit/2)
-	tx.waits, tx.active = false, s.db.Elapsed
+	tx.waiting, tx.lastActive = false, s.db.Elapsed
 	if !free {
 		return hourbell.ErrBusy
 	}
-	if tx.over {
+	if tx.ended {
 		return errEnded
 	}
 	return nil
 }
 
-// lock locks the rows that are there, in the order of their ids; none of them, if there is none that fits as it stands:
-// the real statement then has no reason to look further.
-func (s *Session) lock(tx *transaction, ids []string, fits func(hourbell.Schedule) bool) error {
-	fitting := slices.ContainsFunc(ids, func(id string) bool {
-		row, there := tx.read(id)
-		return there && fits(row)
+// lockRows locks the rows with these ids, in id order. If none of them matches
+// as the transaction sees it, lockRows locks none: the statement on Postgres
+// then selects no row to lock.
+func (s *Session) lockRows(tx *transaction, ids []string, matches func(storage.Schedule) bool) error {
+	found := slices.ContainsFunc(ids, func(id string) bool {
+		row, exists := tx.read(id)
+		return exists && matches(row)
 	})
-	if !fitting {
+	if !found {
 		return nil
 	}
 	for _, id := range slices.Sorted(slices.Values(ids)) {
 		r := s.db.schedules[id]
-		if r == nil || !r.there && r.owner != tx {
+		if r == nil || !r.committed && r.owner != tx {
 			continue
 		}
-		if err := s.unblocked(tx, func() bool { return r.owner != nil && r.owner != tx }); err != nil {
+		if err := s.waitWhile(tx, func() bool { return r.owner != nil && r.owner != tx }); err != nil {
 			return err
 		}
 		r.owner = tx
@@ -175,23 +194,23 @@ func (s *Session) lock(tx *transaction, ids []string, fits func(hourbell.Schedul
 	return nil
 }
 
-// read is a row as the transaction sees it.
-func (tx *transaction) read(id string) (hourbell.Schedule, bool) {
+// read returns a row as the transaction sees it.
+func (tx *transaction) read(id string) (storage.Schedule, bool) {
 	if written, ok := tx.changed[id]; ok {
 		return written, true
 	}
 	return tx.db.Schedule(id)
 }
 
-// write changes a row that the transaction has locked.
-func (tx *transaction) write(verb, worker string, at time.Time, before, after hourbell.Schedule) {
+// write changes a row and locks it.
+func (tx *transaction) write(operation, worker string, at time.Time, before, after storage.Schedule) {
 	tx.db.schedules[after.ID].owner = tx
 	tx.changed[after.ID] = after
-	tx.log = append(tx.log, Change{tx.id, verb, worker, at, tx.seen, tx.db.Elapsed, before, after})
+	tx.log = append(tx.log, Change{tx.id, operation, worker, at, tx.readAt, tx.db.Elapsed, before, after})
 }
 
-// all are the ids of the rows that the transaction sees, in order.
-func (tx *transaction) all() []string {
+// ids returns the ids of the rows that the transaction sees, in order.
+func (tx *transaction) ids() []string {
 	ids := slices.Sorted(maps.Keys(tx.db.schedules))
-	return slices.DeleteFunc(ids, func(id string) bool { _, there := tx.read(id); return !there })
+	return slices.DeleteFunc(ids, func(id string) bool { _, exists := tx.read(id); return !exists })
 }

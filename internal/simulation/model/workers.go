@@ -6,29 +6,37 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/storage"
 )
 
 // Heartbeat implements [hourbell.Store].
-func (s *Session) Heartbeat(_ context.Context, w hourbell.Worker, dead time.Duration) (hourbell.Beat, error) {
-	known, there := s.db.workers[w.ID]
-	if !there {
-		if known = w; w.StartedAt.IsZero() {
-			known.StartedAt = s.db.Now
+func (s *Session) Heartbeat(_ context.Context, w hourbell.Worker, deadAfter time.Duration) (storage.HeartbeatResult, error) {
+	stored, found := s.db.workers[w.ID]
+	if !found {
+		if stored = w; w.StartedAt.IsZero() {
+			stored.StartedAt = s.db.Now
 		}
 	}
-	known.HeartbeatAt, known.LastTickAt, known.ClockSkew = s.db.Now, w.LastTickAt, w.ClockSkew
-	s.db.workers[w.ID] = known
-	beat := hourbell.Beat{At: s.db.Now}
-	for id, o := range s.db.workers {
-		rival := id != w.ID && o.DefinitionsHash != w.DefinitionsHash && o.StoppedAt.IsZero() && near(o.HeartbeatAt, s.db.Now, dead)
-		beat.Rivals = beat.Rivals || rival
+	stored.HeartbeatAt, stored.LastTickAt, stored.ClockSkew = s.db.Now, w.LastTickAt, w.ClockSkew
+	s.db.workers[w.ID] = stored
+	result := storage.HeartbeatResult{At: s.db.Now}
+	for id, other := range s.db.workers {
+		if id != w.ID && other.DefinitionsHash != w.DefinitionsHash && isActive(other, s.db.Now, deadAfter) {
+			result.OtherBuildActive = true
+		}
 	}
-	return beat, nil
+	return result, nil
+}
+
+// isActive reports whether a worker has not stopped and its heartbeat is at
+// most deadAfter away from now.
+func isActive(w hourbell.Worker, now time.Time, deadAfter time.Duration) bool {
+	return w.StoppedAt.IsZero() && within(w.HeartbeatAt, now, deadAfter)
 }
 
 // StopWorker implements [hourbell.Store].
 func (s *Session) StopWorker(_ context.Context, id string) error {
-	if w, there := s.db.workers[id]; there {
+	if w, found := s.db.workers[id]; found {
 		w.StoppedAt = s.db.Now
 		s.db.workers[id] = w
 	}
@@ -36,13 +44,14 @@ func (s *Session) StopWorker(_ context.Context, id string) error {
 }
 
 // Workers implements [hourbell.Store].
-func (s *Session) Workers(context.Context) (list []hourbell.Worker, err error) {
+func (s *Session) Workers(_ context.Context, deadAfter time.Duration) (workers []hourbell.Worker, err error) {
 	for _, w := range s.db.workers {
-		list = append(list, w)
+		w.Active = isActive(w, s.db.Now, deadAfter)
+		workers = append(workers, w)
 	}
-	sort.Slice(list, func(i, j int) bool {
-		a, b := list[i], list[j]
+	sort.Slice(workers, func(i, j int) bool {
+		a, b := workers[i], workers[j]
 		return a.StartedAt.After(b.StartedAt) || a.StartedAt.Equal(b.StartedAt) && a.ID < b.ID
 	})
-	return list, nil
+	return workers, nil
 }

@@ -26,11 +26,14 @@ import (
 	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
-// The document as it lies in the tree; a test compares it with what is served.
-var document, router = load()
+var documentFile = filepath.Join("..", "..", "..", "admin", "openapi.json")
 
-func load() (*openapi3.T, routers.Router) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "admin", "openapi.json"))
+// document is the OpenAPI document of the source tree. A test compares it with
+// the served document.
+var document, router = loadDocument()
+
+func loadDocument() (*openapi3.T, routers.Router) {
+	text, err := os.ReadFile(documentFile)
 	if err != nil {
 		panic(err)
 	}
@@ -38,130 +41,131 @@ func load() (*openapi3.T, routers.Router) {
 	if err != nil {
 		panic(err)
 	}
-	doc.Servers = nil // the paths of the tests' requests are cut to those of the document
-	find, err := gorillamux.NewRouter(doc)
+	doc.Servers = nil // validateExchange removes the prefix from paths
+	router, err := gorillamux.NewRouter(doc)
 	if err != nil {
 		panic(err)
 	}
-	return doc, find
+	return doc, router
 }
 
-// seen are the operations and statuses of all exchanges of the tests.
-var seen = struct {
+// tested records the operation and status of each exchange.
+var tested = struct {
 	sync.Mutex
 	statuses map[string]bool
 }{statuses: map[string]bool{}}
 
-// checkExchange fails the test unless the document has the exchange: the answer in any case, and the request too
-// unless it was refused for its form.
-func checkExchange(t testing.TB, sent *http.Request, body string, a answer) {
+// validateExchange validates an exchange against the document. It does not
+// validate requests that the handler refused as malformed.
+func validateExchange(t testing.TB, sent *http.Request, body string, res response) {
 	t.Helper()
 	path := strings.TrimPrefix(sent.URL.EscapedPath(), prefix)
-	asked := httptest.NewRequest(sent.Method, "http://host"+path+"?"+sent.URL.RawQuery, strings.NewReader(body))
-	asked.Header = sent.Header
-	if asked.Method == http.MethodHead {
-		asked.Method = http.MethodGet
+	req := httptest.NewRequest(sent.Method, "http://host"+path+"?"+sent.URL.RawQuery, strings.NewReader(body))
+	req.Header = sent.Header
+	if req.Method == http.MethodHead {
+		req.Method = http.MethodGet
 	}
-	route, parameters, err := router.FindRoute(asked)
-	if a.unrouted() {
+	route, parameters, err := router.FindRoute(req)
+	if res.isUnrouted() {
 		require.Error(t, err, "%s %s is in the document", sent.Method, path)
-		checkProblem(t, a)
+		validateProblem(t, res)
 		return
 	}
 	require.NoError(t, err, "%s %s", sent.Method, path)
 	input := &openapi3filter.RequestValidationInput{
-		Request: asked, PathParams: parameters, Route: route,
+		Request: req, PathParams: parameters, Route: route,
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	}
 	malformed := []int{http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusRequestEntityTooLarge}
-	if !slices.Contains(malformed, a.StatusCode) {
+	if !slices.Contains(malformed, res.StatusCode) {
 		require.NoError(t, openapi3filter.ValidateRequest(t.Context(), input), "%s %s", sent.Method, path)
 	}
-	seen.Lock()
-	seen.statuses[fmt.Sprintf("%s %d", route.Operation.OperationID, a.StatusCode)] = true
-	seen.Unlock()
-	if sent.Method == http.MethodHead || a.StatusCode == http.StatusNotModified {
-		require.Empty(t, a.body)
+	tested.Lock()
+	tested.statuses[fmt.Sprintf("%s %d", route.Operation.OperationID, res.StatusCode)] = true
+	tested.Unlock()
+	if sent.Method == http.MethodHead || res.StatusCode == http.StatusNotModified {
+		require.Empty(t, res.body)
 		return
 	}
 	require.NoError(t, openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: input, Status: a.StatusCode, Header: a.Header, Body: io.NopCloser(strings.NewReader(a.body)),
+		RequestValidationInput: input, Status: res.StatusCode, Header: res.Header, Body: io.NopCloser(strings.NewReader(res.body)),
 		Options: input.Options,
-	}), "%s %s: %s", sent.Method, path, a.body)
+	}), "%s %s: %s", sent.Method, path, res.body)
 }
 
-// unrouted says that the answer is of no operation.
-func (a answer) unrouted() bool {
+// isUnrouted reports whether the response belongs to no operation.
+func (r response) isUnrouted() bool {
 	var problem struct{ Code string }
-	if a.StatusCode >= http.StatusBadRequest && a.body != "" {
-		_ = json.Unmarshal([]byte(a.body), &problem)
+	if r.StatusCode >= http.StatusBadRequest && r.body != "" {
+		_ = json.Unmarshal([]byte(r.body), &problem)
 	}
-	return a.StatusCode == http.StatusMethodNotAllowed || slices.Contains([]string{"unknown-path", "bad-path"}, problem.Code)
+	return r.StatusCode == http.StatusMethodNotAllowed || slices.Contains([]string{"unknown-path", "bad-path"}, problem.Code)
 }
 
-// checkProblem holds an answer against the form of problems where no operation says what it is.
-func checkProblem(t testing.TB, a answer) {
+// validateProblem validates the problem document of an unrouted response.
+func validateProblem(t testing.TB, res response) {
 	t.Helper()
-	require.Equal(t, "application/problem+json", a.Header.Get("Content-Type"))
-	if a.Request.Method == http.MethodHead {
+	require.Equal(t, "application/problem+json", res.Header.Get("Content-Type"))
+	if res.Request.Method == http.MethodHead {
 		return
 	}
 	var problem any
-	require.NoError(t, json.Unmarshal([]byte(a.body), &problem))
+	require.NoError(t, json.Unmarshal([]byte(res.body), &problem))
 	require.NoError(t, document.Components.Schemas["Problem"].Value.VisitJSON(problem, openapi3.EnableJSONSchema2020()))
 }
 
-// TestMain asserts at the end, where all tests ran, that they have seen each answer which the document promises. What
-// no client can bring about is left out: faults of our own, and of the database on each single operation.
+// TestMain fails if the tests leak goroutines. If all tests ran, it also fails
+// if the document has a response that no test received. Responses that clients
+// cannot cause are exempt: internal errors and database errors.
 func TestMain(m *testing.M) {
 	code := leaktest.Run(m)
 	if code == 0 && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.fuzz").Value.String() == "" {
-		var missing []string
+		var untested []string
 		for _, item := range document.Paths.Map() {
 			for _, operation := range item.Operations() {
 				for status := range operation.Responses.Map() {
-					if at := operation.OperationID + " " + status; !seen.statuses[at] && status != "500" && status != "503" && status != "405" {
-						missing = append(missing, at)
+					if name := operation.OperationID + " " + status; !tested.statuses[name] && status != "500" && status != "503" && status != "405" {
+						untested = append(untested, name)
 					}
 				}
 			}
 		}
-		if len(missing) > 0 {
-			sort.Strings(missing)
-			fmt.Println("no test has seen these answers of the document:", missing)
+		if len(untested) > 0 {
+			sort.Strings(untested)
+			fmt.Println("no test received these responses of the document:", untested)
 			code = 1
 		}
 	}
 	os.Exit(code)
 }
 
-func TestTheDocumentIsValidAndServed(t *testing.T) {
+func TestDocumentIsValidAndServed(t *testing.T) {
 	require.NoError(t, document.Validate(t.Context()))
 	h := newHost(t, dbtest.SQLite(t), setup{})
-	a := h.send(request{method: "GET", path: "/api/openapi.json"})
-	require.Equal(t, "application/json", a.Header.Get("Content-Type"))
-	text, err := os.ReadFile(filepath.Join("..", "..", "admin", "openapi.json"))
+	res := h.send(request{method: "GET", path: "/api/openapi.json"})
+	require.Equal(t, "application/json", res.Header.Get("Content-Type"))
+	text, err := os.ReadFile(documentFile)
 	require.NoError(t, err)
 	var compact bytes.Buffer
 	require.NoError(t, json.Compact(&compact, text))
-	require.JSONEq(t, compact.String(), a.body)
+	require.JSONEq(t, compact.String(), res.body)
 }
 
-// Whoever follows the document finds each operation, by each method that it names and by no other.
-func TestEveryPathOfTheDocumentIsThere(t *testing.T) {
+// Each path of the document accepts the documented methods and no others.
+func TestDocumentedPathsExist(t *testing.T) {
 	h := newHost(t, dbtest.SQLite(t), setup{})
-	fill := strings.NewReplacer("{id}", "1", "{group}", "feed", "{job}", "import")
+	params := strings.NewReplacer("{id}", "1", "{group}", "feed", "{job}", "import")
 	for path, item := range document.Paths.Map() {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
-			a := h.send(request{method: method, path: fill.Replace(path)})
+			res := h.send(request{method: method, path: params.Replace(path)})
 			if item.GetOperation(method) == nil {
-				require.Equal(t, http.StatusMethodNotAllowed, a.StatusCode, "%s %s", method, path)
-				for _, allowed := range strings.Split(a.Header.Get("Allow"), ", ") {
+				require.Equal(t, http.StatusMethodNotAllowed, res.StatusCode, "%s %s", method, path)
+				for _, allowed := range strings.Split(res.Header.Get("Allow"), ", ") {
 					require.True(t, allowed == "HEAD" || item.GetOperation(allowed) != nil, "%s %s", allowed, path)
 				}
 				continue
 			}
-			require.False(t, a.unrouted(), "%s %s", method, path)
+			require.False(t, res.isUnrouted(), "%s %s", method, path)
 		}
 	}
 }

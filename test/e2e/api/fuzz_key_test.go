@@ -11,17 +11,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzKey: E6 for any idempotency key. A request whose key is taken enqueues once, however often it is sent and whether as
-// a header or as a page's form sends it; a key that is refused enqueues nothing.
-func FuzzKey(f *testing.F) {
-	h := newHostile(f)
+// FuzzIdempotencyKey tests E6 with arbitrary keys. Requests with an accepted
+// key enqueue once, whether the key is in the header or in a form. A refused
+// key enqueues nothing.
+func FuzzIdempotencyKey(f *testing.F) {
+	h := newFuzzHandler(f)
 	for _, key := range []string{"k", `"k"`, `""`, " k ", "ü€😀", "a\x00b", "\xff", "\u202e", strings.Repeat("k", 201), strings.Repeat("é", 200), `'; --`, "a b", `"`, "\"a\"b\""} {
 		f.Add(key)
 	}
-	send := func(page bool, key string) (int, []float64) {
+	send := func(isForm bool, key string) (status int, ids []float64) {
 		r := httptest.NewRequest(http.MethodPost, "/api/enqueue/jobs/import", nil)
-		if page {
-			r = httptest.NewRequest(http.MethodPost, "/enqueue/jobs/import", strings.NewReader(url.Values{"key": {key}}.Encode()))
+		if isForm {
+			r = httptest.NewRequest(http.MethodPost, "/enqueue/jobs/import", strings.NewReader(url.Values{"idempotencyKey": {key}}.Encode()))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		} else {
 			r.Header["Idempotency-Key"] = []string{key}
@@ -29,32 +30,32 @@ func FuzzKey(f *testing.F) {
 		w := httptest.NewRecorder()
 		h.handler.ServeHTTP(w, r)
 		var body struct{ Runs []struct{ ID float64 } }
-		if !page {
+		if !isForm {
 			_ = json.Unmarshal(w.Body.Bytes(), &body)
 		}
-		ids := []float64{}
+		ids = []float64{}
 		for _, run := range body.Runs {
 			ids = append(ids, run.ID)
 		}
 		return w.Code, ids
 	}
 	f.Fuzz(func(t *testing.T, key string) {
-		before := h.written(t)
+		before := h.countWrites(t)
 		status, first := send(false, key)
 		if status == http.StatusBadRequest {
-			require.Equal(t, before, h.written(t), "%q is refused", key)
+			require.Equal(t, before, h.countWrites(t), "%q is refused", key)
 			return
 		}
-		require.Contains(t, []int{http.StatusCreated, http.StatusOK}, status, "%q", key) // an earlier round may have had it
+		require.Contains(t, []int{http.StatusCreated, http.StatusOK}, status, "%q", key) // an earlier iteration may have used the key
 		require.Len(t, first, 1)
-		once := h.written(t)
-		status, again := send(false, key)
+		afterFirst := h.countWrites(t)
+		status, second := send(false, key)
 		require.Equal(t, http.StatusOK, status, "%q", key)
-		require.Equal(t, first, again, "%q", key)
+		require.Equal(t, first, second, "%q", key)
 		if key != "" {
 			status, _ = send(true, key)
 			require.Equal(t, http.StatusOK, status, "%q in a form", key)
 		}
-		require.Equal(t, once, h.written(t), "%q", key)
+		require.Equal(t, afterFirst, h.countWrites(t), "%q", key)
 	})
 }

@@ -13,43 +13,44 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// hostile is a handler that is sent whatever comes to the fuzzer's mind.
-type hostile struct {
+// fuzzHandler is a handler that receives fuzzed requests.
+type fuzzHandler struct {
 	db      *dbtest.DB
 	handler http.Handler
 }
 
-func newHostile(f *testing.F) *hostile {
+func newFuzzHandler(f *testing.F) *fuzzHandler {
 	f.Helper()
 	h := newHost(f, dbtest.SQLite(f), setup{})
-	h.heartbeat("alive", noon, 0) // or fleet=1 would be answered 503, and rightly
+	h.heartbeat("active", noon, 0) // without a worker, fleet=1 returns 503
 	handler, err := admin.New(h.scheduler, admin.Config{Authorize: admin.AllowAll})
 	require.NoError(f, err)
-	return &hostile{h.db, handler}
+	return &fuzzHandler{h.db, handler}
 }
 
-// written counts what was ever written: rows, and changes of schedules.
-func (h *hostile) written(t *testing.T) (n int) {
+// countWrites counts all rows and all changes of schedules.
+func (h *fuzzHandler) countWrites(t *testing.T) (n int) {
 	t.Helper()
 	require.NoError(t, h.db.Raw(`SELECT (SELECT count(*) FROM hourbell_job_runs) + (SELECT count(*) FROM hourbell_events) +
-		(SELECT sum(lock_token) + count(*) FROM hourbell_schedules) + (SELECT count(*) FROM hourbell_workers)`).Scan(&n).Error)
+		(SELECT sum(version) + count(*) FROM hourbell_schedules) + (SELECT count(*) FROM hourbell_workers)`).Scan(&n).Error)
 	return n
 }
 
-// send sends a request, which must neither be answered as our fault nor, where it is refused or only reads, write.
-func (h *hostile) send(t *testing.T, r *http.Request) {
+// send sends a request. The response must not be a server error. A refused
+// request or a GET must not write.
+func (h *fuzzHandler) send(t *testing.T, r *http.Request) {
 	t.Helper()
-	before := h.written(t)
+	before := h.countWrites(t)
 	w := httptest.NewRecorder()
 	h.handler.ServeHTTP(w, r)
 	require.Less(t, w.Code, 500, "%s %s: %s", r.Method, r.URL, w.Body)
 	if w.Code >= 400 || r.Method == http.MethodGet {
-		require.Equal(t, before, h.written(t), "%s %s: %d", r.Method, r.URL, w.Code)
+		require.Equal(t, before, h.countWrites(t), "%s %s: %d", r.Method, r.URL, w.Code)
 	}
 }
 
 func FuzzQuery(f *testing.F) {
-	h := newHostile(f)
+	h := newFuzzHandler(f)
 	paths := []string{
 		"/api/schedules", "/api/runs", "/api/schedules/hourly/events", "/api/schedules/hourly/runs", "/api/schedules/hourly/upcoming",
 		"/api/preview", "/api/health", "/api/workers", "/", "/schedules/hourly", "/runs", "/enqueue", "/disable", "/static/page.css",
@@ -69,7 +70,7 @@ func FuzzQuery(f *testing.F) {
 }
 
 func FuzzPath(f *testing.F) {
-	h := newHostile(f)
+	h := newFuzzHandler(f)
 	for i, id := range []string{"hourly", "shop/feed.v2:a", "..", "%", "a\x00b", "\xff", "'; DROP TABLE hourbell_schedules; --", strings.Repeat("x", 300), "-1", "９"} {
 		f.Add(i, id)
 	}
@@ -89,14 +90,14 @@ func FuzzPath(f *testing.F) {
 }
 
 func FuzzBody(f *testing.F) {
-	h := newHostile(f)
+	h := newFuzzHandler(f)
 	for _, body := range []string{
-		`{}`, `{"note": "x", "seen": ""}`, `{"note": "\ud800"}`, `{"NOTE": 1}`, `null`, `{"note":`, "\x00", `{"seen": "x"}`, `{"note": {"note": []}}`, `[[[[`,
+		`{}`, `{"note": "x", "ifMatch": ""}`, `{"note": "\ud800"}`, `{"NOTE": 1}`, `null`, `{"note":`, "\x00", `{"ifMatch": "x"}`, `{"note": {"note": []}}`, `[[[[`,
 	} {
 		f.Add("hourly/enable", body, "application/json", "key")
 	}
 	f.Add("hourly/run", "note=x", "text/plain; charset=\"", "\"\"")
-	f.Add("../../schedules/hourly/enable", "note=x&seen=&back=%3Fa%3Db%0d%0aX:y", "application/x-www-form-urlencoded", "")
+	f.Add("../../schedules/hourly/enable", "note=x&ifMatch=&back=%3Fa%3Db%0d%0aX:y", "application/x-www-form-urlencoded", "")
 	f.Add("../../disable", "id=hourly&id=hourly&id=%00&note=%ff", "application/x-www-form-urlencoded", "")
 	f.Fuzz(func(t *testing.T, path, body, contentType, key string) {
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))

@@ -1,7 +1,6 @@
-// Package api_test is the test-suite of the HTTP API. Every exchange of it is held against the OpenAPI document.
+// Package api_test tests the HTTP API. Each exchange of a request and a
+// response is validated against the OpenAPI document.
 package api_test
-
-import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 
 import (
 	"encoding/json"
@@ -22,18 +21,16 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/testclock"
 	"github.com/hourbell/hourbell/store"
+	_ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 )
 
-// prefix is where the tests' host mounts the handler.
+// prefix is the path at which the host mounts the handler.
 const prefix = "/admin/schedules"
 
-// noon is where the tests' clock begins.
+// noon is the initial time of the test clock.
 var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// clock is a clock that tests set. It stands in for the database's.
-type clock = testclock.Clock
-
-// What the tests' host declares.
+// The host's declarations.
 var (
 	jobs = []hourbell.Job{
 		{Name: "import", Group: "feed", Description: "Prices in.", Args: map[string]int{"shop": 7}},
@@ -51,20 +48,20 @@ var (
 type host struct {
 	testing.TB
 	db        *dbtest.DB
-	clock     *clock
+	clock     *testclock.Clock // stands in for the database clock
 	scheduler *hourbell.Scheduler
 	url       string
 }
 
-// setup is what a test changes of the host.
+// setup configures a host. Zero values select the defaults above.
 type setup struct {
 	hourbell.Config
-	admin     admin.Config
-	pool      *gorm.DB // instead of the database's own
-	wallClock bool     // the database's clock judges, not the test's
+	admin         admin.Config
+	pool          *gorm.DB // in place of the database's own
+	databaseClock bool     // use the database clock, not the test clock
 }
 
-// newHost makes a host whose definitions are stored.
+// newHost returns a host whose definitions are synced.
 func newHost(t testing.TB, db *dbtest.DB, s setup) *host {
 	t.Helper()
 	h := newHostUnsynced(t, db, s)
@@ -84,7 +81,7 @@ func newHostUnsynced(t testing.TB, db *dbtest.DB, s setup) *host {
 	if s.admin.Authorize == nil {
 		s.admin.Authorize = func(*http.Request, admin.Action) (string, error) { return "ada", nil }
 	}
-	if !s.wallClock {
+	if !s.databaseClock {
 		s.Now = h.clock.Now
 	}
 	if s.pool == nil {
@@ -105,27 +102,25 @@ func newHostUnsynced(t testing.TB, db *dbtest.DB, s setup) *host {
 	return h
 }
 
-// eachHost runs a test on a host with each database.
+// eachHost runs a test with a host on each database.
 func eachHost(t *testing.T, s setup, test func(t *testing.T, h *host)) {
 	t.Helper()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) { test(t, newHost(t, db, s)) })
 }
 
-// request is what a client sends.
 type request struct {
 	method, path string
 	body         string
 	header       map[string]string
 }
 
-// answer is what it gets.
-type answer struct {
+type response struct {
 	*http.Response
 	body string
 }
 
-// send sends a request and holds the exchange against the document.
-func (h *host) send(r request) answer {
+// send sends a request and validates the exchange against the document.
+func (h *host) send(r request) response {
 	h.Helper()
 	sent, err := http.NewRequestWithContext(h.Context(), r.method, h.url+r.path, strings.NewReader(r.body))
 	require.NoError(h, err)
@@ -135,34 +130,34 @@ func (h *host) send(r request) answer {
 	for name, value := range r.header {
 		sent.Header.Set(name, value)
 	}
-	got, err := http.DefaultClient.Do(sent)
+	res, err := http.DefaultClient.Do(sent)
 	require.NoError(h, err)
-	defer func() { _ = got.Body.Close() }()
-	body, err := io.ReadAll(got.Body)
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
 	require.NoError(h, err)
-	a := answer{got, string(body)}
-	checkExchange(h.TB, sent, r.body, a)
-	return a
+	received := response{res, string(body)}
+	validateExchange(h.TB, sent, r.body, received)
+	return received
 }
 
-// read sends a request and takes the answer as it is.
-func (h *host) read(path string) {
+// fetch sends a GET that must succeed, without validation.
+func (h *host) fetch(path string) {
 	h.Helper()
-	got, err := http.Get(h.url + path)
+	res, err := http.Get(h.url + path)
 	require.NoError(h, err)
-	_, err = io.Copy(io.Discard, got.Body)
+	_, err = io.Copy(io.Discard, res.Body)
 	require.NoError(h, err)
-	require.NoError(h, got.Body.Close())
-	require.Equal(h, http.StatusOK, got.StatusCode)
+	require.NoError(h, res.Body.Close())
+	require.Equal(h, http.StatusOK, res.StatusCode)
 }
 
-// call sends a request that must be answered with a status, and reads the answer.
+// call sends a request, checks the status and returns the JSON of the response.
 func (h *host) call(status int, r request) map[string]any {
 	h.Helper()
-	a := h.send(r)
-	require.Equal(h, status, a.StatusCode, "%s %s: %s", r.method, r.path, a.body)
+	res := h.send(r)
+	require.Equal(h, status, res.StatusCode, "%s %s: %s", r.method, r.path, res.body)
 	var body map[string]any
-	require.NoError(h, json.Unmarshal([]byte(a.body), &body))
+	require.NoError(h, json.Unmarshal([]byte(res.body), &body))
 	return body
 }
 
@@ -177,13 +172,13 @@ func (h *host) post(path, body string) map[string]any {
 	return h.call(http.StatusOK, request{method: "POST", path: path, body: body})
 }
 
-// schedule reads one schedule.
+// schedule gets a schedule.
 func (h *host) schedule(id string) map[string]any {
 	h.Helper()
 	return h.get("/api/schedules/" + id)
 }
 
-// items are the rows of a list.
+// items returns the objects of a list.
 func items(body map[string]any, name string) []map[string]any {
 	list := []map[string]any{}
 	for _, item := range body[name].([]any) {
@@ -192,7 +187,7 @@ func items(body map[string]any, name string) []map[string]any {
 	return list
 }
 
-// column is one field of each row.
+// column returns one field of each row.
 func column(rows []map[string]any, name string) []any {
 	list := []any{}
 	for _, row := range rows {
@@ -201,7 +196,6 @@ func column(rows []map[string]any, name string) []any {
 	return list
 }
 
-// tick makes one pass of the loop.
 func (h *host) tick() hourbell.TickReport {
 	h.Helper()
 	report, err := h.scheduler.Tick(h.Context())
@@ -209,13 +203,12 @@ func (h *host) tick() hourbell.TickReport {
 	return report
 }
 
-// enable lets a schedule fire.
 func (h *host) enable(id string) {
 	h.Helper()
-	require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.By{Actor: "setup"}))
+	require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.ChangeOptions{Actor: "setup"}))
 }
 
-// dump is all that is stored, as text.
+// dump returns all rows of all tables as text.
 func (h *host) dump() string {
 	h.Helper()
 	var all strings.Builder
@@ -229,20 +222,20 @@ func (h *host) dump() string {
 	return all.String()
 }
 
-// untouched fails the test where anything stored changes while fn runs.
-func (h *host) untouched(fn func()) {
+// requireUnchanged fails the test if a row changes while fn runs.
+func (h *host) requireUnchanged(fn func()) {
 	h.Helper()
 	before := h.dump()
 	fn()
 	require.Equal(h, before, h.dump())
 }
 
-// await waits until something has come about that others are at.
-func await(t testing.TB, what string, condition func() bool) {
+// waitFor waits until a condition holds.
+func waitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }

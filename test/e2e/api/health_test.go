@@ -13,7 +13,8 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// health reads the health, which must be answered with a status, and its problems.
+// health gets the health, checks the status and returns the body and the codes
+// of its problems.
 func (h *host) health(status int, path string) (body map[string]any, problems []any) {
 	h.Helper()
 	body = h.call(status, request{method: "GET", path: path})
@@ -21,7 +22,7 @@ func (h *host) health(status int, path string) (body map[string]any, problems []
 	return body, column(items(body, "problems"), "code")
 }
 
-// heartbeat is one of another process, at an instant.
+// heartbeat writes a heartbeat of another process.
 func (h *host) heartbeat(id string, at time.Time, skew time.Duration) {
 	h.Helper()
 	s, err := store.New(h.db.DB).Bind("default", func() time.Time { return at })
@@ -30,9 +31,10 @@ func (h *host) heartbeat(id string, at time.Time, skew time.Duration) {
 	require.NoError(h, err)
 }
 
-// A process that runs no loop, such as one that only serves the page, is healthy whatever the fleet is like. The fleet
-// is what an alert asks for.
-func TestHealthOfTheProcessIsNotThatOfTheFleet(t *testing.T) {
+// A process that runs no loop, such as one that only serves the page, is
+// healthy even if the fleet has problems. With fleet=1 the fleet's problems
+// count.
+func TestHealthSeparatesProcessAndFleet(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.heartbeat("dead", noon.Add(-time.Hour), 0)
 		body, problems := h.health(http.StatusOK, "/api/health")
@@ -41,58 +43,58 @@ func TestHealthOfTheProcessIsNotThatOfTheFleet(t *testing.T) {
 		_, problems = h.health(http.StatusServiceUnavailable, "/api/health?fleet=1")
 		require.Equal(t, []any{"NO_WORKER"}, problems)
 
-		h.heartbeat("alive", noon, 0)
+		h.heartbeat("active", noon, 0)
 		for _, path := range []string{"/api/health", "/api/health?fleet=1", "/api/health?fleet=false"} {
 			body, problems = h.health(http.StatusOK, path)
 			require.Empty(t, problems)
-			require.Equal(t, 1.0, body["fleet"].(map[string]any)["workers"], "a dead replica is nobody's fault")
+			require.Equal(t, 1.0, body["fleet"].(map[string]any)["workers"], "a dead replica is not a problem")
 		}
 	})
 }
 
-func TestHealthNamesWhatIsWrongWithTheFleet(t *testing.T) {
+func TestHealthReportsFleetProblems(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("hourly")
 		h.clock.Set(noon.Add(time.Hour))
 		h.tick()
 
-		h.clock.Set(noon.Add(59 * time.Minute)) // stepped back
+		h.clock.Set(noon.Add(59 * time.Minute)) // the clock is stepped back
 		h.heartbeat("skewed", h.clock.Now(), -3*time.Second)
 		body, problems := h.health(http.StatusOK, "/api/health")
 		require.Equal(t, []any{"CLOCK_SKEW", "CLOCK_BEHIND"}, problems)
 		fleet := body["fleet"].(map[string]any)
 		require.Equal(t, []any{3000.0, 60000.0}, []any{fleet["maxClockSkewMs"], fleet["clockBehindMs"]})
 
-		// Another build changes what the schedule does, and is gone before its slot.
+		// Another build changes the schedule and stops before its slot.
 		other := append([]hourbell.Definition{}, definitions...)
 		other[0].Target = hourbell.Jobs("publish")
 		newHost(t, h.db, setup{Config: hourbell.Config{Definitions: other}})
 		h.clock.Set(noon.Add(2*time.Hour + 3*time.Minute))
 		h.heartbeat("skewed", h.clock.Now(), 0)
 		body, problems = h.health(http.StatusServiceUnavailable, "/api/health?fleet=1")
-		require.Equal(t, []any{"OVERDUE", "UNFIREABLE"}, problems)
+		require.Equal(t, []any{"OVERDUE", "MISMATCHED"}, problems)
 		fleet = body["fleet"].(map[string]any)
-		require.Equal(t, []any{2.0, "2026-06-01T13:15:00Z", []any{"hourly"}}, []any{fleet["overdue"], fleet["oldestDueAt"], fleet["unfireable"]})
+		require.Equal(t, []any{2.0, "2026-06-01T13:15:00Z", []any{"hourly"}}, []any{fleet["overdue"], fleet["oldestDueAt"], fleet["mismatched"]})
 		require.Equal(t, []any{"shop/feed.v2:a", "hourly"}, column(items(fleet, "late"), "id"))
 		require.Equal(t, 180.0, items(fleet, "late")[1]["overdueSeconds"])
 	})
 }
 
-// 503 is for the process whose loop should run and stands still.
-func TestHealthOfALoopThatStandsStill(t *testing.T) {
-	s := setup{wallClock: true, Config: hourbell.Config{LockTTL: time.Second, PollInterval: 100 * time.Millisecond}}
+// The status is 503 while the loop of this process is stalled.
+func TestHealthReportsStalledLoop(t *testing.T) {
+	s := setup{databaseClock: true, Config: hourbell.Config{LockTTL: time.Second, PollInterval: 100 * time.Millisecond}}
 	eachHost(t, s, func(t *testing.T, h *host) {
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error, 1)
 		go func() { ended <- h.scheduler.Run(ctx) }()
 		defer func() { stop(); require.NoError(t, <-ended) }()
-		await(t, "the first tick", func() bool {
+		waitFor(t, "the first tick", func() bool {
 			process := h.call(http.StatusOK, request{method: "GET", path: "/api/health"})["process"].(map[string]any)
 			return process["running"] == true && process["lastTickAt"] != nil
 		})
 
 		require.NoError(t, h.db.Exec("ALTER TABLE hourbell_schedules RENAME TO elsewhere").Error)
-		await(t, "the loop to be missed", func() bool {
+		waitFor(t, "health to report the stalled loop", func() bool {
 			return h.send(request{method: "GET", path: "/api/health"}).StatusCode == http.StatusServiceUnavailable
 		})
 		body, problems := h.health(http.StatusServiceUnavailable, "/api/health")
@@ -101,14 +103,15 @@ func TestHealthOfALoopThatStandsStill(t *testing.T) {
 		require.Nil(t, body["fleet"])
 
 		require.NoError(t, h.db.Exec("ALTER TABLE elsewhere RENAME TO hourbell_schedules").Error)
-		await(t, "the loop to go on", func() bool {
+		waitFor(t, "the loop to recover", func() bool {
 			return h.send(request{method: "GET", path: "/api/health?fleet=1"}).StatusCode == http.StatusOK
 		})
 	})
 }
 
-// A database that is away is no reason to restart a process; an alert wants to know.
-func TestHealthWithoutADatabase(t *testing.T) {
+// If the database is unavailable, the process is still healthy, because a
+// restart would not help. With fleet=1 the status is 503.
+func TestHealthWithoutDatabase(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		require.NoError(t, h.db.SQL().Close())
 		body, problems := h.health(http.StatusOK, "/api/health")
@@ -118,17 +121,18 @@ func TestHealthWithoutADatabase(t *testing.T) {
 	})
 }
 
-// A probe is answered soon although the database is not: here it waits for a lock that nobody lets go.
-func TestHealthIsAnsweredSoonAlthoughTheDatabaseIsNot(t *testing.T) {
+// A probe gets its response soon even if the database does not respond. Here a
+// transaction holds a lock that the read waits for.
+func TestHealthRespondsDespiteSlowDatabase(t *testing.T) {
 	h := newHost(t, dbtest.Postgres(t), setup{})
 	tx := h.db.Begin()
 	defer tx.Rollback()
 	require.NoError(t, tx.Exec("LOCK TABLE hourbell_workers IN ACCESS EXCLUSIVE MODE").Error)
-	probe := http.Client{Timeout: 5 * time.Second} // a patient one, and half of what the database is given otherwise
-	got, err := probe.Get(h.url + "/api/health")
+	probe := http.Client{Timeout: 5 * time.Second} // half the usual database deadline
+	res, err := probe.Get(h.url + "/api/health")
 	require.NoError(t, err)
-	require.NoError(t, got.Body.Close())
-	require.Equal(t, http.StatusOK, got.StatusCode)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
 	_, problems := h.health(http.StatusOK, "/api/health")
 	require.Equal(t, []any{"DATABASE_UNAVAILABLE"}, problems)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,16 +15,16 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// The host is asked before anything is read, with what the request is about.
-func TestTheHostIsAskedForEachAction(t *testing.T) {
-	var asked []admin.Action
-	refuse := error(nil)
+// The handler calls Authorize with the action before it reads anything.
+func TestAuthorizeGetsEachAction(t *testing.T) {
+	var actions []admin.Action
+	var refusal error
 	s := setup{admin: admin.Config{Authorize: func(_ *http.Request, action admin.Action) (string, error) {
-		asked = append(asked, action)
-		return "ada", refuse
+		actions = append(actions, action)
+		return "ada", refusal
 	}}}
 	h := newHost(t, dbtest.SQLite(t), s)
-	all := operations(h.aRun())
+	all := operations(h.newRun())
 	want := map[string]admin.Action{
 		"health": {Verb: admin.Probe}, "enqueueAll": {Verb: admin.Enqueue},
 		"enqueueGroup": {Verb: admin.Enqueue, Group: "feed"}, "enqueueJob": {Verb: admin.Enqueue, Job: "import"},
@@ -32,21 +33,21 @@ func TestTheHostIsAskedForEachAction(t *testing.T) {
 		"showSchedule": {Verb: admin.View, ScheduleID: "hourly"}, "listScheduleRuns": {Verb: admin.View, ScheduleID: "hourly"},
 		"listScheduleEvents": {Verb: admin.View, ScheduleID: "hourly"}, "listUpcoming": {Verb: admin.View, ScheduleID: "hourly"},
 	}
-	require.NoError(t, h.db.SQL().Close()) // nothing can be read, and is not tried
-	for refusal, status := range map[error]int{
-		errors.New("bob may not"):                          http.StatusForbidden,
+	require.NoError(t, h.db.SQL().Close()) // a read would fail
+	for err, status := range map[error]int{
+		errors.New("bob is not allowed"):                   http.StatusForbidden,
 		fmt.Errorf("%w: log in", admin.ErrUnauthenticated): http.StatusUnauthorized,
 	} {
-		refuse = refusal
+		refusal = err
 		for _, o := range all {
-			asked = nil
-			body := h.call(status, request{method: o.method, path: o.with("nonsense=1")})
+			actions = nil
+			body := h.call(status, request{method: o.method, path: o.withParam("nonsense=1")})
 			require.Equal(t, refusal.Error(), body["detail"], o.id)
 			expected, known := want[o.id]
 			if !known {
 				expected = admin.Action{Verb: admin.View}
 			}
-			require.Equal(t, []admin.Action{expected}, asked, o.id)
+			require.Equal(t, []admin.Action{expected}, actions, o.id)
 			require.Equal(t, o.writes(), expected.Verb.Writes(), o.id)
 		}
 	}
@@ -54,7 +55,7 @@ func TestTheHostIsAskedForEachAction(t *testing.T) {
 
 func TestReadOnlyRefusesEveryWrite(t *testing.T) {
 	eachHost(t, setup{admin: admin.Config{ReadOnly: true}}, func(t *testing.T, h *host) {
-		h.untouched(func() {
+		h.requireUnchanged(func() {
 			for _, o := range operations(1.0) {
 				if o.writes() {
 					require.Equal(t, "read-only", h.call(http.StatusForbidden, request{method: "POST", path: o.path})["code"], o.id)
@@ -65,11 +66,12 @@ func TestReadOnlyRefusesEveryWrite(t *testing.T) {
 	})
 }
 
-// A page of another origin may not write; one of the same origin, of a trusted one, and what is no browser may.
-func TestWritesComeFromPagesOfTheSameOrigin(t *testing.T) {
+// A page of another origin may not write. Pages of the same or a trusted origin
+// and clients other than browsers may.
+func TestWritesRequireSameOrigin(t *testing.T) {
 	s := setup{admin: admin.Config{TrustedOrigins: []string{"https://admin.example.com"}}}
 	eachHost(t, s, func(t *testing.T, h *host) {
-		h.untouched(func() {
+		h.requireUnchanged(func() {
 			for _, header := range []map[string]string{
 				{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example.com"}, {"Origin": "null"},
 			} {
@@ -90,20 +92,20 @@ func TestWritesComeFromPagesOfTheSameOrigin(t *testing.T) {
 	})
 }
 
-// O5: every write leaves an event with who did it and why.
+// O5: every write leaves an event with the actor and the note.
 func TestEveryWriteLeavesAnEvent(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("nightly")
-		for i, o := range operations(h.aRun()) {
-			if !o.writes() || o.id == "unlockSchedule" { // that is tested with a lock
+		for i, o := range operations(h.newRun()) {
+			if !o.writes() || o.id == "unlockSchedule" { // TestLockIsShownAndCleared tests it
 				continue
 			}
 			if o.id == "disableSchedule" {
 				o.path = "/api/schedules/nightly/disable"
 			}
 			note := fmt.Sprint("note ", i)
-			a := h.send(request{method: "POST", path: o.path, body: fmt.Sprintf(`{"note": %q}`, note)})
-			require.Less(t, a.StatusCode, 300)
+			res := h.send(request{method: "POST", path: o.path, body: fmt.Sprintf(`{"note": %q}`, note)})
+			require.Less(t, res.StatusCode, 300)
 			events, err := h.scheduler.Events(t.Context(), hourbell.EventQuery{Limit: 1})
 			require.NoError(t, err)
 			require.Equal(t, []string{"ada", note}, []string{events[0].Actor, events[0].Note}, o.id)
@@ -111,13 +113,13 @@ func TestEveryWriteLeavesAnEvent(t *testing.T) {
 	})
 }
 
-// A GET writes nothing, whatever there is to be seen.
+// A GET writes nothing, even if a schedule is overdue.
 func TestNoGETWrites(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("hourly")
-		h.clock.Set(noon.Add(90 * 60 * 1e9)) // overdue
-		all := operations(h.aRun())
-		h.untouched(func() {
+		h.clock.Set(noon.Add(90 * time.Minute))
+		all := operations(h.newRun())
+		h.requireUnchanged(func() {
 			for _, o := range all {
 				if !o.writes() {
 					h.get(o.path)
@@ -127,7 +129,7 @@ func TestNoGETWrites(t *testing.T) {
 	})
 }
 
-func TestNewRefusesWhatIsMissing(t *testing.T) {
+func TestNewRefusesInvalidConfig(t *testing.T) {
 	scheduler, err := hourbell.New(store.New(dbtest.SQLite(t).DB), hourbell.Config{})
 	require.NoError(t, err)
 	_, err = admin.New(nil, admin.Config{Authorize: admin.AllowAll})

@@ -10,10 +10,11 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
+	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/store"
 )
 
-func TestAScheduleIsShownAsDeclared(t *testing.T) {
+func TestScheduleShowsDefinition(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		got := h.schedule("hourly")
 		require.Equal(t, []any{"hourly", "Hourly feed", "Prices in, offers out.", "0 * * * *", "Every hour", "UTC", 120.0}, []any{
@@ -26,7 +27,7 @@ func TestAScheduleIsShownAsDeclared(t *testing.T) {
 	})
 }
 
-// Ids are what they are: a slash is escaped where it belongs to one.
+// In a path, a slash that is part of an id is escaped.
 func TestIDsWithDotsAndSlashesWork(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		for _, path := range []string{"shop%2Ffeed.v2:a", "shop%2ffeed%2Ev2%3Aa"} {
@@ -39,18 +40,18 @@ func TestIDsWithDotsAndSlashesWork(t *testing.T) {
 	})
 }
 
-func TestEnableAndDisable(t *testing.T) {
+func TestEnableAndDisableSchedule(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		got := h.post("/api/schedules/hourly/enable", `{"note": "the feed is live"}`)
 		require.Equal(t, []any{true, "ENABLED", "the feed is live", "2026-06-01T13:00:00Z", nil}, []any{
 			got["enabled"], got["state"], got["enabledNote"], got["nextRunAt"], got["wouldRunAt"],
 		})
 		require.Equal(t, got, h.schedule("hourly"))
-		h.untouched(func() { h.post("/api/schedules/hourly/enable", "") }) // M4
+		h.requireUnchanged(func() { h.post("/api/schedules/hourly/enable", "") }) // M4
 
 		got = h.post("/api/schedules/hourly/disable", `{"note": "the partner asked"}`)
 		require.Equal(t, []any{false, "the partner asked"}, []any{got["enabled"], got["enabledNote"]})
-		h.untouched(func() { h.post("/api/schedules/hourly/disable", "") })
+		h.requireUnchanged(func() { h.post("/api/schedules/hourly/disable", "") })
 
 		events := items(h.get("/api/schedules/hourly/events"), "events")
 		require.Equal(t, []any{"DISABLED", "ENABLED", "DEFINED"}, column(events, "kind"))
@@ -59,17 +60,18 @@ func TestEnableAndDisable(t *testing.T) {
 	})
 }
 
-// What a person needs to know of a schedule that has run, and of slots that have not.
-func TestAScheduleShowsWhatBecameOfItsSlots(t *testing.T) {
+// A schedule shows its last run and its recent outcomes: fires, failures, skips
+// and manual runs.
+func TestScheduleShowsOutcomes(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("hourly")
 		h.clock.Set(noon.Add(time.Hour + 1500*time.Millisecond))
 		h.tick()
-		runs, err := h.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "w", Limit: 10, Jobs: []string{"import"}})
+		runs, err := h.scheduler.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w", Limit: 10, Jobs: []string{"import"}})
 		require.NoError(t, err)
 		for _, run := range runs {
 			if run.ScheduleID == "hourly" {
-				require.NoError(t, h.scheduler.FinishRun(t.Context(), run, errBroken))
+				require.NoError(t, h.scheduler.FinishRun(t.Context(), run, errEngine))
 			}
 		}
 
@@ -80,7 +82,7 @@ func TestAScheduleShowsWhatBecameOfItsSlots(t *testing.T) {
 		})
 		require.Equal(t, map[string]any{"queued": 1.0, "running": 0.0, "succeeded": 0.0, "failed": 1.0, "atLeast": false}, last["runs"])
 
-		h.clock.Set(noon.Add(4*time.Hour + 30*time.Minute)) // nobody was there for three slots
+		h.clock.Set(noon.Add(4*time.Hour + 30*time.Minute)) // three slots were missed
 		h.tick()
 		h.clock.Set(noon.Add(5 * time.Hour))
 		h.tick()
@@ -105,29 +107,31 @@ func TestAScheduleShowsWhatBecameOfItsSlots(t *testing.T) {
 	})
 }
 
-func TestAnOverdueScheduleSaysSinceWhen(t *testing.T) {
+func TestOverdueScheduleShowsSince(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("hourly")
 		h.clock.Set(noon.Add(time.Hour + 2*time.Minute))
 		require.Equal(t, false, h.schedule("hourly")["overdue"], "within its grace")
 		h.clock.Advance(time.Second)
 		got := h.schedule("hourly")
+		require.Equal(t, "OVERDUE", got["state"])
 		require.Equal(t, []any{true, 121.0, "2026-06-01T13:00:00Z"}, []any{got["overdue"], got["overdueSeconds"], got["nextRunAt"]})
 		require.Equal(t, []any{"shop/feed.v2:a", "hourly"}, column(items(h.get("/api/schedules?state=OVERDUE&sort=nextRunAt"), "schedules"), "id"))
 	})
 }
 
-// The lock says who holds it and when that ends: with its age, or with the silence of its holder.
-func TestALockIsShownAndCleared(t *testing.T) {
+// The lock shows its holder and when it expires: after LockTTL, or earlier if
+// the holder misses its heartbeats.
+func TestLockIsShownAndCleared(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.clock.Set(noon.Add(15 * time.Minute))
 		other, err := store.New(h.db.DB).Bind("default", h.clock.Now)
 		require.NoError(t, err)
 		_, err = other.Heartbeat(t.Context(), hourbell.Worker{ID: "other", WorkerType: "schedule_daemon", Hostname: "host"}, 30*time.Second)
 		require.NoError(t, err)
-		claims, err := other.Claim(t.Context(), hourbell.ClaimRequest{Worker: "other", Limit: 1, LockTTL: time.Hour, Except: []string{}})
+		claimed, err := other.Claim(t.Context(), storage.ClaimRequest{Worker: "other", Limit: 1, LockTTL: time.Hour, Exclude: []string{}})
 		require.NoError(t, err)
-		require.Len(t, claims.Rows, 1)
+		require.Len(t, claimed.Claims, 1)
 		const path = "/api/schedules/shop%2Ffeed.v2:a"
 
 		lock := map[string]any{"holder": "other", "since": "2026-06-01T12:15:00Z", "expiresAt": "2026-06-01T12:15:30Z", "stalled": false}
@@ -136,38 +140,40 @@ func TestALockIsShownAndCleared(t *testing.T) {
 		lock["stalled"] = true
 		require.Equal(t, lock, h.get(path)["lock"])
 
-		h.untouched(func() {
-			body := h.call(http.StatusConflict, request{method: "POST", path: path + "/unlock", body: `{"seen": "somebody else"}`})
+		h.requireUnchanged(func() {
+			body := h.call(http.StatusConflict, request{method: "POST", path: path + "/unlock", body: `{"ifMatch": "another worker"}`})
 			require.Equal(t, "changed", body["code"])
 		})
-		require.Nil(t, h.post(path+"/unlock", `{"note": "it hangs", "seen": "other"}`)["lock"])
+		require.Nil(t, h.post(path+"/unlock", `{"note": "it hangs", "ifMatch": "other"}`)["lock"])
 		event := items(h.get(path+"/events?kind=UNLOCKED"), "events")[0]
 		require.Equal(t, []any{"ada", "it hangs"}, []any{event["actor"], event["note"]})
-		h.untouched(func() { h.post(path+"/unlock", "") })
+		h.requireUnchanged(func() { h.post(path+"/unlock", "") })
 		require.Equal(t, 1, h.tick().Fired)
 	})
 }
 
-// A failed attempt is on the row, in the history, and found by its state.
-func TestAFailingScheduleSaysWhy(t *testing.T) {
-	refusing := setup{Config: hourbell.Config{Enqueuer: broken{}}}
-	eachHost(t, refusing, func(t *testing.T, h *host) {
+// A failed attempt to enqueue is shown on the schedule and in its events, and
+// the schedule has the state FAILING.
+func TestFailingScheduleShowsError(t *testing.T) {
+	eachHost(t, setup{Config: hourbell.Config{Enqueuer: failingEnqueuer{}}}, func(t *testing.T, h *host) {
 		h.enable("hourly")
 		h.clock.Set(noon.Add(time.Hour))
 		h.tick()
 		got := h.schedule("hourly")
-		require.Equal(t, []any{1.0, errBroken.Error(), "2026-06-01T13:00:01Z"}, []any{got["failures"], got["lastError"], got["heldUntil"]})
+		require.Equal(t, []any{1.0, errEngine.Error(), "2026-06-01T13:00:01Z"}, []any{got["consecutiveFailures"], got["lastError"], got["retryAt"]})
+		require.Equal(t, "FAILING", got["state"])
 		require.Contains(t, column(items(h.get("/api/schedules?state=FAILING"), "schedules"), "id"), "hourly")
 		require.NotEmpty(t, items(h.get("/api/schedules/hourly/events?kind=ENQUEUE_FAILED"), "events"))
-		h.untouched(func() {
+		h.requireUnchanged(func() {
 			body := h.call(http.StatusInternalServerError, request{method: "POST", path: "/api/schedules/hourly/run"})
-			require.NotContains(t, body["detail"], errBroken.Error(), "an engine's error may hold what is nobody's business")
+			require.NotContains(t, body["detail"], errEngine.Error(), "an engine's error may contain secrets")
 		})
 	})
 }
 
-// A schedule that code no longer declares, and one that another build declares otherwise, are shown as such.
-func TestWhatAnotherBuildDeclaresIsShown(t *testing.T) {
+// The API shows that code no longer declares a schedule, or that another build
+// declares it differently.
+func TestSchedulesOfOtherBuildsAreShown(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		next := append([]hourbell.Definition{}, definitions[1:]...)
 		next[0].Target = hourbell.Jobs("brand-new")
@@ -179,12 +185,12 @@ func TestWhatAnotherBuildDeclaresIsShown(t *testing.T) {
 
 		changed := h.schedule("nightly")
 		require.Equal(t, false, changed["declaredHere"])
-		require.Contains(t, changed["problem"], `unknown job "brand-new"`)
+		require.Equal(t, `this process does not declare the target JOBS ["brand-new"]`, changed["problem"])
 		body := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/run"})
 		require.Equal(t, "unknown-target", body["code"])
 
-		// What can no longer be read spoils nothing but its own row.
-		require.NoError(t, h.db.Exec("UPDATE hourbell_schedules SET cron = 'whenever' WHERE id = 'nightly'").Error)
+		// An invalid stored expression affects only its own schedule.
+		require.NoError(t, h.db.Exec("UPDATE hourbell_schedules SET cron = 'invalid' WHERE id = 'nightly'").Error)
 		require.Contains(t, h.schedule("nightly")["problem"], "expected 5 fields")
 		require.Len(t, items(h.get("/api/schedules"), "schedules"), 3)
 		upcoming := h.get("/api/schedules/nightly/upcoming")
@@ -195,51 +201,51 @@ func TestWhatAnotherBuildDeclaresIsShown(t *testing.T) {
 	})
 }
 
-// Whoever acts on what is no longer so is told; that it has fired meanwhile is no reason.
-func TestAChangeOnWhatIsNoLongerSoIsRefused(t *testing.T) {
+// A change whose ifMatch is outdated is refused. A fire in the meantime does
+// not change the etag.
+func TestChangeWithOutdatedETagIsRefused(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("hourly")
-		body := func(seen any) string {
-			text, err := json.Marshal(map[string]any{"seen": seen, "note": "as I saw it"})
+		body := func(etag any) string {
+			text, err := json.Marshal(map[string]any{"ifMatch": etag, "note": "with a condition"})
 			require.NoError(t, err)
 			return string(text)
 		}
-		seen := h.schedule("hourly")["fingerprint"]
+		etag := h.schedule("hourly")["etag"]
 		h.clock.Set(noon.Add(time.Hour))
 		h.tick()
-		h.post("/api/schedules/hourly/disable", body(seen))
+		h.post("/api/schedules/hourly/disable", body(etag))
 
-		stale := seen
-		h.untouched(func() {
+		h.requireUnchanged(func() {
 			for _, verb := range []string{"enable", "disable", "run"} {
-				problem := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/hourly/" + verb, body: body(stale)})
+				problem := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/hourly/" + verb, body: body(etag)})
 				require.Equal(t, "changed", problem["code"], verb)
 			}
 		})
-		h.post("/api/schedules/hourly/enable", body(h.schedule("hourly")["fingerprint"]))
+		h.post("/api/schedules/hourly/enable", body(h.schedule("hourly")["etag"]))
 	})
 }
 
-func TestWorkersAreShown(t *testing.T) {
+func TestWorkersShowStates(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
-		at := func(id string, when time.Time, skew time.Duration) hourbell.Store {
-			s, err := store.New(db.DB).Bind("default", func() time.Time { return when })
+		heartbeat := func(id string, at time.Time, skew time.Duration) hourbell.Store {
+			s, err := store.New(db.DB).Bind("default", func() time.Time { return at })
 			require.NoError(t, err)
 			_, err = s.Heartbeat(t.Context(), hourbell.Worker{ID: id, WorkerType: "schedule_daemon", Hostname: "host", PID: 7, ClockSkew: skew}, 30*time.Second)
 			require.NoError(t, err)
 			return s
 		}
-		at("alive", noon.Add(-20*time.Second), -1500*time.Millisecond)
-		at("dead", noon.Add(-40*time.Second), 0)
-		require.NoError(t, at("stopped", noon.Add(-10*time.Second), 0).StopWorker(t.Context(), "stopped"))
+		heartbeat("active", noon.Add(-20*time.Second), -1500*time.Millisecond)
+		heartbeat("dead", noon.Add(-40*time.Second), 0)
+		require.NoError(t, heartbeat("stopped", noon.Add(-10*time.Second), 0).StopWorker(t.Context(), "stopped"))
 		states := map[any]any{}
 		for _, w := range items(h.get("/api/workers"), "workers") {
 			states[w["id"]] = w["state"]
-			if w["id"] == "alive" {
+			if w["id"] == "active" {
 				require.Equal(t, []any{-1500.0, "host", 7.0, "2026-06-01T11:59:40Z"}, []any{w["clockSkewMs"], w["hostname"], w["pid"], w["heartbeatAt"]})
 			}
 		}
-		require.Equal(t, map[any]any{"alive": "ALIVE", "dead": "DEAD", "stopped": "STOPPED"}, states)
+		require.Equal(t, map[any]any{"active": "ACTIVE", "dead": "DEAD", "stopped": "STOPPED"}, states)
 	})
 }

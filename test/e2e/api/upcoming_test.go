@@ -10,13 +10,14 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// previewed are the slots of an expression after the clock's now, each with its flag.
-func (h *host) previewed(cron, zone, n string) (list []string) {
+// preview returns the next slots of an expression in local time, each with the
+// effect of a clock change.
+func (h *host) preview(cron, zone, n string) (list []string) {
 	h.Helper()
 	body := h.get("/api/preview?" + url.Values{"cron": {cron}, "timeZone": {zone}, "n": {n}}.Encode())
 	for _, slot := range items(body, "slots") {
 		text := slot["local"].(string)
-		if change, flagged := slot["change"].(map[string]any); flagged {
+		if change, ok := slot["change"].(map[string]any); ok {
 			text += " " + change["kind"].(string) + ": " + change["detail"].(string)
 		}
 		list = append(list, text)
@@ -24,32 +25,32 @@ func (h *host) previewed(cron, zone, n string) (list []string) {
 	return list
 }
 
-// Slots that a clock change moves or repeats are flagged as such.
-func TestComingSlotsSayWhatAClockChangeDoes(t *testing.T) {
+// Upcoming slots show whether a clock change moves or repeats them.
+func TestUpcomingSlotsShowClockChanges(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.clock.Set(time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC))
 		require.Equal(t, []string{
-			"2026-03-29T03:00:00+02:00 MOVED: the clock is put forward past 2026-03-29 02:30:00: it runs right afterwards",
+			"2026-03-29T03:00:00+02:00 MOVED: clocks go forward and 2026-03-29 02:30:00 does not occur: the slot runs right after the gap",
 			"2026-03-30T02:30:00+02:00",
-		}, h.previewed("30 2 * * *", "Europe/Berlin", "2"))
+		}, h.preview("30 2 * * *", "Europe/Berlin", "2"))
 		got := h.get("/api/schedules/nightly/upcoming?n=1")
 		require.Equal(t, []any{"30 2 * * *", "Europe/Berlin", "Every day at 02:30", ""}, []any{got["cron"], got["timeZone"], got["description"], got["problem"]})
 		require.Equal(t, "2026-03-29T01:00:00Z", items(got, "slots")[0]["at"])
 
 		h.clock.Set(time.Date(2026, 10, 24, 23, 40, 0, 0, time.UTC))
 		require.Equal(t, []string{
-			"2026-10-25T02:30:00+02:00 REPEATED: the clock is put back and shows 2026-10-25 02:30:00 twice: it runs the first time only",
+			"2026-10-25T02:30:00+02:00 REPEATED: clocks go back and 2026-10-25 02:30:00 occurs twice: the slot runs only the first time",
 			"2026-10-26T02:30:00+01:00",
-		}, h.previewed("30 2 * * *", "Europe/Berlin", "2"))
+		}, h.preview("30 2 * * *", "Europe/Berlin", "2"))
 		require.Equal(t, []string{
-			"2026-10-25T02:30:00+02:00 REPEATED: the clock is put back and shows 2026-10-25 02:30:00 twice: it runs both times, this is the first",
-			"2026-10-25T02:30:00+01:00 REPEATED: the clock is put back and shows 2026-10-25 02:30:00 twice: it runs both times, this is the second",
+			"2026-10-25T02:30:00+02:00 REPEATED: clocks go back and 2026-10-25 02:30:00 occurs twice: the slot runs both times, this is the first",
+			"2026-10-25T02:30:00+01:00 REPEATED: clocks go back and 2026-10-25 02:30:00 occurs twice: the slot runs both times, this is the second",
 			"2026-10-25T03:30:00+01:00",
-		}, h.previewed("30 * * * *", "Europe/Berlin", "3"))
+		}, h.preview("30 * * * *", "Europe/Berlin", "3"))
 	})
 }
 
-func TestUpcomingWorksOnADisabledSchedule(t *testing.T) {
+func TestUpcomingSlotsOfDisabledSchedule(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		slots := items(h.get("/api/schedules/hourly/upcoming"), "slots")
 		require.Len(t, slots, 10)
@@ -58,43 +59,44 @@ func TestUpcomingWorksOnADisabledSchedule(t *testing.T) {
 	})
 }
 
-// Any expression can be tried out. The zone is UTC where none is given.
-func TestPreview(t *testing.T) {
+// The preview accepts any expression. The zone defaults to UTC.
+func TestPreviewListsSlots(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		got := h.get("/api/preview?cron=*/20+9-17+*+*+MON-FRI&n=1")
 		require.Equal(t, []any{"UTC", "Every 20 minutes from 09:00 to 17:40, Monday to Friday"}, []any{got["timeZone"], got["description"]})
-		require.Equal(t, []string{"2026-06-01T14:15:00+02:00"}, h.previewed("*/15 * * * *", "Europe/Berlin", "1"))
-		require.Equal(t, 100, len(h.previewed("* * * * * *", "UTC", "100")))
+		require.Equal(t, []string{"2026-06-01T14:15:00+02:00"}, h.preview("*/15 * * * *", "Europe/Berlin", "1"))
+		require.Equal(t, 100, len(h.preview("* * * * * *", "UTC", "100")))
 		h.clock.Set(time.Date(9999, 12, 31, 22, 0, 0, 0, time.UTC))
-		require.Equal(t, []string{"9999-12-31T23:00:00Z"}, h.previewed("@hourly", "UTC", "5"), "there are no more")
+		require.Equal(t, []string{"9999-12-31T23:00:00Z"}, h.preview("@hourly", "UTC", "5"), "no more slots follow")
 	})
 }
 
-// The list costs as many statements for ten thousand schedules as for a hundred.
-func TestStatementsOfAListDoNotGrowWithTheSchedules(t *testing.T) {
+// The number of statements of the list does not depend on the number of
+// schedules.
+func TestListStatementsDoNotGrowWithSchedules(t *testing.T) {
 	counts := map[string][]int{}
 	large := 10_000
 	if testing.Short() {
-		large = 1000 // the race detector makes their sync ten times as long
+		large = 1000 // the race detector makes their sync ten times slower
 	}
 	for _, n := range []int{100, large} {
-		eachHost(t, setup{Config: hourbell.Config{Definitions: many(n)}}, func(t *testing.T, h *host) {
+		eachHost(t, setup{Config: hourbell.Config{Definitions: manyDefinitions(n)}}, func(t *testing.T, h *host) {
 			h.clock.Set(noon.Add(15 * time.Minute))
 			h.tick()
-			watched := watch(t, h.db)
-			seen := newHostUnsynced(t, h.db, setup{Config: hourbell.Config{Definitions: many(n)}, pool: watched.handle(t, h.db)})
+			pool := newCountingPool(h.db)
+			counted := newHostUnsynced(t, h.db, setup{Config: hourbell.Config{Definitions: manyDefinitions(n)}, pool: pool.handle(t, h.db)})
 			for _, query := range []string{"limit=10", "limit=200", "limit=200&sort=nextRunAt&state=ENABLED&search=e"} {
-				sent := watched.during(func() { require.NotEmpty(t, items(seen.get("/api/schedules?"+query), "schedules")) })
-				counts[h.db.Dialect] = append(counts[h.db.Dialect], sent)
+				queries := pool.count(func() { require.NotEmpty(t, items(counted.get("/api/schedules?"+query), "schedules")) })
+				counts[h.db.Dialect] = append(counts[h.db.Dialect], queries)
 			}
-			page := watched.during(func() { seen.read("/?sort=nextRunAt&state=ENABLED") })
-			require.Equal(t, 5, page, "the same, and the health")
+			page := pool.count(func() { counted.fetch("/?sort=nextRunAt&state=ENABLED") })
+			require.Equal(t, 5, page, "the same and the health")
 		})
 	}
 	for database, list := range counts {
 		require.Len(t, list, 6)
 		for _, n := range list {
-			require.Equal(t, 4, n, "%s: %v", database, list) // the counts, the page, its outcomes, and the runs of the newest
+			require.Equal(t, 4, n, "%s: %v", database, list) // counts, schedules, outcomes, tallies
 		}
 	}
 }

@@ -1,12 +1,11 @@
 package mount_test
 
-import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
-
 import (
 	"testing"
 
 	"github.com/hourbell/hourbell/internal/leaktest"
+	_ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 )
 
-// Nothing runs on behind the tests.
+// TestMain fails if the tests leak goroutines.
 func TestMain(m *testing.M) { leaktest.Main(m) }

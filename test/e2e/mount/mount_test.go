@@ -1,4 +1,4 @@
-// Package mount_test shows that the admin handler works wherever a host mounts it.
+// Package mount_test tests that the admin handler works under any mount point.
 package mount_test
 
 import (
@@ -28,15 +28,16 @@ import (
 
 const prefix = "/admin/schedules"
 
-// mounts put the handler on a host's router, and say where it is then.
+// mounts lists ways to mount the handler on a host's router, and the path at
+// which it is then.
 var mounts = []struct {
 	name  string
-	at    string
+	path  string
 	mount func(t *testing.T, h http.Handler) http.Handler
 }{
 	{"net/http, without a prefix", "", func(_ *testing.T, h http.Handler) http.Handler { return h }},
 	{"net/http, with a prefix", prefix, func(_ *testing.T, h http.Handler) http.Handler { return mux(h) }},
-	{"net/http, below a prefix of the whole host", "/backend" + prefix, func(_ *testing.T, h http.Handler) http.Handler {
+	{"net/http, below another prefix", "/backend" + prefix, func(_ *testing.T, h http.Handler) http.Handler {
 		outer := http.NewServeMux()
 		outer.Handle("/backend/", http.StripPrefix("/backend", mux(h)))
 		return outer
@@ -77,15 +78,15 @@ var mounts = []struct {
 	}},
 }
 
-// mux is the standard library's router with the handler under the prefix.
+// mux returns a ServeMux with the handler under the prefix.
 func mux(h http.Handler) http.Handler {
 	m := http.NewServeMux()
 	m.Handle(prefix+"/", http.StripPrefix(prefix, h))
 	return m
 }
 
-// host is a backend's scheduler with two schedules, one of which has a slash in its id.
-func host(t *testing.T) http.Handler {
+// newHandler returns a handler with two schedules. One has a slash in its id.
+func newHandler(t *testing.T) http.Handler {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	scheduler, err := hourbell.New(store.New(dbtest.SQLite(t).DB), hourbell.Config{
@@ -103,140 +104,142 @@ func host(t *testing.T) http.Handler {
 	return handler
 }
 
-// send sends a request as a browser's page of the same origin does, and reads the answer.
+// send sends a request like a browser on a page of the same origin.
 func send(t *testing.T, method, url string) (status int, contentType string, body map[string]any) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	require.NoError(t, err)
 	request.Header.Set("Sec-Fetch-Site", "same-origin")
-	answer, err := http.DefaultClient.Do(request)
+	res, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	if len(text) > 0 {
 		require.NoError(t, json.Unmarshal(text, &body), string(text))
 	}
-	return answer.StatusCode, answer.Header.Get("Content-Type"), body
+	return res.StatusCode, res.Header.Get("Content-Type"), body
 }
 
-func TestTheHandlerWorksWhereverItIsMounted(t *testing.T) {
+func TestAPIWorksUnderAnyMountPoint(t *testing.T) {
 	for _, m := range mounts {
 		t.Run(m.name, func(t *testing.T) {
-			server := httptest.NewServer(m.mount(t, host(t)))
+			server := httptest.NewServer(m.mount(t, newHandler(t)))
 			defer server.Close()
-			at := server.URL + m.at
+			base := server.URL + m.path
 
-			status, kind, list := send(t, "GET", at+"/api/schedules?state=DISABLED&limit=1")
+			status, contentType, list := send(t, "GET", base+"/api/schedules?state=DISABLED&limit=1")
 			require.Equal(t, http.StatusOK, status)
-			require.Equal(t, "application/json", kind)
+			require.Equal(t, "application/json", contentType)
 			require.Len(t, list["schedules"], 1)
 			require.NotEmpty(t, list["next"])
 
-			// An id with a slash is one segment of the path, where it is escaped.
-			status, _, one := send(t, "GET", at+"/api/schedules/shop%2Ffeed.prices:v2")
+			// An id with an escaped slash is one path segment.
+			status, _, schedule := send(t, "GET", base+"/api/schedules/shop%2Ffeed.prices:v2")
 			require.Equal(t, http.StatusOK, status)
-			require.Equal(t, "shop/feed.prices:v2", one["id"])
-			status, _, one = send(t, "POST", at+"/api/schedules/shop%2Ffeed.prices%3Av2/enable")
+			require.Equal(t, "shop/feed.prices:v2", schedule["id"])
+			status, _, schedule = send(t, "POST", base+"/api/schedules/shop%2Ffeed.prices%3Av2/enable")
 			require.Equal(t, http.StatusOK, status)
-			require.Equal(t, true, one["enabled"])
-			status, _, runs := send(t, "POST", at+"/api/enqueue/jobs/import")
+			require.Equal(t, true, schedule["enabled"])
+			status, _, runs := send(t, "POST", base+"/api/enqueue/jobs/import")
 			require.Equal(t, http.StatusCreated, status)
 			require.Len(t, runs["runs"], 1)
 
-			status, _, document := send(t, "GET", at+"/api/openapi.json")
+			status, _, document := send(t, "GET", base+"/api/openapi.json")
 			require.Equal(t, http.StatusOK, status)
 			require.NotEmpty(t, document["paths"])
-			status, _, _ = send(t, "HEAD", at+"/api/health")
+			status, _, _ = send(t, "HEAD", base+"/api/health")
 			require.Equal(t, http.StatusOK, status)
 
-			// What is not there is said by the handler itself, in its own form.
-			status, kind, problem := send(t, "GET", at+"/api/schedules/shop/feed")
+			// The handler itself reports errors, as problem documents.
+			status, contentType, problem := send(t, "GET", base+"/api/schedules/shop/feed")
 			require.Equal(t, http.StatusNotFound, status)
-			require.Equal(t, "application/problem+json", kind)
+			require.Equal(t, "application/problem+json", contentType)
 			require.Equal(t, "unknown-path", problem["code"])
-			status, _, problem = send(t, "DELETE", at+"/api/schedules/feed")
+			status, _, problem = send(t, "DELETE", base+"/api/schedules/feed")
 			require.Equal(t, http.StatusMethodNotAllowed, status)
 			require.Equal(t, "method-not-allowed", problem["code"])
 		})
 	}
 }
 
-// The page's links hold wherever it is mounted: relative ones, which also survive a proxy that rewrites the path.
-func TestThePageWorksWhereverItIsMounted(t *testing.T) {
+// The page's links are relative. They work under any mount point, also behind a
+// proxy that rewrites the path.
+func TestPageLinksWorkUnderAnyMountPoint(t *testing.T) {
 	for _, m := range mounts {
 		t.Run(m.name, func(t *testing.T) {
-			server := httptest.NewServer(m.mount(t, host(t)))
+			server := httptest.NewServer(m.mount(t, newHandler(t)))
 			defer server.Close()
-			// follow asks for what a page links to, as a browser resolves it.
-			follow := func(from, link string) (location, text string) {
-				at, err := url.Parse(from)
+			// follow requests a link of a page, resolved as in a browser.
+			follow := func(page, link string) (location, text string) {
+				target, err := url.Parse(page)
 				require.NoError(t, err)
-				at, err = at.Parse(html.UnescapeString(link))
+				target, err = target.Parse(html.UnescapeString(link))
 				require.NoError(t, err)
-				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at.String(), nil)
+				request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.String(), nil)
 				require.NoError(t, err)
 				request.Header.Set("Accept", "text/html,*/*")
-				answer, err := http.DefaultClient.Do(request)
+				res, err := http.DefaultClient.Do(request)
 				require.NoError(t, err)
-				defer func() { _ = answer.Body.Close() }()
-				body, err := io.ReadAll(answer.Body)
+				defer func() { _ = res.Body.Close() }()
+				body, err := io.ReadAll(res.Body)
 				require.NoError(t, err)
-				require.Equal(t, http.StatusOK, answer.StatusCode, "%s from %s", link, from)
-				return answer.Request.URL.String(), string(body)
+				require.Equal(t, http.StatusOK, res.StatusCode, "%s from %s", link, page)
+				return res.Request.URL.String(), string(body)
 			}
 			links := regexp.MustCompile(`(?:href|src|action|formaction)="([^"#]+)"`)
-			todo, seen := []string{server.URL + m.at + "/"}, map[string]bool{}
-			for len(todo) > 0 {
-				at, page := follow(todo[0], "")
-				todo = todo[1:]
-				for _, link := range links.FindAllStringSubmatch(page, -1) {
-					if strings.HasSuffix(link[1], "/enable") { // a form that posts
+			pending, visited := []string{server.URL + m.path + "/"}, map[string]bool{}
+			for len(pending) > 0 {
+				page, text := follow(pending[0], "")
+				pending = pending[1:]
+				for _, link := range links.FindAllStringSubmatch(text, -1) {
+					if strings.HasSuffix(link[1], "/enable") { // the action of a POST form
 						continue
 					}
-					if strings.HasSuffix(link[1], "able") { // of those selected
+					if strings.HasSuffix(link[1], "able") { // needs a selection
 						link[1] += "?id=feed"
 					}
-					location, _ := follow(at, link[1])
-					if !seen[location] && !strings.Contains(location, "?") {
-						todo = append(todo, location)
+					location, _ := follow(page, link[1])
+					if !visited[location] && !strings.Contains(location, "?") {
+						pending = append(pending, location)
 					}
-					seen[location] = true
+					visited[location] = true
 				}
 			}
 			for _, path := range []string{"/schedules/shop%2Ffeed.prices:v2", "/schedules/shop%2Ffeed.prices:v2/run", "/runs", "/enqueue/groups/feed"} {
-				require.True(t, seen[server.URL+m.at+path], "%s is linked: %v", path, seen)
+				require.True(t, visited[server.URL+m.path+path], "%s is linked: %v", path, visited)
 			}
-			for location := range seen {
-				require.True(t, strings.HasPrefix(location, server.URL+m.at+"/"), location)
+			for location := range visited {
+				require.True(t, strings.HasPrefix(location, server.URL+m.path+"/"), location)
 			}
 		})
 	}
 }
 
-// Whoever leaves out the slash after the prefix comes to the page all the same, where the host lets the request through.
-func TestTheMountPointItself(t *testing.T) {
+// A request for the prefix without the trailing slash is redirected to the
+// page, by the host's router or by the handler.
+func TestMountPointRedirectsToSlash(t *testing.T) {
 	for name, serve := range map[string]http.Handler{
-		"net/http": mux(host(t)),
-		"a host that does not redirect": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.StripPrefix(prefix, host(t)).ServeHTTP(w, r)
+		"net/http": mux(newHandler(t)),
+		"a router that does not redirect": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.StripPrefix(prefix, newHandler(t)).ServeHTTP(w, r)
 		}),
 	} {
 		server := httptest.NewServer(serve)
-		answer, err := http.Get(server.URL + prefix + "?search=e")
+		res, err := http.Get(server.URL + prefix + "?search=e")
 		require.NoError(t, err, name)
-		require.NoError(t, answer.Body.Close())
-		require.Equal(t, http.StatusOK, answer.StatusCode, name)
-		require.Equal(t, server.URL+prefix+"/?search=e", answer.Request.URL.String(), name)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, http.StatusOK, res.StatusCode, name)
+		require.Equal(t, server.URL+prefix+"/?search=e", res.Request.URL.String(), name)
 		server.Close()
 	}
 }
 
-// A host that forgets to strip its prefix is told so.
-func TestAForgottenPrefixIsNamed(t *testing.T) {
-	forgetful := http.NewServeMux()
-	forgetful.Handle(prefix+"/", host(t))
-	server := httptest.NewServer(forgetful)
+// If the host does not strip its prefix, the error mentions http.StripPrefix.
+func TestErrorNamesUnstrippedPrefix(t *testing.T) {
+	unstripped := http.NewServeMux()
+	unstripped.Handle(prefix+"/", newHandler(t))
+	server := httptest.NewServer(unstripped)
 	defer server.Close()
 	status, _, problem := send(t, "GET", server.URL+prefix+"/api/schedules")
 	require.Equal(t, http.StatusNotFound, status)

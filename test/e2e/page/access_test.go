@@ -14,7 +14,8 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// focusOn presses Tab until an element has the focus, as somebody without a mouse does.
+// focusOn presses Tab until an element has the focus. The focus must be
+// visible.
 func (tb *tab) focusOn(id string) {
 	tb.Helper()
 	for range 200 {
@@ -23,77 +24,78 @@ func (tb *tab) focusOn(id string) {
 			require.NotEqual(tb, "none", ring, "the focus on %s cannot be seen", id)
 			return
 		}
-		tb.keys(kb.Tab)
+		tb.press(kb.Tab)
 	}
-	tb.Fatalf("Tab never comes to %s", id)
+	tb.Fatalf("Tab does not reach %s", id)
 }
 
-// Everything works from the keyboard.
-func TestKeyboardOnly(t *testing.T) {
+// The page can be used with the keyboard alone.
+func TestPageWorksWithKeyboard(t *testing.T) {
 	t.Parallel()
-	h := lived(t, dbtest.SQLite(t), setup{})
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
 	tb := h.open(t, "/")
-	tb.keys(kb.Tab)
-	require.Equal(t, "Skip to the content", js[string](tb, `document.activeElement.textContent`))
-	tb.keys(kb.Enter)
+	tb.press(kb.Tab)
+	require.Equal(t, "Skip to content", js[string](tb, `document.activeElement.textContent`))
+	tb.press(kb.Enter)
 	require.Equal(t, "main", js[string](tb, `document.activeElement.id`))
 
 	tb.focusOn("switch-shop/ledger.v2:a")
-	tb.keys(" ")
-	tb.await(`document.activeElement.getAttribute("aria-checked") === "true"`)
+	tb.press(" ")
+	tb.waitFor(`document.activeElement.getAttribute("aria-checked") === "true"`)
 	require.True(t, h.schedule("shop/ledger.v2:a").Enabled)
 
 	tb.focusOn("run-shop/ledger.v2:a")
-	tb.keys(kb.Enter)
-	tb.awaitText("dialog", "Run Ledger now?")
+	tb.press(kb.Enter)
+	tb.waitForText("dialog", "Run Ledger now?")
 	require.Equal(t, "TEXTAREA", js[string](tb, `document.activeElement.nodeName`))
 	for range 5 { // the focus stays in the dialog
-		tb.keys(kb.Tab)
+		tb.press(kb.Tab)
 		require.True(t, js[bool](tb, `document.activeElement === document.body || Boolean(document.activeElement.closest("dialog"))`))
 	}
-	tb.keys(kb.Escape)
-	tb.await(`!document.getElementById("dialog").open`)
+	tb.press(kb.Escape)
+	tb.waitFor(`!document.getElementById("dialog").open`)
 	require.Equal(t, "run-shop/ledger.v2:a", js[string](tb, `document.activeElement.id`))
 	before := len(h.runs(hourbell.RunQuery{Limit: 1000}))
-	tb.keys(kb.Enter)
-	tb.awaitText("dialog", "Run Ledger now?")
-	tb.keys(kb.Tab)
-	tb.keys(kb.Enter)
-	tb.awaitText("dialog", "1 run enqueued")
+	tb.press(kb.Enter)
+	tb.waitForText("dialog", "Run Ledger now?")
+	tb.press(kb.Tab)
+	tb.press(kb.Enter)
+	tb.waitForText("dialog", "1 run enqueued")
 	require.Len(t, h.runs(hourbell.RunQuery{Limit: 1000}), before+1)
-	js[bool](tb, `(globalThis.asked = 0, addEventListener("submit", () => asked++), true)`)
-	tb.keys(kb.Enter) // Close has the focus
-	tb.await(`!document.getElementById("dialog").open`)
+	js[bool](tb, `(globalThis.submits = 0, addEventListener("submit", () => submits++), true)`)
+	tb.press(kb.Enter) // on Close
+	tb.waitFor(`!document.getElementById("dialog").open`)
 	require.Equal(t, "run-shop/ledger.v2:a", js[string](tb, `document.activeElement.id`))
-	require.Zero(t, js[int](tb, `asked`), "Enter on Close has pressed Run now, too")
+	require.Zero(t, js[int](tb, `submits`), "Enter on Close must not press Run now")
 }
 
-// The timeline is one stop for the Tab key; arrows go from mark to mark, and each says its slot and outcome.
-func TestTheTimelineByKeyboard(t *testing.T) {
+// The timeline is one stop of the Tab key. The arrow keys move from mark to
+// mark, and the text of the mark is shown.
+func TestTimelineWorksWithKeyboard(t *testing.T) {
 	t.Parallel()
-	h := lived(t, dbtest.SQLite(t), setup{})
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
 	tb := h.open(t, "/")
 	require.Equal(t, 1, js[int](tb, `document.querySelectorAll('.timeline [role=img][tabindex="0"]').length`))
 	js[bool](tb, `(document.querySelector('.timeline [role=img][tabindex="0"]').focus(), true)`)
-	require.Contains(t, tb.text("#mark-says"), "Daily full sync: Sun 29 Mar 03:00 CEST: to come, the clock is put forward")
-	tb.keys(kb.ArrowDown)
-	require.Contains(t, tb.text("#mark-says"), "Feed refresh: ")
-	tb.keys(kb.End)
-	require.Contains(t, tb.text("#mark-says"), "to come, Every 15 minutes")
-	tb.keys(kb.Home)
-	require.Regexp(t, `^Feed refresh: Sat 28 Mar 05:0\d:\d\d CET to .*: \d+ fired, 0 failed, 0 skipped$`, tb.text("#mark-says"))
-	tb.keys(kb.ArrowRight)
-	require.Contains(t, tb.text("#mark-says"), "4 failed")
-	tb.keys(kb.ArrowLeft)
-	tb.keys(kb.ArrowUp)
-	require.Contains(t, tb.text("#mark-says"), "Daily full sync")
-	tb.keys(kb.ArrowDown)
-	tb.keys(kb.ArrowDown)
-	tb.keys(kb.Home)
-	require.Equal(t, "Hourly matching: Sat 28 Mar 06:00 CET: fired on time", tb.text("#mark-says"))
+	require.Contains(t, tb.text("#mark-text"), "Daily full sync: Sun 29 Mar 03:00 CEST: upcoming, clocks go forward")
+	tb.press(kb.ArrowDown)
+	require.Contains(t, tb.text("#mark-text"), "Feed refresh: ")
+	tb.press(kb.End)
+	require.Contains(t, tb.text("#mark-text"), "upcoming, Every 15 minutes")
+	tb.press(kb.Home)
+	require.Regexp(t, `^Feed refresh: Sat 28 Mar 05:0\d:\d\d CET to .*: \d+ fired, 0 failed, 0 skipped$`, tb.text("#mark-text"))
+	tb.press(kb.ArrowRight)
+	require.Contains(t, tb.text("#mark-text"), "4 failed")
+	tb.press(kb.ArrowLeft)
+	tb.press(kb.ArrowUp)
+	require.Contains(t, tb.text("#mark-text"), "Daily full sync")
+	tb.press(kb.ArrowDown)
+	tb.press(kb.ArrowDown)
+	tb.press(kb.Home)
+	require.Equal(t, "Hourly matching: Sat 28 Mar 06:00 CET: fired on time", tb.text("#mark-text"))
 }
 
-// longNames is what people declare who have much to say.
+// longNames returns a setup whose declarations have very long texts.
 func longNames() setup {
 	long := strings.Repeat("reconciliation-of-everything-", 3)
 	return setup{Config: hourbell.Config{
@@ -105,39 +107,39 @@ func longNames() setup {
 	}}
 }
 
-// The pages can be used from 360 to 2,560 pixels, whatever people declare.
-func TestEveryWidth(t *testing.T) {
+// The pages fit windows from 360 to 2,560 pixels, also with very long texts.
+func TestPagesFitEveryWidth(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("it is long, and has no race")
+		t.Skip("slow, and has no concurrency to check")
 	}
-	h := lived(t, dbtest.SQLite(t), setup{})
-	talker := newHost(t, dbtest.SQLite(t), longNames())
-	talker.enable("all")
-	_, err := talker.scheduler.EnqueueAll(t.Context(), hourbell.EnqueueOptions{By: hourbell.By{Actor: strings.Repeat("a", 80), Note: strings.Repeat("b", 300)}})
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
+	longHost := newHost(t, dbtest.SQLite(t), longNames())
+	longHost.enable("all")
+	_, err := longHost.scheduler.EnqueueAll(t.Context(), hourbell.EnqueueOptions{Actor: strings.Repeat("a", 80), Note: strings.Repeat("b", 300)})
 	require.NoError(t, err)
-	long := talker.scheduler.Jobs()[0].Name
-	tb, other := h.tab(t), talker.tab(t)
+	long := longHost.scheduler.Jobs()[0].Name
+	tb, longTab := h.newTab(t), longHost.newTab(t)
 	for _, width := range []int64{360, 768, 1100, 1440, 2560} {
 		for _, path := range []string{"/", "/schedules/hourly-matching", "/runs", "/runs/105", "/enqueue", "/schedules/hourly-matching/run"} {
-			tb.size(width, 800)
+			tb.setSize(width, 800)
 			tb.visit(path)
-			tb.state(fmt.Sprintf("width-%d%s", width, strings.ReplaceAll(path, "/", "-")))
+			tb.checkState(fmt.Sprintf("width-%d%s", width, strings.ReplaceAll(path, "/", "-")))
 		}
 		for _, path := range []string{"/", "/schedules/" + strings.TrimSuffix(long, "job") + "id", "/runs", "/runs/1", "/enqueue", "/enqueue/all"} {
-			other.size(width, 800)
-			other.visit(path)
-			other.state(fmt.Sprintf("long-%d%s", width, strings.ReplaceAll(path[:min(len(path), 20)], "/", "-")))
+			longTab.setSize(width, 800)
+			longTab.visit(path)
+			longTab.checkState(fmt.Sprintf("long-%d%s", width, strings.ReplaceAll(path[:min(len(path), 20)], "/", "-")))
 		}
 	}
 }
 
-// What one touches is large enough to be hit.
-func TestTargetsAreLarge(t *testing.T) {
+// Touch targets are at least 44 pixels in each direction.
+func TestTouchTargetsAreLarge(t *testing.T) {
 	t.Parallel()
-	h := lived(t, dbtest.SQLite(t), setup{})
-	tb := h.tab(t)
-	tb.size(360, 800)
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
+	tb := h.newTab(t)
+	tb.setSize(360, 800)
 	for _, path := range []string{"/", "/schedules/hourly-matching", "/runs", "/enqueue", "/enqueue/all"} {
 		tb.visit(path)
 		small := js[string](tb, `[...document.querySelectorAll("button, .button, select, input:not([type=hidden], [type=checkbox]), summary, nav a, td.pick label, .brand")]
@@ -146,56 +148,56 @@ func TestTargetsAreLarge(t *testing.T) {
 	}
 }
 
-func TestDark(t *testing.T) {
+func TestPagesInDarkScheme(t *testing.T) {
 	t.Parallel()
-	h := lived(t, dbtest.SQLite(t), setup{})
-	tb := h.tab(t)
-	tb.dark()
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
+	tb := h.newTab(t)
+	tb.setDark()
 	for _, path := range []string{"/", "/schedules/hourly-matching", "/runs", "/runs/105", "/enqueue", "/enqueue/all"} {
 		tb.visit(path)
-		tb.state("dark" + strings.ReplaceAll(path, "/", "-"))
+		tb.checkState("dark" + strings.ReplaceAll(path, "/", "-"))
 	}
 	tb.visit("/")
 	tb.click(`[id="run-hourly-matching"]`)
-	tb.awaitText("dialog", "Run Hourly matching now?")
-	tb.state("dark-dialog")
+	tb.waitForText("dialog", "Run Hourly matching now?")
+	tb.checkState("dark-dialog")
 }
 
-// Without a script all the same can be done, with plain forms.
-func TestWithoutJavaScript(t *testing.T) {
+// Without JavaScript, every action works with plain forms.
+func TestPageWorksWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
-		tb := h.tab(t)
-		tb.withoutScript()
-		tb.expects("409")
+		tb := h.newTab(t)
+		tb.disableScript()
+		tb.expectErrors("409")
 		tb.visit("/?search=e&sort=name")
-		tb.state("without-script")
+		tb.checkState("without-script")
 		tb.follow(switchFeed)
 		require.True(t, h.schedule("feed-refresh").Enabled)
-		require.True(t, strings.HasSuffix(js[string](tb, `location.href`), prefix+"/?search=e&sort=name"), "back to where it was")
+		require.True(t, strings.HasSuffix(js[string](tb, `location.href`), prefix+"/?search=e&sort=name"), "back to the same list")
 
 		tb.follow(runFeed)
 		require.Contains(t, tb.text("main"), "2 jobs will be enqueued")
-		tb.state("without-script-run")
-		tb.typeInto("textarea", "by hand")
+		tb.checkState("without-script-run")
+		tb.typeInto("textarea", "try it")
 		tb.follow("main button")
 		require.Contains(t, tb.text("main"), "2 runs enqueued")
-		require.Equal(t, "by hand", h.events(hourbell.EventQuery{Kind: "RUN_NOW"})[0].Note)
+		require.Equal(t, "try it", h.events(hourbell.EventQuery{Kind: hourbell.EventRunNow})[0].Note)
 		tb.follow("main .items a")
 		require.Contains(t, tb.text("h1"), "Run ")
 
 		tb.visit("/schedules/feed-refresh")
 		tb.follow(switchFeed)
-		require.NoError(t, h.scheduler.Disable(t.Context(), "feed-refresh", hourbell.By{}))
+		require.NoError(t, h.scheduler.Disable(t.Context(), "feed-refresh", hourbell.ChangeOptions{}))
 		tb.follow("main button")
-		require.Contains(t, tb.text("h1"), "Somebody changed it meanwhile")
+		require.Contains(t, tb.text("h1"), "Changed in the meantime")
 		tb.follow("main a")
 		require.Contains(t, tb.text("h1"), "Schedules")
 
 		tb.click(`input[value="feed-refresh"]`)
 		tb.click(`input[value="hourly-matching"]`)
-		tb.follow("#many button[formaction]")
+		tb.follow("#bulk button[formaction]")
 		tb.follow("main button")
 		require.Contains(t, tb.text("main"), "2 schedules enabled")
 
@@ -210,8 +212,8 @@ func TestWithoutJavaScript(t *testing.T) {
 	})
 }
 
-// Text from definitions, notes, errors and whoever acts is hostile until it is escaped.
-func TestHostileText(t *testing.T) {
+// The pages escape texts from definitions, notes, errors and actors.
+func TestPagesEscapeText(t *testing.T) {
 	t.Parallel()
 	const hostile = `"><script>hacked=1</script><img src=x onerror=hacked=1>'{{.}}</textarea></title>&lt;`
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
@@ -222,20 +224,20 @@ func TestHostileText(t *testing.T) {
 			},
 		}}
 		h := newHost(t, db, s)
-		h.broken = func(run hourbell.JobRun) bool { return run.Trigger == "CRON" }
-		by := hourbell.By{Actor: hostile, Note: hostile}
-		require.NoError(t, h.scheduler.Disable(t.Context(), "feed-refresh", by))
-		require.NoError(t, h.scheduler.Enable(t.Context(), "feed-refresh", by))
-		_, err := h.scheduler.RunNow(t.Context(), "feed-refresh", hourbell.EnqueueOptions{By: by, Key: hostile[:60]})
+		h.refuses = func(run hourbell.JobRun) bool { return run.Trigger == hourbell.TriggerCron }
+		options := hourbell.ChangeOptions{Actor: hostile, Note: hostile}
+		require.NoError(t, h.scheduler.Disable(t.Context(), "feed-refresh", options))
+		require.NoError(t, h.scheduler.Enable(t.Context(), "feed-refresh", options))
+		_, err := h.scheduler.RunNow(t.Context(), "feed-refresh", hourbell.EnqueueOptions{Actor: hostile, Note: hostile, IdempotencyKey: hostile[:60]})
 		require.NoError(t, err)
 		h.execute(func(hourbell.JobRun) bool { return true })
 		h.set("feed-refresh", "locked_by", hostile)
 		h.set("feed-refresh", "locked_at", evening)
 		h.set("feed-refresh", "last_error", hostile)
-		require.NoError(t, h.db.Exec("UPDATE hourbell_job_runs SET error = ?, worker_id = ?", hostile, hostile).Error)
+		require.NoError(t, h.db.Exec("UPDATE hourbell_job_runs SET error = ?, leased_by = ?", hostile, hostile).Error)
 
-		tb := h.tab(t)
-		tb.expects("400", "404")
+		tb := h.newTab(t)
+		tb.expectErrors("400", "404")
 		job := strings.ReplaceAll(url.QueryEscape(hostile), "+", "%20")
 		for _, path := range []string{
 			"/", "/schedules/feed-refresh", "/runs", "/runs/1", "/enqueue", "/enqueue/jobs/" + job, "/enqueue/groups/" + job, "/schedules/feed-refresh/run",
@@ -247,39 +249,40 @@ func TestHostileText(t *testing.T) {
 			require.NotContains(t, tb.text("body"), "ZgotmplZ", path)
 		}
 		tb.visit("/")
-		tb.awaitText("main", hostile)
+		tb.waitForText("main", hostile)
 		tb.click(runFeed)
-		tb.awaitText("dialog", hostile)
+		tb.waitForText("dialog", hostile)
 		require.False(t, js[bool](tb, `"hacked" in window || Boolean(document.querySelector("dialog img, dialog script"))`))
 	})
 }
 
-// A page of another origin may not write, nor show this one in a frame; and nothing is loaded from elsewhere.
-func TestOtherOriginsAreKeptOut(t *testing.T) {
+// A page of another origin cannot write. The content security policy forbids
+// frames, and scripts other than the page's own.
+func TestOtherOriginCannotWrite(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	for _, path := range []string{"/schedules/feed-refresh/enable", "/schedules/feed-refresh/run", "/enqueue/all", "/enable"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.url+path, strings.NewReader("id=feed-refresh"))
 		require.NoError(t, err)
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		request.Header.Set("Sec-Fetch-Site", "cross-site")
-		answer, err := http.DefaultClient.Do(request)
+		res, err := http.DefaultClient.Do(request)
 		require.NoError(t, err)
-		require.NoError(t, answer.Body.Close())
-		if path != "/enable" { // which says so for each schedule
-			require.Equal(t, http.StatusForbidden, answer.StatusCode, path)
+		require.NoError(t, res.Body.Close())
+		if path != "/enable" { // which reports the refusal for each schedule
+			require.Equal(t, http.StatusForbidden, res.StatusCode, path)
 		}
 	}
 	require.False(t, h.schedule("feed-refresh").Enabled)
 	require.Empty(t, h.runs(hourbell.RunQuery{}))
 
 	tb := h.open(t, "/")
-	policy := js[string](tb, `fetch("./").then((a) => a.headers.get("Content-Security-Policy"))`)
+	policy := js[string](tb, `fetch("./").then((response) => response.headers.get("Content-Security-Policy"))`)
 	for _, part := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"} {
 		require.Contains(t, policy, part)
 	}
 	require.NotContains(t, policy, "unsafe")
-	tb.expects("Content Security Policy", "content security policy")
+	tb.expectErrors("Content Security Policy", "content security policy")
 	js[bool](tb, `(() => { const s = document.createElement("script"); s.textContent = "hacked = 1"; document.body.append(s); return true; })()`)
-	require.False(t, js[bool](tb, `"hacked" in window`), "the policy works")
+	require.False(t, js[bool](tb, `"hacked" in window`), "the policy blocks inline scripts")
 }

@@ -21,95 +21,96 @@ const (
 	switchFeed = `[id="switch-feed-refresh"]`
 	runFeed    = `[id="run-feed-refresh"]`
 	confirm    = "dialog button.primary"
-	closing    = "dialog [data-close]"
+	closeLink  = "dialog [data-close]"
 )
 
-func TestEnablingNeedsNoConfirmation(t *testing.T) {
+func TestEnableNeedsNoConfirmation(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		tb := h.open(t, "/")
-		tb.awaitText("main", "Nothing is enabled, so nothing fires")
+		tb.waitForText("main", "No schedule is enabled, so nothing fires")
 		tb.click(switchFeed)
-		tb.await(`document.querySelector(%s).getAttribute("aria-checked") === "true"`, switchFeed)
-		tb.await(`!document.querySelector("main").innerText.includes("Nothing is enabled")`)
+		tb.waitFor(`document.querySelector(%s).getAttribute("aria-checked") === "true"`, switchFeed)
+		tb.waitFor(`!document.querySelector("main").innerText.includes("No schedule is enabled")`)
 		require.True(t, h.schedule("feed-refresh").Enabled)
-		require.Equal(t, "ada", h.events(hourbell.EventQuery{Kind: "ENABLED"})[0].Actor)
-		require.True(t, js[bool](tb, `document.activeElement.id === "switch-feed-refresh"`), "the focus stays on the switch")
-		tb.awaitText(`[id="row-feed-refresh"]`, "17:15 CET")
-		tb.await(`document.getElementById("said").textContent === "Feed refresh is enabled."`)
+		require.Equal(t, "ada", h.events(hourbell.EventQuery{Kind: hourbell.EventEnabled})[0].Actor)
+		require.True(t, js[bool](tb, `document.activeElement.id === "switch-feed-refresh"`), "the switch keeps the focus")
+		tb.waitForText(`[id="row-feed-refresh"]`, "17:15 CET")
+		tb.waitFor(`document.getElementById("announcement").textContent === "Feed refresh is enabled."`)
 	})
 }
 
-func TestRunNowSaysWhatItWillDoAndWhatItDid(t *testing.T) {
+func TestRunNowShowsJobsAndRuns(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		h.enable("feed-refresh")
 		tb := h.open(t, "/")
 		tb.click(runFeed)
-		tb.awaitText("dialog", "Run Feed refresh now?")
-		require.Contains(t, tb.text("dialog"), "2 jobs will be enqueued. The next scheduled run, Sat 28 Mar 17:15 CET, does not move.")
+		tb.waitForText("dialog", "Run Feed refresh now?")
+		require.Contains(t, tb.text("dialog"), "2 jobs will be enqueued. The next scheduled run remains Sat 28 Mar 17:15 CET.")
 		require.Equal(t, "import-prices\npublish-offers", tb.text("dialog .items"))
-		tb.state("run-now")
+		tb.checkState("run-now")
 		tb.typeInto("dialog textarea", "the shop was down")
 		tb.do(chromedp.DoubleClick(chromedp.CSS(confirm)))
-		tb.awaitText("dialog", "2 runs enqueued")
+		tb.waitForText("dialog", "2 runs enqueued")
 		require.Contains(t, tb.text("dialog .items"), "import-prices run ")
-		tb.state("run-now-done")
+		tb.checkState("run-now-done")
 
 		require.Len(t, h.runs(hourbell.RunQuery{}), 2, "a double click enqueues once")
-		event := h.events(hourbell.EventQuery{Kind: "RUN_NOW"})
-		require.Len(t, event, 1)
-		require.Equal(t, []string{"ada", "the shop was down"}, []string{event[0].Actor, event[0].Note})
-		tb.click(closing)
-		tb.awaitText(`[id="row-feed-refresh"]`, "2 queued")
+		events := h.events(hourbell.EventQuery{Kind: hourbell.EventRunNow})
+		require.Len(t, events, 1)
+		require.Equal(t, []string{"ada", "the shop was down"}, []string{events[0].Actor, events[0].Note})
+		tb.click(closeLink)
+		tb.waitForText(`[id="row-feed-refresh"]`, "2 queued")
 		require.Contains(t, tb.text(`[id="row-feed-refresh"] [data-label="Last run"]`), "run now by ada")
-		require.Equal(t, "run-feed-refresh", js[string](tb, `document.activeElement.id`), "the focus is back where it was")
+		require.Equal(t, "run-feed-refresh", js[string](tb, `document.activeElement.id`), "the button has the focus again")
 	})
 }
 
-// A request that did not get through can be sent again from the same dialog, and enqueues once.
-func TestARequestRepeatedFromADialogEnqueuesOnce(t *testing.T) {
+// If the response is lost, the same dialog can send the request again, and it
+// enqueues once.
+func TestRepeatedDialogRequestEnqueuesOnce(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/")
-	tb.expects("net::ERR_FAILED", "ERR_CONNECTION")
+	tb.expectErrors("net::ERR_FAILED", "ERR_CONNECTION")
 	tb.click(runFeed)
-	tb.awaitText("dialog", "Run Feed refresh now?")
-	// The answer is lost on its way.
-	js[bool](tb, `(() => { const real = fetch; window.fetch = (...all) => { window.fetch = real; return real(...all).then(() => { throw new TypeError("lost"); }); }; return true; })()`)
+	tb.waitForText("dialog", "Run Feed refresh now?")
+	// The response of the next request is lost.
+	js[bool](tb, `(() => { const real = fetch; window.fetch = (...args) => { window.fetch = real; return real(...args).then(() => { throw new TypeError("lost"); }); }; return true; })()`)
 	tb.click(confirm)
-	tb.awaitText("dialog", "to ask again is safe")
-	tb.state("not-through")
+	tb.waitForText("dialog", "It is safe to send it again")
+	tb.checkState("request-failed")
 	tb.click(confirm)
-	tb.awaitText("dialog", "Nothing was enqueued twice")
+	tb.waitForText("dialog", "Nothing was enqueued twice")
 	require.Len(t, h.runs(hourbell.RunQuery{}), 2)
 }
 
-func TestARunAppearsLive(t *testing.T) {
+func TestNewRunsAppearLive(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/")
-	_, err := h.scheduler.RunNow(t.Context(), "feed-refresh", hourbell.EnqueueOptions{By: hourbell.By{Actor: "grace"}})
+	_, err := h.scheduler.RunNow(t.Context(), "feed-refresh", hourbell.EnqueueOptions{Actor: "grace"})
 	require.NoError(t, err)
-	tb.awaitText(`[id="row-feed-refresh"]`, "2 queued")
+	tb.waitForText(`[id="row-feed-refresh"]`, "2 queued")
 	h.execute(nil)
-	tb.awaitText(`[id="row-feed-refresh"]`, "2 succeeded")
+	tb.waitForText(`[id="row-feed-refresh"]`, "2 succeeded")
 }
 
-func TestDisablingTakesANote(t *testing.T) {
+func TestDisableRecordsNote(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		h.enable("feed-refresh")
 		tb := h.open(t, "/?state=ENABLED")
 		tb.click(switchFeed)
-		tb.awaitText("dialog", "Disable Feed refresh?")
-		tb.state("disable")
+		tb.waitForText("dialog", "Disable Feed refresh?")
+		tb.checkState("disable")
 		tb.typeInto("dialog textarea", "too many prices at once")
 		tb.click(confirm)
-		tb.awaitText("main", "No schedule matches")
+		tb.waitForText("main", "No schedule matches")
 		require.False(t, js[bool](tb, `document.getElementById("dialog").open`))
 		row := h.schedule("feed-refresh")
 		require.False(t, row.Enabled)
@@ -119,70 +120,73 @@ func TestDisablingTakesANote(t *testing.T) {
 	})
 }
 
-// Who decides on what is no longer so is told, and sees what is.
-func TestSomebodyElseChangedItMeanwhile(t *testing.T) {
+// A change of a schedule that was changed in the meantime is refused, and the
+// page shows the new state.
+func TestOutdatedChangeIsRefused(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/")
-	tb.expects("409")
-	h.enable("feed-refresh") // grace was faster
+	tb.expectErrors("409")
+	h.enable("feed-refresh") // in the meantime
 	tb.click(switchFeed)
-	tb.awaitText("dialog", "Somebody changed it meanwhile")
-	tb.awaitText("dialog", "read it again, and decide again")
-	tb.state("changed-meanwhile")
-	tb.click(closing)
-	tb.await(`document.querySelector(%s).getAttribute("aria-checked") === "true"`, switchFeed)
+	tb.waitForText("dialog", "Changed in the meantime")
+	tb.waitForText("dialog", "reload it before you try again")
+	tb.checkState("changed-in-the-meantime")
+	tb.click(closeLink)
+	tb.waitFor(`document.querySelector(%s).getAttribute("aria-checked") === "true"`, switchFeed)
 
 	tb.click(switchFeed)
-	tb.awaitText("dialog", "Disable Feed refresh?")
-	require.NoError(t, h.scheduler.Disable(t.Context(), "feed-refresh", hourbell.By{Actor: "grace"}))
-	require.NoError(t, h.scheduler.Enable(t.Context(), "feed-refresh", hourbell.By{Actor: "grace", Note: "it is needed tonight"}))
+	tb.waitForText("dialog", "Disable Feed refresh?")
+	require.NoError(t, h.scheduler.Disable(t.Context(), "feed-refresh", hourbell.ChangeOptions{Actor: "grace"}))
+	require.NoError(t, h.scheduler.Enable(t.Context(), "feed-refresh", hourbell.ChangeOptions{Actor: "grace", Note: "it is needed tonight"}))
 	tb.click(confirm)
-	tb.awaitText("dialog", "Somebody changed it meanwhile")
+	tb.waitForText("dialog", "Changed in the meantime")
 	require.True(t, h.schedule("feed-refresh").Enabled)
 }
 
-func TestEnqueueingAGroup(t *testing.T) {
+func TestEnqueueGroup(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		tb := h.open(t, "/enqueue")
-		tb.state("enqueue")
+		tb.checkState("enqueue")
 		tb.click(`[id="group-matching"]`)
-		tb.awaitText("dialog", "2 jobs will be enqueued, once each. No schedule moves.")
+		tb.waitForText("dialog", "2 jobs will be enqueued, once each. Schedules are not affected.")
 		require.Equal(t, "match-payments\nmatch-refunds", tb.text("dialog .items"))
 		tb.click(confirm)
-		tb.awaitText("dialog", "2 runs enqueued")
+		tb.waitForText("dialog", "2 runs enqueued")
 		runs := h.runs(hourbell.RunQuery{Group: "matching"})
 		require.Len(t, runs, 2)
-		require.Equal(t, []string{"API", "ada"}, []string{runs[0].Trigger, runs[0].Actor})
+		require.Equal(t, hourbell.TriggerAPI, runs[0].Trigger)
+		require.Equal(t, "ada", runs[0].Actor)
 	})
 }
 
-func TestEnqueueingAll(t *testing.T) {
+func TestEnqueueAll(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/")
 	tb.click("#enqueue-all")
-	tb.awaitText("dialog", "Enqueue all jobs?")
+	tb.waitForText("dialog", "Enqueue all jobs?")
 	require.Contains(t, tb.text("dialog"), "5 jobs will be enqueued")
 	tb.click(confirm)
-	tb.awaitText("dialog", "5 runs enqueued")
+	tb.waitForText("dialog", "5 runs enqueued")
 	require.Len(t, h.runs(hourbell.RunQuery{}), 5)
 }
 
-func TestEnqueueingOneJob(t *testing.T) {
+func TestEnqueueJob(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/enqueue?search=ledger")
 	tb.click(`[id="job-export-ledger"]`)
 	tb.click(confirm)
-	tb.awaitText("dialog", "1 run enqueued")
+	tb.waitForText("dialog", "1 run enqueued")
 	require.Len(t, h.runs(hourbell.RunQuery{Job: "export-ledger"}), 1)
 }
 
-// Several schedules are enabled and disabled together, and what came of each is said.
-func TestEnablingAndDisablingSeveral(t *testing.T) {
+// Several schedules can be enabled or disabled together. The result of each is
+// shown.
+func TestChangeSeveralSchedules(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{admin: admin.Config{Authorize: func(_ *http.Request, a admin.Action) (string, error) {
@@ -192,53 +196,54 @@ func TestEnablingAndDisablingSeveral(t *testing.T) {
 			return "ada", nil
 		}}})
 		tb := h.open(t, "/")
-		require.False(t, js[bool](tb, `document.getElementById("many").checkVisibility()`), "nothing is selected")
+		require.False(t, js[bool](tb, `document.getElementById("bulk").checkVisibility()`), "nothing is selected")
 		for _, id := range []string{"feed-refresh", "hourly-matching"} {
 			tb.click(`input[value="` + id + `"]`)
 		}
-		tb.awaitText("#many", "With the 2 selected")
-		tb.state("selected")
-		tb.click("#many button[formaction]")
-		tb.awaitText("dialog", "Enable 2 schedules?")
+		tb.waitForText("#bulk", "2 selected")
+		tb.checkState("selected")
+		tb.click("#bulk button[formaction]")
+		tb.waitForText("dialog", "Enable 2 schedules?")
 		tb.click(confirm)
-		tb.awaitText("dialog", "2 schedules enabled")
-		tb.click(closing)
+		tb.waitForText("dialog", "2 schedules enabled")
+		tb.click(closeLink)
 		require.True(t, h.schedule("feed-refresh").Enabled && h.schedule("hourly-matching").Enabled)
 
-		tb.await(`document.querySelectorAll("input[form=many]:checked").length === 2`)
-		tb.click("#many button:not([formaction])")
-		tb.awaitText("dialog", "Disable 2 schedules?")
-		tb.awaitText("dialog", "the matching team disables it")
+		tb.waitFor(`document.querySelectorAll("input[form=bulk]:checked").length === 2`)
+		tb.click("#bulk button:not([formaction])")
+		tb.waitForText("dialog", "Disable 2 schedules?")
+		tb.waitForText("dialog", "the matching team disables it")
 		tb.typeInto("dialog textarea", "the database moves")
 		tb.click(confirm)
-		tb.awaitText("dialog", "1 schedule disabled, 1 schedule not")
-		tb.awaitText("dialog .wrong", "the matching team disables it")
+		tb.waitForText("dialog", "1 schedule disabled, 1 schedule not")
+		tb.waitForText("dialog .item-error", "the matching team disables it")
 		require.Equal(t, "the database moves", h.schedule("feed-refresh").EnabledNote)
 		require.True(t, h.schedule("hourly-matching").Enabled)
 	})
 }
 
-func TestUnlocking(t *testing.T) {
+func TestUnlockClearsLock(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	h.enable("feed-refresh")
 	h.set("feed-refresh", "locked_by", "web-9")
 	h.set("feed-refresh", "locked_at", evening)
 	tb := h.open(t, "/schedules/feed-refresh")
-	tb.awaitText("main", "will be released at Sat 28 Mar 16:10:20 UTC at the latest")
-	tb.state("locked")
+	tb.waitForText("main", "expires at Sat 28 Mar 16:10:20 UTC at the latest")
+	tb.checkState("locked")
 	tb.click(`[id="unlock-feed-refresh"]`)
-	tb.awaitText("dialog", "Worker web-9 holds it")
+	tb.waitForText("dialog", "Worker web-9 holds the lock")
 	tb.typeInto("dialog textarea", "web-9 is gone")
 	tb.click(confirm)
-	tb.awaitText("main", "a worker holds it while it enqueues")
-	event := h.events(hourbell.EventQuery{Kind: "UNLOCKED"})[0]
+	tb.waitForText("main", "a worker holds the lock only while it enqueues")
+	event := h.events(hourbell.EventQuery{Kind: hourbell.EventUnlocked})[0]
 	require.Equal(t, []string{"ada", "web-9 is gone"}, []string{event.Actor, event.Note})
-	tb.awaitText("#event-rows", "web-9 is gone")
+	tb.waitForText("#event-rows", "web-9 is gone")
 }
 
-// Without the right a control is disabled with the reason, and the endpoint refuses as well.
-func TestRightsOfEachAction(t *testing.T) {
+// A control that the user may not use is disabled and shows the reason. The
+// server refuses the action too.
+func TestDeniedControlIsDisabled(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, dbtest.SQLite(t), setup{admin: admin.Config{Authorize: func(_ *http.Request, a admin.Action) (string, error) {
 		if a.Verb == admin.Run && a.ScheduleID == "feed-refresh" {
@@ -253,30 +258,30 @@ func TestRightsOfEachAction(t *testing.T) {
 	tb.click(runFeed)
 	require.False(t, js[bool](tb, `document.getElementById("dialog").open`))
 	tb.visit("/schedules/feed-refresh/run")
-	tb.awaitText("main", "You cannot do this: only the feed team runs this one")
+	tb.waitForText("main", "You cannot do this: only the feed team runs this one")
 	require.False(t, js[bool](tb, `Boolean(document.querySelector("main button"))`))
-	tb.expects("403")
-	require.Equal(t, 403.0, js[float64](tb, `fetch("run", {method: "POST"}).then((a) => a.status)`))
+	tb.expectErrors("403")
+	require.Equal(t, 403.0, js[float64](tb, `fetch("run", {method: "POST"}).then((response) => response.status)`))
 	require.Empty(t, h.runs(hourbell.RunQuery{}))
 }
 
-func TestReadOnly(t *testing.T) {
+func TestReadOnlyPage(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, dbtest.SQLite(t), setup{admin: admin.Config{ReadOnly: true}})
 	tb := h.open(t, "/")
-	tb.expects("403")
-	require.Contains(t, tb.text(".who"), "read-only")
+	tb.expectErrors("403")
+	require.Contains(t, tb.text(".actor"), "read-only")
 	require.Zero(t, js[int](tb, `[...document.querySelectorAll("main form:not(.search) button")].filter((b) => b.getAttribute("aria-disabled") !== "true" && b.checkVisibility()).length`))
-	tb.state("read-only")
+	tb.checkState("read-only")
 	for _, path := range []string{"schedules/feed-refresh/enable", "schedules/feed-refresh/run", "enqueue/all", "enqueue/groups/feed"} {
-		require.Equal(t, 403.0, js[float64](tb, `fetch(%s, {method: "POST"}).then((a) => a.status)`, path), path)
+		require.Equal(t, 403.0, js[float64](tb, `fetch(%s, {method: "POST"}).then((response) => response.status)`, path), path)
 	}
 	require.False(t, h.schedule("feed-refresh").Enabled)
 	require.Empty(t, h.runs(hourbell.RunQuery{}))
 }
 
-// Whose session has ended is told so, in the dialog.
-func TestTheSessionHasEnded(t *testing.T) {
+// If the session has ended, the dialog shows the error of Authorize.
+func TestEndedSessionIsShown(t *testing.T) {
 	t.Parallel()
 	var ended atomic.Bool
 	h := newHost(t, dbtest.SQLite(t), setup{admin: admin.Config{Authorize: func(*http.Request, admin.Action) (string, error) {
@@ -286,24 +291,25 @@ func TestTheSessionHasEnded(t *testing.T) {
 		return "ada", nil
 	}}})
 	tb := h.open(t, "/")
-	tb.expects("401")
+	tb.expectErrors("401")
 	ended.Store(true)
 	tb.click(runFeed)
-	tb.awaitText("dialog", "nobody is logged in")
-	tb.state("session-ended")
+	tb.waitForText("dialog", "not logged in")
+	tb.checkState("session-ended")
 }
 
-// A guard of the host's that answers instead, as with a page to log in, is not mistaken for success.
-func TestALoginPageInBetween(t *testing.T) {
+// If the host's middleware responds with a login page, the page does not treat
+// it as success.
+func TestLoginPageIsNotSuccess(t *testing.T) {
 	t.Parallel()
-	var out atomic.Bool
+	var loggedOut atomic.Bool
 	h := newHost(t, dbtest.SQLite(t), setup{guard: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.URL.Path == "/login":
 				w.Header().Set("Content-Type", "text/html")
 				_, _ = w.Write([]byte("<!doctype html><title>Log in</title><form><input name=password></form>"))
-			case out.Load():
+			case loggedOut.Load():
 				http.Redirect(w, r, "/login", http.StatusSeeOther)
 			default:
 				next.ServeHTTP(w, r)
@@ -312,51 +318,52 @@ func TestALoginPageInBetween(t *testing.T) {
 	}})
 	tb := h.open(t, "/")
 	tb.click(runFeed)
-	tb.awaitText("dialog", "Run Feed refresh now?")
-	out.Store(true)
+	tb.waitForText("dialog", "Run Feed refresh now?")
+	loggedOut.Store(true)
 	tb.click(confirm)
-	tb.awaitText("dialog", "are you still logged in?")
+	tb.waitForText("dialog", "are you still logged in?")
 	require.Empty(t, h.runs(hourbell.RunQuery{}))
-	tb.keys(kb.Escape)
-	tb.click("h1") // while a row has the focus, nothing is asked
-	tb.awaitText(".stale", "are you still logged in?")
+	tb.press(kb.Escape)
+	tb.click("h1") // polling pauses while a row has the focus
+	tb.waitForText(".stale", "are you still logged in?")
 	tb.click(switchFeed)
-	tb.awaitText(".stale", "are you still logged in?")
+	tb.waitForText(".stale", "are you still logged in?")
 	require.False(t, h.schedule("feed-refresh").Enabled)
-	out.Store(false)
+	loggedOut.Store(false)
 	tb.click("h1")
-	tb.await(`!document.querySelector(".stale").checkVisibility()`)
+	tb.waitFor(`!document.querySelector(".stale").checkVisibility()`)
 	tb.click(runFeed)
-	tb.awaitText("dialog", "Run Feed refresh now?")
+	tb.waitForText("dialog", "Run Feed refresh now?")
 }
 
-// Whoever closes the dialog that says what was done goes on at once, though the page behind it is still being read.
-func TestNoClickIsLostWhileThePageIsReadAnew(t *testing.T) {
+// After the result dialog is closed, clicks work at once, even while the page
+// is still being refreshed.
+func TestClickDuringRefreshIsNotLost(t *testing.T) {
 	t.Parallel()
-	var slow sync.RWMutex // held while the list is not to be answered
+	var listLock sync.RWMutex // the handler of the list waits for it
 	h := newHost(t, dbtest.SQLite(t), setup{guard: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodGet && r.URL.Path == prefix+"/" {
-				slow.RLock()
-				defer slow.RUnlock()
+				listLock.RLock()
+				defer listLock.RUnlock()
 			}
 			next.ServeHTTP(w, r)
 		})
 	}})
 	tb := h.open(t, "/")
 	tb.click(runFeed)
-	tb.awaitText("dialog", "Run Feed refresh now?")
-	slow.Lock()
-	release := sync.OnceFunc(slow.Unlock)
-	defer release() // or the server could not be closed where this fails
+	tb.waitForText("dialog", "Run Feed refresh now?")
+	listLock.Lock()
+	release := sync.OnceFunc(listLock.Unlock)
+	defer release() // otherwise a failed test could not close the server
 	tb.click(confirm)
-	tb.awaitText("dialog", "2 runs enqueued")
-	tb.click(closing)
-	tb.await(`!document.getElementById("dialog").open`)
+	tb.waitForText("dialog", "2 runs enqueued")
+	tb.click(closeLink)
+	tb.waitFor(`!document.getElementById("dialog").open`)
 	tb.click(runFeed)
-	tb.awaitText("dialog", "Run Feed refresh now?")
+	tb.waitForText("dialog", "Run Feed refresh now?")
 	release()
 	tb.click(confirm)
-	tb.awaitText("dialog", "2 runs enqueued")
+	tb.waitForText("dialog", "2 runs enqueued")
 	require.Len(t, h.runs(hourbell.RunQuery{}), 4)
 }

@@ -1,7 +1,5 @@
-// Package page_test is the test-suite of the admin page, in a real browser.
+// Package page_test tests the admin page in a browser.
 package page_test
-
-import _ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 
 import (
 	"context"
@@ -27,15 +25,16 @@ import (
 
 	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/leaktest"
+	_ "github.com/hourbell/hourbell/test/sqlite" // registers the SQLite driver
 )
 
 const (
-	requireEnv = "HOURBELL_REQUIRE_BROWSER" // set to 1, makes a missing browser a failure
-	shotsEnv   = "HOURBELL_SHOTS"           // a folder for pictures of each state
-	checker    = "testdata/node_modules/axe-core/axe.min.js"
+	requireEnv     = "HOURBELL_REQUIRE_BROWSER" // 1: fail without a browser, instead of skipping
+	screenshotsEnv = "HOURBELL_SHOTS"           // the folder for screenshots of each state
+	checkerFile    = "testdata/node_modules/axe-core/axe.min.js"
 )
 
-// browser is the one that all tests share, each in a profile of its own.
+// browser is shared by all tests. Each test has a profile of its own.
 var browser struct {
 	once    sync.Once
 	ctx     context.Context
@@ -44,6 +43,7 @@ var browser struct {
 	checker string // the accessibility checker's source
 }
 
+// TestMain closes the browser and fails if the tests leak goroutines.
 func TestMain(m *testing.M) {
 	leaktest.Main(m, func() {
 		if browser.close != nil {
@@ -52,8 +52,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// program finds Chromium.
-func program() (string, error) {
+// browserPath returns the path of Chromium.
+func browserPath() (string, error) {
 	if named := os.Getenv("CHROMIUM"); named != "" {
 		return named, nil
 	}
@@ -62,15 +62,15 @@ func program() (string, error) {
 			return path, nil
 		}
 	}
-	return "", errors.New("no Chromium is in PATH, and CHROMIUM names none")
+	return "", errors.New("Chromium is not in PATH and CHROMIUM is not set")
 }
 
 func startBrowser() {
 	var path string
-	if path, browser.err = program(); browser.err != nil {
+	if path, browser.err = browserPath(); browser.err != nil {
 		return
 	}
-	source, err := os.ReadFile(checker)
+	source, err := os.ReadFile(checkerFile)
 	if browser.err = err; err != nil {
 		return
 	}
@@ -85,36 +85,36 @@ func startBrowser() {
 	ctx, cancel := chromedp.NewContext(ctx)
 	browser.ctx = ctx
 	browser.close = func() {
-		_ = chromedp.Cancel(ctx) // waits until it has gone
+		_ = chromedp.Cancel(ctx) // waits until the browser has exited
 		cancel()
 		stop()
 	}
 	browser.err = chromedp.Do(ctx)
 }
 
-// tab is a page of the browser, with no cookies or cache of another test's.
+// tab is a browser tab with cookies and a cache of its own.
 type tab struct {
 	testing.TB
 	ctx  context.Context
 	base string
 
 	mu       sync.Mutex
-	faults   []string // what the browser complained of
-	expected []string // parts of complaints that are part of the test
-	bare     bool     // JavaScript is turned off
+	errors   []string // the errors that the browser reported
+	expected []string // substrings of errors that the test expects
+	noScript bool     // JavaScript is disabled
 }
 
-// open opens a tab on a path below a host's handler. When the test ends, the browser must have had nothing to
-// complain of: no error in the console, and nothing that the content security policy refused.
+// open opens a tab on a path of the handler. The test fails if the browser
+// reports an error, such as a violation of the content security policy.
 func (h *host) open(t testing.TB, path string) *tab {
 	t.Helper()
-	tb := h.tab(t)
+	tb := h.newTab(t)
 	tb.visit(path)
 	return tb
 }
 
-// tab makes a tab that shows nothing yet.
-func (h *host) tab(t testing.TB) *tab {
+// newTab opens an empty tab.
+func (h *host) newTab(t testing.TB) *tab {
 	t.Helper()
 	browser.once.Do(startBrowser)
 	if browser.err != nil {
@@ -129,51 +129,52 @@ func (h *host) tab(t testing.TB) *tab {
 	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(cancel)
 	tb := &tab{TB: t, ctx: ctx, base: h.url}
-	require.NoError(t, chromedp.Listen(ctx, tb.hear))
+	require.NoError(t, chromedp.Listen(ctx, tb.recordError))
 	command(tb, browserlog.Enable, cdp.Empty{})
-	tb.size(1280, 900)
+	tb.setSize(1280, 900)
 	t.Cleanup(func() {
 		tb.mu.Lock()
 		defer tb.mu.Unlock()
-		require.Empty(t, tb.faults, "the browser's console")
+		require.Empty(t, tb.errors, "errors in the browser")
 	})
 	return tb
 }
 
-// hear takes note of what the browser reports.
-func (tb *tab) hear(event any) {
+// recordError records an error that the browser reports.
+func (tb *tab) recordError(event any) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
-	var fault string
+	var text string
 	switch e := event.(type) {
 	case *browserlog.EventEntryAdded:
-		fault = fmt.Sprintf("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL)
+		text = fmt.Sprintf("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL)
 	case *runtime.EventExceptionThrown:
-		fault = "exception: " + e.ExceptionDetails.Text
+		text = "exception: " + e.ExceptionDetails.Text
 		if e.ExceptionDetails.Exception != nil {
-			fault += e.ExceptionDetails.Exception.Description
+			text += e.ExceptionDetails.Exception.Description
 		}
 	case *runtime.EventConsoleAPICalled:
-		fault = fmt.Sprintf("console.%v", e.Type)
+		text = fmt.Sprintf("console.%v", e.Type)
 	}
 	for _, part := range tb.expected {
-		if strings.Contains(fault, part) {
-			fault = ""
+		if strings.Contains(text, part) {
+			text = ""
 		}
 	}
-	if fault != "" {
-		tb.faults = append(tb.faults, fault)
+	if text != "" {
+		tb.errors = append(tb.errors, text)
 	}
 }
 
-// expects names a complaint of the browser's that is part of the test, such as of an answer that is no success.
-func (tb *tab) expects(parts ...string) {
+// expectErrors makes the test expect errors that contain one of the substrings,
+// such as the status of a refused request.
+func (tb *tab) expectErrors(parts ...string) {
 	tb.mu.Lock()
 	defer tb.mu.Unlock()
 	tb.expected = append(tb.expected, parts...)
 }
 
-// command sends a command of the browser's protocol.
+// command sends a command of the browser protocol.
 func command[P, R any](tb *tab, c cdp.Command[P, R], params P) {
 	tb.Helper()
 	_, err := chromedp.Call(tb.ctx, c, params)
@@ -190,42 +191,42 @@ func (tb *tab) visit(path string) {
 	tb.do(chromedp.Navigate(tb.base + path))
 }
 
-func (tb *tab) size(width, height int64) {
+func (tb *tab) setSize(width, height int64) {
 	tb.Helper()
 	tb.do(chromedp.EmulateViewport(width, height))
 }
 
-// dark asks for dark colours.
-func (tb *tab) dark() {
+// setDark selects the dark color scheme.
+func (tb *tab) setDark() {
 	tb.Helper()
 	command(tb, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}},
 	})
 }
 
-// zone sets the reader's time zone.
-func (tb *tab) zone(name string) {
+// setZone sets the browser's time zone.
+func (tb *tab) setZone(name string) {
 	tb.Helper()
 	command(tb, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
 }
 
-// withoutScript turns JavaScript off.
-func (tb *tab) withoutScript() {
+// disableScript disables JavaScript.
+func (tb *tab) disableScript() {
 	tb.Helper()
-	tb.bare = true
+	tb.noScript = true
 	command(tb, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
-// js evaluates an expression in the page.
+// js evaluates an expression in the page. See format for args.
 func js[T any](tb *tab, expression string, args ...any) T {
 	tb.Helper()
-	value, err := chromedp.Run(tb.ctx, chromedp.Evaluate[T](fill(expression, args), chromedp.EvalAwaitPromise))
-	require.NoError(tb, err, "%s", fill(expression, args))
+	value, err := chromedp.Run(tb.ctx, chromedp.Evaluate[T](format(expression, args), chromedp.EvalAwaitPromise))
+	require.NoError(tb, err, "%s", format(expression, args))
 	return value
 }
 
-// fill puts values into an expression, as JSON, where it says %s.
-func fill(expression string, args []any) string {
+// format replaces each %s of an expression with an argument as JSON.
+func format(expression string, args []any) string {
 	for i, arg := range args {
 		text, err := json.Marshal(arg)
 		if err != nil {
@@ -236,29 +237,30 @@ func fill(expression string, args []any) string {
 	return fmt.Sprintf(expression, args...)
 }
 
-// await waits until an expression is true.
-func (tb *tab) await(expression string, args ...any) {
+// waitFor waits until an expression is true.
+func (tb *tab) waitFor(expression string, args ...any) {
 	tb.Helper()
-	full := fill(expression, args)
+	full := format(expression, args)
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		is, err := chromedp.Run(tb.ctx, chromedp.Evaluate[bool]("Boolean("+full+")"))
-		if err == nil && is {
+		done, err := chromedp.Run(tb.ctx, chromedp.Evaluate[bool]("Boolean("+full+")"))
+		if err == nil && done {
 			return
 		}
 		if time.Now().After(deadline) {
-			tb.shot("failed")
-			tb.Fatalf("still not: %s (%v)\n%s", full, err, tb.text("main"))
+			tb.screenshot("failed")
+			tb.Fatalf("timed out waiting for %s (%v)\n%s", full, err, tb.text("main"))
 		}
 	}
 }
 
-// awaitText waits until an element says something, and can be seen to: a dialog that is closed still has its text.
-func (tb *tab) awaitText(selector, part string) {
+// waitForText waits until a visible element contains a text. A closed dialog
+// keeps its text, but is not visible.
+func (tb *tab) waitForText(selector, part string) {
 	tb.Helper()
-	tb.await(`document.querySelector(%s)?.checkVisibility() && document.querySelector(%s).innerText.includes(%s)`, selector, selector, part)
+	tb.waitFor(`document.querySelector(%s)?.checkVisibility() && document.querySelector(%s).innerText.includes(%s)`, selector, selector, part)
 }
 
-// text is what an element says, as a person sees it.
+// text returns the visible text of an element.
 func (tb *tab) text(selector string) string {
 	tb.Helper()
 	return js[string](tb, `document.querySelector(%s)?.innerText ?? "(missing)"`, selector)
@@ -267,13 +269,13 @@ func (tb *tab) text(selector string) string {
 // click clicks with the mouse.
 func (tb *tab) click(selector string) {
 	tb.Helper()
-	tb.await(`document.querySelector(%s)`, selector)
+	tb.waitFor(`document.querySelector(%s)`, selector)
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		err := chromedp.Do(tb.ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) { // the page was changed just when it was to be clicked on
+		if time.Now().After(deadline) { // retried before, because the page may change during a click
 			require.NoError(tb, err)
 		}
 	}
@@ -286,15 +288,17 @@ func (tb *tab) hover(selector string) {
 	tb.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
 }
 
-// follow clicks on something that leads to another page, and waits for it.
+// follow clicks on a link or button that opens another page, and waits for the
+// page.
 func (tb *tab) follow(selector string) {
 	tb.Helper()
 	_, err := chromedp.RunResponse(tb.ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
 	require.NoError(tb, err)
 }
 
-// keys presses keys, as a keyboard does: of a stroke that was handled as the key went down, nothing else is heard.
-func (tb *tab) keys(keys string) {
+// press presses keys like a keyboard: if the page handles the key-down event,
+// the browser sends no key-press event.
+func (tb *tab) press(keys string) {
 	tb.Helper()
 	tb.do(chromedp.KeyEvent(keys, func(event *input.DispatchKeyEventParams) {
 		if event.Type == kb.KeyDown {
@@ -309,8 +313,9 @@ func (tb *tab) typeInto(selector, text string) {
 	tb.do(chromedp.SendKeys(chromedp.CSS(selector), text, chromedp.NodeVisible))
 }
 
-// accessible fails the test where the checker finds a violation of WCAG 2.2 AA, or of good practice.
-func (tb *tab) accessible(state string) {
+// requireAccessible fails the test if the checker finds a violation of WCAG 2.2
+// AA or of its best practices.
+func (tb *tab) requireAccessible(state string) {
 	tb.Helper()
 	tb.do(chromedp.Evaluate[chromedp.Void](browser.checker))
 	found := js[string](tb, `axe.run(document, {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]})
@@ -318,8 +323,8 @@ func (tb *tab) accessible(state string) {
 	require.Empty(tb, found, state)
 }
 
-// fits fails the test where something is wider than the window.
-func (tb *tab) fits(state string) {
+// requireFits fails the test if an element is wider than the window.
+func (tb *tab) requireFits(state string) {
 	tb.Helper()
 	wide := js[string](tb, `(() => {
 		const width = document.documentElement.clientWidth;
@@ -329,10 +334,10 @@ func (tb *tab) fits(state string) {
 	require.Empty(tb, wide, state)
 }
 
-// shot makes a picture of the whole page, where pictures are wanted.
-func (tb *tab) shot(name string) {
+// screenshot takes a screenshot of the whole page if screenshotsEnv is set.
+func (tb *tab) screenshot(name string) {
 	tb.Helper()
-	folder := os.Getenv(shotsEnv)
+	folder := os.Getenv(screenshotsEnv)
 	if folder == "" {
 		return
 	}
@@ -342,12 +347,13 @@ func (tb *tab) shot(name string) {
 	require.NoError(tb, os.WriteFile(filepath.Join(folder, name+".png"), picture, 0o644))
 }
 
-// state checks a state of a page: it can be read by everybody, fits, and has its picture taken.
-func (tb *tab) state(name string) {
+// checkState checks that a page is accessible and fits the window, and takes a
+// screenshot.
+func (tb *tab) checkState(name string) {
 	tb.Helper()
-	if !tb.bare { // the checker is a script
-		tb.accessible(name)
+	if !tb.noScript { // the checker is a script
+		tb.requireAccessible(name)
 	}
-	tb.fits(name)
-	tb.shot(name)
+	tb.requireFits(name)
+	tb.screenshot(name)
 }

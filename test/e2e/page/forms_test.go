@@ -14,7 +14,7 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// post sends a form as a page does, and follows nothing.
+// post sends a form and does not follow redirects.
 func (h *host) post(path, body string, header map[string]string) (status int, location, text string) {
 	h.Helper()
 	request, err := http.NewRequestWithContext(h.Context(), http.MethodPost, h.url+path, strings.NewReader(body))
@@ -24,16 +24,17 @@ func (h *host) post(path, body string, header map[string]string) (status int, lo
 	for name, value := range header {
 		request.Header.Set(name, value)
 	}
-	answer, err := http.DefaultTransport.RoundTrip(request)
+	res, err := http.DefaultTransport.RoundTrip(request)
 	require.NoError(h, err)
-	defer func() { _ = answer.Body.Close() }()
-	page, err := io.ReadAll(answer.Body)
+	defer func() { _ = res.Body.Close() }()
+	page, err := io.ReadAll(res.Body)
 	require.NoError(h, err)
-	return answer.StatusCode, answer.Header.Get("Location"), string(page)
+	return res.StatusCode, res.Header.Get("Location"), string(page)
 }
 
-// What a form may not send is refused with the name of what was wrong, and nothing is written.
-func TestFormsRefuseWhatTheyDoNotKnow(t *testing.T) {
+// A form with invalid input is refused with an error that names the input.
+// Nothing is written.
+func TestFormRefusesBadInput(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
@@ -45,23 +46,23 @@ func TestFormsRefuseWhatTheyDoNotKnow(t *testing.T) {
 			part        string
 		}{
 			{enable, `{"note": "x"}`, "application/json", 415, "application/x-www-form-urlencoded"},
-			{enable, "colour=red", "", 400, "colour"},
+			{enable, "color=red", "", 400, "color"},
 			{enable, "note=a&note=b", "", 400, "note is given 2 times"},
-			{enable, "note=%zz", "", 400, "cannot be read"},
+			{enable, "note=%zz", "", 400, "invalid form"},
 			{enable, "note=%ff", "", 400, "note is not valid UTF-8"},
 			{enable, "note=" + strings.Repeat("x", 2001), "", 400, "note is longer than 2000 characters"},
 			{enable, "note=a%07b", "", 400, "control character"},
 			{enable, "note=" + strings.Repeat("x", 70_000), "", 413, "larger than 65536 bytes"},
-			{enable, "seen=another", "", 409, "Somebody changed it meanwhile"},
+			{enable, "ifMatch=another", "", 409, "Changed in the meantime"},
 			{"/schedules/nope/enable", "", "", 404, "unknown schedule"},
-			{"/schedules/feed-refresh/run", "key=" + strings.Repeat("k", 201), "", 400, "longer than 200 characters"},
-			{"/schedules/feed-refresh/run", "key=%00", "", 400, "cannot be printed"},
+			{"/schedules/feed-refresh/run", "idempotencyKey=" + strings.Repeat("k", 201), "", 400, "longer than 200 characters"},
+			{"/schedules/feed-refresh/run", "idempotencyKey=%00", "", 400, "unprintable"},
 			{"/enqueue/groups/nope", "", "", 404, "this process declares"},
 			{"/enqueue/jobs/nope", "", "", 404, "this process declares"},
 			{"/enable", "", "", 400, "select schedules in the list first"},
-			{"/disable", manyIDs(201), "", 400, "at most 200 schedules are changed together"},
+			{"/disable", manyIDs(201), "", 400, "at most 200 schedules can be changed together"},
 			{"/runs", "", "", 405, "GET or HEAD"},
-			{"/nope", "", "", 404, "there is nothing at"},
+			{"/nope", "", "", 404, "unknown path"},
 		} {
 			header := map[string]string{}
 			if c.contentType != "" {
@@ -85,10 +86,11 @@ func manyIDs(n int) string {
 	return strings.TrimSuffix(ids.String(), "&")
 }
 
-// A form leads back to where it was, and nowhere else.
-func TestAFormLeadsBackAndNowhereElse(t *testing.T) {
+// After a change, a form redirects to the page it was on, never to another
+// host.
+func TestFormRedirectsOnlyBack(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	for back, want := range map[string]string{
 		"":                         "../../schedules/feed-refresh",
 		"schedules":                "../../schedules/feed-refresh",
@@ -108,23 +110,24 @@ func TestAFormLeadsBackAndNowhereElse(t *testing.T) {
 	require.Equal(t, []any{http.StatusSeeOther, "../../schedules/shop%2Fledger.v2:a"}, []any{status, location})
 }
 
-// The same form sent twice, as by a double click without a script, enqueues once.
-func TestAFormSentTwiceEnqueuesOnce(t *testing.T) {
+// A form that is sent twice, as by a double click without JavaScript, enqueues
+// once.
+func TestFormSentTwiceEnqueuesOnce(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		h := newHost(t, db, setup{})
 		for _, path := range []string{"/schedules/feed-refresh/run", "/enqueue/all", "/enqueue/groups/matching", "/enqueue/jobs/export-ledger"} {
 			before := len(h.runs(hourbell.RunQuery{}))
-			key := "key=" + url.QueryEscape(path)
+			key := "idempotencyKey=" + url.QueryEscape(path)
 			status, _, _ := h.post(path, key, nil)
 			require.Equal(t, http.StatusOK, status)
-			once := len(h.runs(hourbell.RunQuery{}))
-			require.Greater(t, once, before)
+			enqueued := len(h.runs(hourbell.RunQuery{}))
+			require.Greater(t, enqueued, before)
 			_, _, page := h.post(path, key, nil)
 			require.Contains(t, page, "Nothing was enqueued twice")
-			require.Len(t, h.runs(hourbell.RunQuery{}), once)
+			require.Len(t, h.runs(hourbell.RunQuery{}), enqueued)
 		}
-		status, _, page := h.post("/enqueue/jobs/import-prices", "key=%2Fenqueue%2Fall", nil)
+		status, _, page := h.post("/enqueue/jobs/import-prices", "idempotencyKey=%2Fenqueue%2Fall", nil)
 		require.Equal(t, http.StatusUnprocessableEntity, status)
 		require.Contains(t, page, "used before for another target")
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
@@ -18,16 +19,14 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// prefix has two levels: links of the page must hold under any.
+// prefix has two levels, because links must work under any prefix.
 const prefix = "/backend/schedules"
 
-// evening is a Saturday on whose night Berlin's clocks are put forward.
+// evening is the time of the tests. In the following night clocks go forward in
+// Berlin.
 var evening = time.Date(2026, 3, 28, 16, 5, 20, 0, time.UTC)
 
-// clock is a clock that tests set. It stands in for the database's.
-type clock = testclock.Clock
-
-// What the tests' host declares: the classic three, and one that cannot be enqueued.
+// The host's declarations.
 var (
 	jobs = []hourbell.Job{
 		{Name: "import-prices", Group: "feed", Description: "Prices in.", Args: map[string]any{"shop": 7}},
@@ -48,21 +47,21 @@ var (
 type host struct {
 	testing.TB
 	db        *dbtest.DB
-	clock     *clock
+	clock     *testclock.Clock // stands in for the database clock
 	scheduler *hourbell.Scheduler
 	server    *httptest.Server
 	url       string
-	broken    func(run hourbell.JobRun) bool // which runs the host's engine refuses
+	refuses   func(run hourbell.JobRun) bool // selects the runs that the engine refuses
 }
 
-// setup is what a test changes of the host.
+// setup configures a host. Zero values select the defaults above.
 type setup struct {
 	hourbell.Config
 	admin admin.Config
-	guard func(http.Handler) http.Handler // of the host's, in front of all
+	guard func(http.Handler) http.Handler // middleware of the host
 }
 
-// newHost makes a host on a database, whose definitions are stored.
+// newHost returns a host whose definitions are synced.
 func newHost(t testing.TB, db *dbtest.DB, s setup) *host {
 	t.Helper()
 	h := &host{TB: t, db: db, clock: testclock.New(evening)}
@@ -98,16 +97,16 @@ func newHost(t testing.TB, db *dbtest.DB, s setup) *host {
 	return h
 }
 
-// plain is a host on SQLite.
-func plain(t testing.TB) *host {
+// newSQLiteHost returns a host with the defaults on SQLite.
+func newSQLiteHost(t testing.TB) *host {
 	t.Helper()
 	return newHost(t, dbtest.SQLite(t), setup{})
 }
 
-// Enqueue implements hourbell.Enqueuer: the host's engine, which may be broken.
-func (h *host) Enqueue(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun) error {
+// Enqueue implements hourbell.Enqueuer with an engine that can refuse runs.
+func (h *host) Enqueue(_ context.Context, _ *gorm.DB, runs []hourbell.JobRun) error {
 	for _, run := range runs {
-		if h.broken != nil && h.broken(run) {
+		if h.refuses != nil && h.refuses(run) {
 			return errors.New("the ledger's queue is full")
 		}
 	}
@@ -117,7 +116,7 @@ func (h *host) Enqueue(_ context.Context, _ hourbell.Tx, runs []hourbell.JobRun)
 func (h *host) enable(ids ...string) {
 	h.Helper()
 	for _, id := range ids {
-		require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.By{Actor: "grace"}))
+		require.NoError(h, h.scheduler.Enable(h.Context(), id, hourbell.ChangeOptions{Actor: "grace"}))
 	}
 }
 
@@ -128,7 +127,7 @@ func (h *host) schedule(id string) hourbell.Schedule {
 	return row
 }
 
-// runs are all, newest first.
+// runs returns runs, newest first.
 func (h *host) runs(query hourbell.RunQuery) []hourbell.JobRun {
 	h.Helper()
 	runs, err := h.scheduler.Runs(h.Context(), query)
@@ -143,8 +142,9 @@ func (h *host) events(query hourbell.EventQuery) []hourbell.Event {
 	return events
 }
 
-// live lets time pass until an instant, in steps of five minutes, with a loop that ticks and a worker that executes.
-func (h *host) live(until time.Time, fails func(hourbell.JobRun) bool) {
+// advance advances the clock in steps of five minutes. In each step the loop
+// ticks and a job worker executes the queued runs.
+func (h *host) advance(until time.Time, fails func(hourbell.JobRun) bool) {
 	h.Helper()
 	for h.clock.Now().Before(until) {
 		h.tick()
@@ -161,11 +161,11 @@ func (h *host) tick() {
 	require.NoError(h, err)
 }
 
-// execute executes all runs that are queued.
+// execute executes all queued runs.
 func (h *host) execute(fails func(hourbell.JobRun) bool) {
 	h.Helper()
 	for {
-		taken, err := h.scheduler.TakeRuns(h.Context(), hourbell.TakeRequest{Worker: "engine-1", Limit: 100})
+		taken, err := h.scheduler.TakeRuns(h.Context(), hourbell.TakeRequest{LeasedBy: "engine-1", Limit: 100})
 		require.NoError(h, err)
 		if len(taken) == 0 {
 			return
@@ -173,15 +173,15 @@ func (h *host) execute(fails func(hourbell.JobRun) bool) {
 		for _, run := range taken {
 			var failure error
 			if fails != nil && fails(run) {
-				failure = errors.New("dial tcp 10.0.0.7:443: the shop did not answer")
+				failure = errors.New("dial tcp 10.0.0.7:443: the shop did not respond")
 			}
 			require.NoError(h, h.scheduler.FinishRun(h.Context(), run, failure))
 		}
 	}
 }
 
-// worker makes a living worker that has just ticked.
-func (h *host) worker(id string, skew time.Duration) {
+// addWorker adds an active worker that has just ticked.
+func (h *host) addWorker(id string, skew time.Duration) {
 	h.Helper()
 	bound, err := store.New(h.db.DB).Bind("default", h.clock.Now)
 	require.NoError(h, err)
@@ -191,7 +191,7 @@ func (h *host) worker(id string, skew time.Duration) {
 	require.NoError(h, err)
 }
 
-// stored is an instant as the database stores it.
+// stored returns a time as the database stores it.
 func (h *host) stored(t time.Time) any {
 	if h.db.Dialect == "sqlite" {
 		return t.UnixMicro()
@@ -199,32 +199,32 @@ func (h *host) stored(t time.Time) any {
 	return t
 }
 
-// set changes a column of a schedule behind everybody's back.
+// set sets a column of a schedule directly in the database.
 func (h *host) set(id, column string, value any) {
 	h.Helper()
-	if t, is := value.(time.Time); is {
+	if t, ok := value.(time.Time); ok {
 		value = h.stored(t)
 	}
 	require.NoError(h, h.db.Exec("UPDATE hourbell_schedules SET "+column+" = ? WHERE id = ?", value, id).Error)
 }
 
-// lived is a host on which half a day has passed, with what goes wrong in a life: an outage of two hours in which slots
-// were skipped, and a night in which runs failed.
-func lived(t testing.TB, db *dbtest.DB, s setup) *host {
+// newHostWithHistory returns a host with the history of 15 hours: fires, failed
+// runs, slots that were skipped in an outage of two hours, and a manual run.
+func newHostWithHistory(t testing.TB, db *dbtest.DB, s setup) *host {
 	t.Helper()
 	h := newHost(t, db, s)
 	h.clock.Set(evening.Add(-15 * time.Hour))
 	h.enable("daily-full-sync", "hourly-matching", "feed-refresh")
-	bad := func(run hourbell.JobRun) bool {
+	fails := func(run hourbell.JobRun) bool {
 		return run.Job == "publish-offers" && run.ScheduledFor.Hour() == 5 || run.Job == "match-refunds" && run.ScheduledFor.Hour() == 13
 	}
-	h.live(evening.Add(-8*time.Hour), bad)
-	h.clock.Set(evening.Add(-6*time.Hour + 4*time.Minute)) // nothing ran in between
-	h.live(evening.Add(-90*time.Minute), bad)
-	_, err := h.scheduler.RunNow(t.Context(), "hourly-matching", hourbell.EnqueueOptions{By: hourbell.By{Actor: "grace", Note: "after the import was mended"}})
+	h.advance(evening.Add(-8*time.Hour), fails)
+	h.clock.Set(evening.Add(-6*time.Hour + 4*time.Minute)) // the end of the outage
+	h.advance(evening.Add(-90*time.Minute), fails)
+	_, err := h.scheduler.RunNow(t.Context(), "hourly-matching", hourbell.EnqueueOptions{Actor: "grace", Note: "repeat after the failed import"})
 	require.NoError(t, err)
-	h.live(evening, bad)
-	h.worker("web-1", 12*time.Millisecond)
-	h.worker("web-2", -30*time.Millisecond)
+	h.advance(evening, fails)
+	h.addWorker("web-1", 12*time.Millisecond)
+	h.addWorker("web-2", -30*time.Millisecond)
 	return h
 }

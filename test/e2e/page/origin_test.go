@@ -16,47 +16,48 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// seen are the requests that reached a host, and the statuses that they were answered with.
-type seen struct {
-	mu   sync.Mutex
-	list map[string][]int // by method and path, without the prefix
+// requestLog records the requests that reach a host and the statuses of their
+// responses.
+type requestLog struct {
+	mu       sync.Mutex
+	statuses map[string][]int // by method and path, without the prefix
 }
 
-func (s *seen) guard(next http.Handler) http.Handler {
+func (l *requestLog) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		own := &statused{ResponseWriter: w}
-		next.ServeHTTP(own, r)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		at := r.Method + " " + strings.TrimPrefix(r.URL.Path, prefix)
-		s.list[at] = append(s.list[at], own.status)
+		recorder := &statusRecorder{ResponseWriter: w}
+		next.ServeHTTP(recorder, r)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		request := r.Method + " " + strings.TrimPrefix(r.URL.Path, prefix)
+		l.statuses[request] = append(l.statuses[request], recorder.status)
 	})
 }
 
-// of are the statuses of all answers to a kind of request.
-func (s *seen) of(at string) []int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]int{}, s.list[at]...)
+// of returns the statuses of the responses to a request such as "GET /runs".
+func (l *requestLog) of(request string) []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]int{}, l.statuses[request]...)
 }
 
-type statused struct {
+type statusRecorder struct {
 	http.ResponseWriter
 	status int
 }
 
-func (s *statused) WriteHeader(status int) {
-	s.status = status
-	s.ResponseWriter.WriteHeader(status)
+func (r *statusRecorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
 }
 
-// evil is a server of somebody else's, whose page the person who may do everything has open. It is on another port, and
-// under another name of the host's where site says so.
-func evil(t *testing.T, name string) string {
+// serveAttacker starts an attacker's server with a host name and returns the
+// URL of its page.
+func serveAttacker(t *testing.T, name string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = io.WriteString(w, `<!doctype html><title>A nice page</title><link rel="icon" href="data:,"><body><h1>You have won</h1>`)
+		_, _ = io.WriteString(w, `<!doctype html><title>Attacker</title><link rel="icon" href="data:,"><body><h1>You have won</h1>`)
 	}))
 	t.Cleanup(server.Close)
 	address, err := url.Parse(server.URL)
@@ -64,7 +65,8 @@ func evil(t *testing.T, name string) string {
 	return "http://" + name + ":" + address.Port() + "/"
 }
 
-// What the page of another origin tries. Each is an expression that becomes true when the browser is done with it.
+// The requests that the attacker's page makes. Each expression resolves when
+// the browser is done with the request.
 const (
 	sendForm = `new Promise((done) => {
 		const sink = document.createElement("iframe");
@@ -79,23 +81,23 @@ const (
 		sink.addEventListener("load", () => done(true));
 		form.submit();
 	})`
-	sendFetch = `fetch(%s, {method: "POST", mode: %s, credentials: "include", headers: {"Content-Type": %s}, body: %s}).then((a) => a.type, (e) => e.name)`
-	readFetch = `fetch(%s, {credentials: "include"}).then((a) => a.text(), (e) => e.name)`
-	readBlind = `fetch(%s, {mode: "no-cors", credentials: "include"}).then(async (a) => a.type + (await a.text()), (e) => e.name)`
+	sendFetch = `fetch(%s, {method: "POST", mode: %s, credentials: "include", headers: {"Content-Type": %s}, body: %s}).then((response) => response.type, (error) => error.name)`
+	readFetch = `fetch(%s, {credentials: "include"}).then((response) => response.text(), (error) => error.name)`
+	readBlind = `fetch(%s, {mode: "no-cors", credentials: "include"}).then(async (response) => response.type + (await response.text()), (error) => error.name)`
 	loadAs    = `new Promise((done) => { const e = document.createElement(%s); e.src = e.data = %s; e.addEventListener("load", () => done("loaded")); e.addEventListener("error", () => done("error")); document.body.append(e); })`
 )
 
-// The page of another origin changes nothing and learns nothing, whatever it makes the browser send. The browser of somebody
-// who may do everything stands in for the person; that its requests arrive is seen, or the test would prove nothing.
-func TestAPageOfAnotherOriginChangesAndLearnsNothing(t *testing.T) {
+// A page of another origin, in the browser of a user who may do everything, can
+// neither change nor read anything. The test checks that its requests arrive.
+func TestOtherOriginCannotWriteOrRead(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"127.0.0.1", "localhost"} { // another port, which is the same site, and another site
+	for _, name := range []string{"127.0.0.1", "localhost"} { // another port of the same site, and another site
 		t.Run(name, func(t *testing.T) {
-			arrived := &seen{list: map[string][]int{}}
-			h := newHost(t, dbtest.SQLite(t), setup{guard: arrived.guard})
-			tb := h.tab(t)
-			tb.expects("") // it complains of all of it
-			tb.do(chromedp.Navigate(evil(t, name)))
+			requests := &requestLog{statuses: map[string][]int{}}
+			h := newHost(t, dbtest.SQLite(t), setup{guard: requests.guard})
+			tb := h.newTab(t)
+			tb.expectErrors("") // each of these requests is an error
+			tb.do(chromedp.Navigate(serveAttacker(t, name)))
 
 			posts := []string{"/schedules/feed-refresh/enable", "/schedules/feed-refresh/run", "/enqueue/all", "/api/schedules/feed-refresh/enable", "/api/enqueue/all"}
 			for _, path := range posts {
@@ -106,44 +108,45 @@ func TestAPageOfAnotherOriginChangesAndLearnsNothing(t *testing.T) {
 					require.Equal(t, "opaque", js[string](tb, sendFetch, h.url+path, "no-cors", kind, `{"note": "x"}`))
 					require.Equal(t, "TypeError", js[string](tb, sendFetch, h.url+path, "cors", kind, `note=x`))
 				}
-				require.Equal(t, "TypeError", js[string](tb, sendFetch, h.url+path, "cors", "application/json", `{"note": "x"}`), "the browser asks first, and is told nothing")
-				require.Equal(t, []int{403, 403, 403, 403, 403, 403, 403}, arrived.of("POST "+path), path)
-				require.Equal(t, []int{405}, arrived.of("OPTIONS "+path), path)
+				require.Equal(t, "TypeError", js[string](tb, sendFetch, h.url+path, "cors", "application/json", `{"note": "x"}`), "the preflight request fails")
+				require.Equal(t, []int{403, 403, 403, 403, 403, 403, 403}, requests.of("POST "+path), path)
+				require.Equal(t, []int{405}, requests.of("OPTIONS "+path), path)
 			}
 			require.True(t, js[bool](tb, sendForm, h.url+"/enable", "application/x-www-form-urlencoded"))
-			require.Equal(t, []int{200}, arrived.of("POST /enable"), "it says to nobody that each is refused")
+			require.Equal(t, []int{200}, requests.of("POST /enable"), "the response reports that each change is refused")
 
 			for _, path := range []string{"/", "/api/schedules", "/api/jobs", "/api/runs", "/api/openapi.json", "/static/page.js"} {
 				require.Equal(t, "TypeError", js[string](tb, readFetch, h.url+path), path)
 				require.Equal(t, "opaque", js[string](tb, readBlind, h.url+path), path)
 			}
 			for _, path := range []string{"/", "/api/schedules", "/api/jobs"} {
-				require.Equal(t, "error", js[string](tb, loadAs, "script", h.url+path), "%s is no script", path)
+				require.Equal(t, "error", js[string](tb, loadAs, "script", h.url+path), "%s is not a script", path)
 				require.Equal(t, "error", js[string](tb, loadAs, "img", h.url+path), path)
 			}
 			require.False(t, h.schedule("feed-refresh").Enabled)
 			require.Empty(t, h.runs(hourbell.RunQuery{}))
-			require.Empty(t, h.events(hourbell.EventQuery{Kind: "RUN_NOW"}))
-			require.Empty(t, h.events(hourbell.EventQuery{Kind: "ENABLED"}))
+			require.Empty(t, h.events(hourbell.EventQuery{Kind: hourbell.EventRunNow}))
+			require.Empty(t, h.events(hourbell.EventQuery{Kind: hourbell.EventEnabled}))
 		})
 	}
 }
 
-// Nor does anybody click there on a button of the page that lies, unseen, on top of another: it is shown in no frame.
-func TestThePageIsShownInNoFrame(t *testing.T) {
+// The page cannot be embedded in a frame, so an attacker's page cannot overlay
+// it invisibly to make the user click on its buttons.
+func TestPageCannotBeFramed(t *testing.T) {
 	t.Parallel()
-	arrived := &seen{list: map[string][]int{}}
-	h := newHost(t, dbtest.SQLite(t), setup{guard: arrived.guard})
-	for _, from := range []string{evil(t, "localhost"), evil(t, "127.0.0.1")} {
-		tb := h.tab(t)
-		tb.expects("")
-		tb.do(chromedp.Navigate(from))
+	requests := &requestLog{statuses: map[string][]int{}}
+	h := newHost(t, dbtest.SQLite(t), setup{guard: requests.guard})
+	for _, attacker := range []string{serveAttacker(t, "localhost"), serveAttacker(t, "127.0.0.1")} {
+		tb := h.newTab(t)
+		tb.expectErrors("")
+		tb.do(chromedp.Navigate(attacker))
 		for _, path := range []string{"/", "/schedules/feed-refresh/run", "/enqueue/all", "/api/schedules"} {
 			for _, element := range []string{"iframe", "object", "embed"} {
 				js[string](tb, loadAs, element, h.url+path)
 			}
 		}
 	}
-	require.NotEmpty(t, arrived.of("GET /enqueue/all"))
-	require.Empty(t, arrived.of("GET /static/page.js"), "a page that is shown loads its script")
+	require.NotEmpty(t, requests.of("GET /enqueue/all"))
+	require.Empty(t, requests.of("GET /static/page.js"), "a displayed page would load its script")
 }

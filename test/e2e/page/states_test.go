@@ -12,41 +12,44 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// Each state of a schedule says what is the matter, and the page can be read by everybody, light and dark.
-func TestEveryStateOfASchedule(t *testing.T) {
+// The page explains each state of a schedule and is accessible in it, light and
+// dark.
+func TestEveryStateIsShown(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		gone := append([]hourbell.Definition{{ID: "old-report", Name: "Old report", Cron: "0 6 * * 1", Target: hourbell.AllJobs()}}, definitions...)
-		newHost(t, db, setup{Config: hourbell.Config{Definitions: gone}})
-		all := append([]hourbell.Definition{
+		withRemoved := append([]hourbell.Definition{{ID: "old-report", Name: "Old report", Cron: "0 6 * * 1", Target: hourbell.AllJobs()}}, definitions...)
+		newHost(t, db, setup{Config: hourbell.Config{Definitions: withRemoved}})
+		withFaults := append([]hourbell.Definition{
 			{ID: "overdue", Name: "Overdue", Cron: "*/30 * * * *", Target: hourbell.Group("feed")},
 			{ID: "stalled", Name: "Stalled", Cron: "0 17 * * *", Target: hourbell.Group("feed")},
-			{ID: "martian", Name: "Martian", Cron: "0 17 * * *", Target: hourbell.Group("feed")},
-			{ID: "otherwise", Name: "Otherwise", Cron: "0 17 * * *", Target: hourbell.Group("feed")},
+			{ID: "bad-zone", Name: "Bad zone", Cron: "0 17 * * *", Target: hourbell.Group("feed")},
+			{ID: "mismatched", Name: "Mismatched", Cron: "0 17 * * *", Target: hourbell.Group("feed")},
 		}, definitions...)
-		h := lived(t, db, setup{Config: hourbell.Config{Definitions: all}})
-		h.broken = func(run hourbell.JobRun) bool { return run.Job == "export-ledger" && run.Trigger == "CRON" }
-		h.enable("shop/ledger.v2:a", "overdue", "stalled", "martian")
+		h := newHostWithHistory(t, db, setup{Config: hourbell.Config{Definitions: withFaults}})
+		h.refuses = func(run hourbell.JobRun) bool {
+			return run.Job == "export-ledger" && run.Trigger == hourbell.TriggerCron
+		}
+		h.enable("shop/ledger.v2:a", "overdue", "stalled", "bad-zone")
 		h.clock.Set(time.Date(2026, 3, 28, 16, 10, 1, 0, time.UTC))
 		h.tick()
 		h.clock.Advance(10 * time.Second)
 		h.tick()
-		h.worker("web-1", 3*time.Second)
+		h.addWorker("web-1", 3*time.Second)
 		h.set("overdue", "next_run_at", h.clock.Now().Add(-4*time.Minute-2*time.Second))
 		h.set("stalled", "locked_by", "web-9")
 		h.set("stalled", "locked_at", h.clock.Now().Add(-time.Hour))
-		h.set("martian", "time_zone", "Mars/Olympus")
-		h.set("otherwise", "definition_hash", "another build's")
+		h.set("bad-zone", "time_zone", "Mars/Olympus")
+		h.set("mismatched", "definition_hash", "another build's")
 		require.NoError(t, db.Exec("UPDATE hourbell_job_runs SET status = 'FAILED' WHERE schedule_id = 'feed-refresh' AND scheduled_for > ?", h.stored(evening.Add(-time.Hour))).Error)
 
 		tb := h.open(t, "/?sort=name")
 		for id, parts := range map[string][]string{
 			"overdue":          {"overdue", "due 4 min ago", "Sat 28 Mar 16:06"},
 			"stalled":          {"lock stalled"},
-			"martian":          {"Mars/Olympus", "unknown time zone"},
-			"otherwise":        {"changed", "disabled", "never ran", "–, would be Sat 28 Mar 17:00 UTC"},
+			"bad-zone":         {"Mars/Olympus", "unknown time zone"},
+			"mismatched":       {"changed", "disabled", "never ran", "–, would be Sat 28 Mar 17:00 UTC"},
 			"old-report":       {"removed from code", "never: removed from code"},
-			"shop/ledger.v2:a": {"enqueueing failed, 2 in a row", "tries again in", "never ran"},
+			"shop/ledger.v2:a": {"enqueueing failed, 2 in a row", "next attempt in", "never ran"},
 			"feed-refresh":     {"2 failed", "runs failed, 4 in a row"},
 			"daily-full-sync":  {"5 succeeded", "on time", "moved by a clock change"},
 		} {
@@ -55,133 +58,134 @@ func TestEveryStateOfASchedule(t *testing.T) {
 			}
 		}
 		require.Contains(t, tb.text("#health"), "a worker's clock is off by 3s")
-		require.Contains(t, tb.text("#health"), "1 schedule overdue, the oldest slot since")
-		tb.state("every-state")
-		tb.dark()
-		tb.state("every-state-dark")
+		require.Contains(t, tb.text("#health"), "1 schedule overdue; the oldest slot was due at")
+		tb.checkState("every-state")
+		tb.setDark()
+		tb.checkState("every-state-dark")
 
 		for id, part := range map[string]string{
-			"stalled": "stalled: any worker takes it over", "martian": "unknown time zone", "old-report": "removed from code", "shop%2Fledger.v2:a": "the ledger's queue is full",
+			"stalled": "stalled: the next worker to claim the schedule takes it over", "bad-zone": "unknown time zone", "old-report": "removed from code", "shop%2Fledger.v2:a": "the ledger's queue is full",
 			"overdue": "overdue",
 		} {
 			tb.visit("/schedules/" + id)
 			require.Contains(t, tb.text("main"), part)
-			tb.state("detail-" + strings.ReplaceAll(id, "%2F", "-"))
+			tb.checkState("detail-" + strings.ReplaceAll(id, "%2F", "-"))
 		}
-		for _, id := range []string{"martian", "old-report"} {
+		for _, id := range []string{"bad-zone", "old-report"} {
 			tb.visit("/schedules/" + id + "/run")
-			tb.accessible("run " + id)
+			tb.requireAccessible("run " + id)
 		}
 		tb.visit("/?state=REMOVED")
 		require.Equal(t, 1, js[int](tb, `document.querySelectorAll("#rows tr").length`))
 	})
 }
 
-func TestNothingIsDeclared(t *testing.T) {
+func TestPagesWithoutDeclarations(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, dbtest.SQLite(t), setup{Config: hourbell.Config{Jobs: []hourbell.Job{}, Definitions: []hourbell.Definition{}}})
 	tb := h.open(t, "/")
-	tb.awaitText("main", "No schedule is declared yet")
+	tb.waitForText("main", "No schedule is declared yet")
 	require.Contains(t, tb.text("main pre"), "hourbell.New(store.New(db), hourbell.Config{\n\tJobs: []hourbell.Job{{Name:")
-	tb.state("nothing-declared")
+	tb.checkState("nothing-declared")
 	tb.visit("/enqueue")
-	tb.awaitText("main", "No job is declared")
+	tb.waitForText("main", "No job is declared")
 	tb.visit("/runs")
-	tb.awaitText("main", "Nothing has run yet")
-	tb.state("nothing-ran")
+	tb.waitForText("main", "There are no runs yet")
+	tb.checkState("no-runs")
 }
 
-func TestNothingIsEnabledAndNoWorkerIsAlive(t *testing.T) {
+func TestPageWithoutEnabledScheduleOrWorker(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/")
-	require.Contains(t, tb.text("main"), "Schedules start disabled: switch one on, and it fires at its next slot.")
-	require.Contains(t, tb.text("#health"), "no worker is alive: nothing fires until one runs")
-	tb.state("nothing-enabled")
-	h.worker("web-1", 0)
-	tb.awaitText("#health", "1 alive")
+	require.Contains(t, tb.text("main"), "Schedules start disabled. Enable one, and it fires at its next slot.")
+	require.Contains(t, tb.text("#health"), "no worker is active: nothing fires until one runs")
+	tb.checkState("nothing-enabled")
+	h.addWorker("web-1", 0)
+	tb.waitForText("#health", "1 active")
 	require.NotContains(t, tb.text("#health"), "no worker")
 }
 
-// What cannot be loaded leaves what was known on the page, with its age; and all is well once it can be.
-func TestLoadingFails(t *testing.T) {
+// If a refresh fails, the page keeps its content and shows the error and its
+// age, until a refresh succeeds.
+func TestFailedRefreshShowsAge(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/")
-	tb.expects("503", "ERR_")
-	h.set("feed-refresh", "description", "Read once.")
-	tb.awaitText("main", "Read once.")
-	require.NoError(t, h.db.Exec("ALTER TABLE hourbell_schedules RENAME TO hidden").Error)
-	tb.awaitText(".stale", "Could not load: the database is not migrated")
-	tb.await(`/What you see is \d+ s old/.test(document.querySelector(".stale").innerText)`)
+	tb.expectErrors("503", "ERR_")
+	h.set("feed-refresh", "description", "New description.")
+	tb.waitForText("main", "New description.")
+	require.NoError(t, h.db.Exec("ALTER TABLE hourbell_schedules RENAME TO renamed").Error)
+	tb.waitForText(".stale", "Could not load: the database is not migrated")
+	tb.waitFor(`/This page is \d+ s old/.test(document.querySelector(".stale").innerText)`)
 	require.Contains(t, tb.text("main"), "Feed refresh")
-	tb.state("load-failed")
-	require.NoError(t, h.db.Exec("ALTER TABLE hidden RENAME TO hourbell_schedules").Error)
-	tb.await(`!document.querySelector(".stale").checkVisibility()`)
+	tb.checkState("load-failed")
+	require.NoError(t, h.db.Exec("ALTER TABLE renamed RENAME TO hourbell_schedules").Error)
+	tb.waitFor(`!document.querySelector(".stale").checkVisibility()`)
 
 	h.server.CloseClientConnections()
 	h.server.Close()
-	tb.awaitText(".stale", "the server cannot be reached")
+	tb.waitForText(".stale", "the server cannot be reached")
 }
 
-// A page cannot be had: the person is told what is wrong, without what is nobody's business.
-func TestThePageItselfFails(t *testing.T) {
+// If the page itself fails, the user sees the error, without internal details.
+func TestFailedPageShowsError(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
-	require.NoError(t, h.db.Exec("ALTER TABLE hourbell_schedules RENAME TO hidden").Error)
-	tb := h.tab(t)
-	tb.expects("503")
+	h := newSQLiteHost(t)
+	require.NoError(t, h.db.Exec("ALTER TABLE hourbell_schedules RENAME TO renamed").Error)
+	tb := h.newTab(t)
+	tb.expectErrors("503")
 	tb.visit("/")
-	tb.awaitText("main", "the database is not migrated")
-	tb.state("not-migrated")
+	tb.waitForText("main", "the database is not migrated")
+	tb.checkState("not-migrated")
 }
 
-// Rows do not move while the pointer is on them; they do as soon as it has left.
+// Rows do not move while the pointer is on them. They move when it leaves.
 func TestRowsDoNotMoveUnderThePointer(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	h.enable("hourly-matching")
 	tb := h.open(t, "/?sort=nextRunAt")
 	first := func() string { return js[string](tb, `document.querySelector("#rows tr").id`) }
 	require.Equal(t, "row-hourly-matching", first())
 	tb.hover(`[id="row-hourly-matching"] [data-label="Target"]`)
-	h.enable("feed-refresh") // it is due before
-	tb.await(`performance.getEntriesByType("resource").filter((e) => e.name.endsWith("sort=nextRunAt") && !e.name.includes("/api/")).length > 0`)
+	h.enable("feed-refresh") // its next slot is earlier
+	tb.waitFor(`performance.getEntriesByType("resource").filter((e) => e.name.endsWith("sort=nextRunAt") && !e.name.includes("/api/")).length > 0`)
 	require.Equal(t, "row-hourly-matching", first())
 	tb.hover("h1")
-	tb.await(`document.querySelector("#rows tr").id === "row-feed-refresh"`)
+	tb.waitFor(`document.querySelector("#rows tr").id === "row-feed-refresh"`)
 }
 
-// Nothing is asked of the server while the tab is hidden, a dialog is open, or a row has the focus.
-func TestPollingPauses(t *testing.T) {
+// The page does not poll while a dialog is open or a row has the focus.
+func TestPollingPausesDuringUse(t *testing.T) {
 	t.Parallel()
-	h := plain(t)
+	h := newSQLiteHost(t)
 	tb := h.open(t, "/")
-	asked := func() int {
+	polls := func() int {
 		return js[int](tb, `performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/")).length`)
 	}
-	tb.await(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/")).length > 0`)
+	tb.waitFor(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/")).length > 0`)
 	tb.click(runFeed)
-	tb.awaitText("dialog", "Run Feed refresh now?")
-	before := asked()
-	js[bool](tb, `new Promise((done) => setTimeout(() => done(true), 6000))`) // longer than between two polls
-	require.Equal(t, before, asked(), "a dialog is open")
-	tb.click(closing)
+	tb.waitForText("dialog", "Run Feed refresh now?")
+	before := polls()
+	js[bool](tb, `new Promise((done) => setTimeout(() => done(true), 6000))`) // longer than the poll interval
+	require.Equal(t, before, polls(), "a dialog is open")
+	tb.click(closeLink)
 	js[bool](tb, `(document.querySelector('[id="run-feed-refresh"]').focus(), new Promise((done) => setTimeout(() => done(true), 6000)))`)
-	require.LessOrEqual(t, asked(), before, "a row has the focus")
+	require.LessOrEqual(t, polls(), before, "a row has the focus")
 	js[bool](tb, `(document.activeElement.blur(), true)`)
-	tb.await(fmt.Sprintf(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/")).length > %d`, before))
+	tb.waitFor(fmt.Sprintf(`performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/")).length > %d`, before))
 }
 
-// The distances in time are said alike by the server and by the script.
-func TestTheScriptTellsTimeAsTheServerDoes(t *testing.T) {
+// The script formats relative times like the server.
+func TestScriptFormatsTimesLikeServer(t *testing.T) {
 	t.Parallel()
-	h := lived(t, dbtest.SQLite(t), setup{})
-	bare := h.tab(t)
-	bare.withoutScript()
-	bare.visit("/schedules/daily-full-sync")
+	h := newHostWithHistory(t, dbtest.SQLite(t), setup{})
+	plain := h.newTab(t)
+	plain.disableScript()
+	plain.visit("/schedules/daily-full-sync")
 	tb := h.open(t, "/schedules/daily-full-sync")
 	const times = `[...document.querySelectorAll("main time[data-rel]")].filter((e) => !/\bnow\b|\d s /.test(e.textContent)).map((e) => e.textContent).join("\n")`
 	require.Contains(t, js[string](tb, times), "14 h 35 min ago")
-	require.Equal(t, js[string](bare, times), js[string](tb, times))
+	require.Equal(t, js[string](plain, times), js[string](tb, times))
 }
