@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -80,9 +81,9 @@ func TestOldestModMatchesCore(t *testing.T) {
 }
 
 // The workspace selects the newest version that one of its modules requires.
-func TestWorkspaceListsModules(t *testing.T) {
-	cmd := exec.Command("go", "work", "edit", "-json", filepath.Join(root, "go.work"))
-	out, err := cmd.Output()
+// Modules outside it need heavier modules or a newer Go.
+func TestWorkspaceAndMakefileListModules(t *testing.T) {
+	out, err := exec.Command("go", "work", "edit", "-json", filepath.Join(root, "go.work")).Output()
 	require.NoError(t, err)
 	var work struct {
 		Go      string
@@ -97,13 +98,23 @@ func TestWorkspaceListsModules(t *testing.T) {
 		folders = append(folders, use.DiskPath)
 	}
 	require.Equal(t, []string{".", "./examples", "./test"}, folders)
-	for _, folder := range []string{"test/e2e", "test/benchmarks"} { // they need heavier or newer modules
-		_, err := os.Stat(filepath.Join(root, folder, "go.mod"))
-		require.NoError(t, err)
+
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	require.NoError(t, err)
+	require.Contains(t, string(makefile), "\nWORKSPACE := "+strings.Join(folders, " ")+"\n")
+	_, line, _ := strings.Cut(string(makefile), "\nSTANDALONE := ")
+	line, _, _ = strings.Cut(line, "\n")
+	folders = append(folders, strings.Fields(line)...)
+	var modules []string
+	for _, f := range sources(t) {
+		if path.Base(f.name) == "go.mod" {
+			modules = append(modules, strings.TrimSuffix("./"+f.folder, "/."))
+		}
 	}
+	require.ElementsMatch(t, modules, folders)
 }
 
-// isNewer compares versions such as v1.2.3 and v0.0.0-20240606120523-5a60cdf6a761.
+// isNewer compares versions such as v1.2.3, and pseudo-versions.
 func isNewer(a, b string) bool {
 	x, y := versionNumbers(a), versionNumbers(b)
 	for i := range min(len(x), len(y)) {

@@ -25,7 +25,7 @@ func readGuarantees(t *testing.T) string {
 }
 
 // A test file that names the id of a rule in a comment tests the rule.
-func TestEveryRuleHasATest(t *testing.T) {
+func TestEveryRuleIsTested(t *testing.T) {
 	rows := ruleRows(readGuarantees(t))
 	tests := testTexts(t)
 	for _, group := range ruleCounts {

@@ -86,7 +86,7 @@ func isText(name string) bool {
 		return false
 	}
 	switch path.Ext(name) {
-	case ".go", ".md", ".sql", ".sh", ".html", ".css", ".js", ".json", ".yaml", ".svg":
+	case ".go", ".mod", ".md", ".sql", ".sh", ".html", ".css", ".js", ".json", ".yaml", ".svg":
 		return true
 	}
 	return name == ".ci/run"

@@ -26,7 +26,7 @@ func findTerms(t *testing.T, terms []term) (findings []string) {
 		}
 		for _, hit := range matchTerms(flatten(f.text), terms) {
 			if !isAllowed(f.name, hit.match) {
-				findings = append(findings, fmt.Sprintf("%s:%d: %s: use %s", f.name, hit.line, hit.match, hit.instead))
+				findings = append(findings, strings.TrimSuffix(fmt.Sprintf("%s:%d: %s: use %s", f.name, hit.line, hit.match, hit.instead), ": use "))
 			}
 		}
 	}
@@ -57,9 +57,9 @@ func TestAllowedTermsAreUsed(t *testing.T) {
 	}
 }
 
-// flatText is the text of a file with each line break, and the indentation and
-// comment marks of the next line, replaced by one space. A phrase is found in it
-// even if a comment wraps within the phrase.
+// flatText is the text of a file in which one space replaces each line break,
+// with the indentation and comment marks of the next line. It contains a phrase
+// in one piece even if a comment wraps within the phrase.
 type flatText struct {
 	text   string
 	starts []int // of each line in text
