@@ -1,9 +1,7 @@
 package archtest
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,70 +11,92 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// promises counts the rules of each letter: D1 to D8, and so on.
-var promises = []struct {
-	letter string
-	count  int
-}{{"D", 8}, {"T", 5}, {"L", 6}, {"M", 5}, {"E", 7}, {"O", 6}}
+// ruleRow matches a row of a table that begins with the id of a rule.
+var ruleRow = regexp.MustCompile(`(?m)^\|[ *]*([A-Z][0-9]+)[ *]*\|.*$`)
 
-// open are the rules that may say "not yet" in place of a test.
-var open = map[string]bool{"D7": true}
+// testMention matches the name of a test in prose.
+var testMention = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z0-9][A-Za-z0-9]*)`")
 
-// row is a line of the table that begins with a rule's id.
-var row = regexp.MustCompile(`(?m)^\|[ *]*([A-Z][0-9]+)[ *]*\|.*$`)
-
-// TestEveryPromiseHasATest reads the table of docs/guarantees.md. A rule is
-// kept by a test where a test file names its id.
-func TestEveryPromiseHasATest(t *testing.T) {
-	doc, err := os.ReadFile(filepath.Join(root, "docs", "guarantees.md"))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("docs/guarantees.md is not written yet")
-	}
+func readGuarantees(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "guarantees.md"))
 	require.NoError(t, err)
-	rows := rowsOf(string(doc))
+	return string(text)
+}
+
+// A test file that names the id of a rule in a comment tests the rule.
+func TestEveryRuleIsTested(t *testing.T) {
+	rows := ruleRows(readGuarantees(t))
 	tests := testTexts(t)
-	for _, group := range promises {
+	for _, group := range ruleCounts {
 		for n := 1; n <= group.count; n++ {
 			id := fmt.Sprintf("%s%d", group.letter, n)
-			line, listed := rows[id]
+			row, listed := rows[id]
 			switch {
 			case !listed:
 				t.Errorf("docs/guarantees.md has no row for %s", id)
-			case open[id] && strings.Contains(line, "not yet"):
+			case !testMention.MatchString(row):
+				t.Errorf("docs/guarantees.md names no test for %s", id)
 			case !regexp.MustCompile(`\b` + id + `\b`).MatchString(tests):
-				t.Errorf("no test names %s: %s", id, line)
+				t.Errorf("no test has the id %s in a comment", id)
 			}
 			delete(rows, id)
 		}
 	}
-	require.Empty(t, rows, "docs/guarantees.md has rows for rules that do not exist")
+	require.Empty(t, rows, "docs/guarantees.md has rows for unknown rules")
 }
 
-func rowsOf(doc string) map[string]string {
+func TestDocumentedTestsExist(t *testing.T) {
+	exists := map[string]bool{}
+	for _, f := range goSources(t) {
+		if f.isTest() {
+			_, parsed := parseFile(t, f)
+			for _, name := range testFuncs(parsed) {
+				exists[name.Name] = true
+			}
+		}
+	}
+	var findings []string
+	for _, f := range sources(t) {
+		if filepath.Ext(f.name) != ".md" {
+			continue
+		}
+		n := 0
+		for line := range strings.Lines(f.text) {
+			n++
+			for _, mention := range testMention.FindAllStringSubmatch(line, -1) {
+				if !exists[mention[1]] {
+					findings = append(findings, fmt.Sprintf("%s:%d: %s", f.name, n, mention[1]))
+				}
+			}
+		}
+	}
+	report(t, "test named in a document that does not exist", findings)
+}
+
+// ruleRows returns the rows of the tables by the id of their rule.
+func ruleRows(doc string) map[string]string {
 	rows := map[string]string{}
-	for _, match := range row.FindAllStringSubmatch(doc, -1) {
+	for _, match := range ruleRow.FindAllStringSubmatch(doc, -1) {
 		rows[match[1]] = match[0]
 	}
 	return rows
 }
 
-func TestRowsOf(t *testing.T) {
-	rows := rowsOf("# D9\n| rule | test |\n|---|---|\n| D1 | a | `TestA` |\n| **T2** | not yet |\n| x | D3 |\n")
-	require.Equal(t, map[string]string{"D1": "| D1 | a | `TestA` |", "T2": "| **T2** | not yet |"}, rows)
+func TestRuleRows(t *testing.T) {
+	rows := ruleRows("# D9\n| rule | test |\n|---|---|\n| D1 | a | `TestA` |\n| **T2** | b |\n| x | D3 |\n")
+	require.Equal(t, map[string]string{"D1": "| D1 | a | `TestA` |", "T2": "| **T2** | b |"}, rows)
 }
 
-// testTexts is the text of all test files, of nested modules too, but not of
-// these, which name rules only to speak of them.
+// testTexts returns the text of all test files, except those of this package,
+// which name rules as examples.
 func testTexts(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
-	walk(t, func(file string, _ bool) {
-		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "internal/archtest/") {
-			return
+	for _, f := range goSources(t) {
+		if f.isTest() && f.folder != "internal/archtest" {
+			all.WriteString(f.text)
 		}
-		text, err := os.ReadFile(filepath.Join(root, file))
-		require.NoError(t, err)
-		all.Write(text)
-	})
+	}
 	return all.String()
 }
