@@ -49,7 +49,7 @@ func requireBinaries(t *testing.T) {
 
 func TestServerStopsAfterCommand(t *testing.T) {
 	requireBinaries(t)
-	out, err := withpg(t, "", "--", "sh", "-c", "echo $"+urlEnv).Output()
+	out, err := withpg(t, "", "--", "/bin/sh", "-c", "echo $"+urlEnv).Output()
 	require.NoError(t, err)
 	u, err := url.Parse(strings.TrimSpace(string(out)))
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func TestExitCodeOfCommandIsReturned(t *testing.T) {
 		"kill -TERM $$":                          128 + 15,
 		`test "$TEST_DATABASE_URL" = ` + address: 0, // an address that is set stays
 	} {
-		cmd := withpg(t, address, "--", "sh", "-c", script)
+		cmd := withpg(t, address, "--", "/bin/sh", "-c", script)
 		_ = cmd.Run()
 		require.Equal(t, want, cmd.ProcessState.ExitCode(), script)
 	}
@@ -75,7 +75,7 @@ func TestExitCodeOfCommandIsReturned(t *testing.T) {
 }
 
 func TestSignalsReachCommand(t *testing.T) {
-	cmd := withpg(t, "postgres://elsewhere/db", "--", "sh", "-c", "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.05; done")
+	cmd := withpg(t, "postgres://elsewhere/db", "--", "/bin/sh", "-c", "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.05; done")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
