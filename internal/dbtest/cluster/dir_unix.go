@@ -11,13 +11,12 @@ import (
 	"syscall"
 )
 
-// home makes the directory the server lives in, and says as whom it runs.
-//
-// Postgres refuses to run as root, so there it runs as the user its package
-// has made, or as nobody.
-func home() (string, *syscall.SysProcAttr, error) {
-	// A session of its own: a Ctrl-C at the terminal is for the tests. They
-	// end, and then the watchdog cleans up in its own time.
+// createDir creates the directory of the server, and returns it with the
+// process attributes that select the server's user. Postgres refuses to run as
+// root. For root, it runs as the user of its package, or as nobody.
+func createDir() (string, *syscall.SysProcAttr, error) {
+	// A new session keeps Ctrl-C at the terminal from the watchdog. The tests
+	// end first, and then the watchdog cleans up.
 	attr := &syscall.SysProcAttr{Setsid: true}
 	base := os.TempDir()
 	if os.Geteuid() == 0 {
@@ -27,15 +26,15 @@ func home() (string, *syscall.SysProcAttr, error) {
 		}
 		attr.Credential = credential
 		if info, err := os.Stat(base); err != nil || info.Mode().Perm()&0o007 != 0o007 {
-			base = "/tmp" // root's own TMPDIR is closed to other users
+			base = "/tmp" // root's TMPDIR may be closed to other users
 		}
 	}
 	dir, err := os.MkdirTemp(base, "hourbell-pg-")
 	return dir, attr, err
 }
 
-// own hands a directory and files in it to the user the server runs as.
-func own(attr *syscall.SysProcAttr, dir string, files ...string) error {
+// chown gives dir and files in it to the user of the server.
+func chown(attr *syscall.SysProcAttr, dir string, files ...string) error {
 	if attr.Credential == nil {
 		return nil
 	}
@@ -48,6 +47,7 @@ func own(attr *syscall.SysProcAttr, dir string, files ...string) error {
 	return os.Chown(dir, uid, gid)
 }
 
+// unprivileged returns the user as which root runs the server.
 func unprivileged() (*syscall.Credential, error) {
 	for _, name := range []string{"postgres", "nobody"} {
 		account, err := user.Lookup(name)
@@ -64,5 +64,5 @@ func unprivileged() (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("%w that root may start: there is neither a user postgres nor a user nobody", ErrNoServer)
+	return nil, fmt.Errorf("%w that root can start: the users postgres and nobody do not exist", ErrNoServer)
 }
