@@ -88,6 +88,26 @@ var requirements = map[string]string{
 	"github.com/stretchr/testify": "tests",
 }
 
+// hostVersions is the build list of a host that requires gorm 1.26.1 and
+// gorm.io/driver/postgres 1.5.11. Importing hourbell upgrades no module in it.
+var hostVersions = map[string]string{
+	"github.com/davecgh/go-spew":     "v1.1.1",
+	"github.com/jackc/pgpassfile":    "v1.0.0",
+	"github.com/jackc/pgservicefile": "v0.0.0-20221227161230-091c0ba34f0a",
+	"github.com/jackc/pgx/v5":        "v5.5.5",
+	"github.com/jackc/puddle/v2":     "v2.2.1",
+	"github.com/jinzhu/inflection":   "v1.0.0",
+	"github.com/jinzhu/now":          "v1.1.5",
+	"github.com/pmezard/go-difflib":  "v1.0.0",
+	"github.com/stretchr/testify":    "v1.8.1",
+	"golang.org/x/crypto":            "v0.17.0",
+	"golang.org/x/sync":              "v0.1.0",
+	"golang.org/x/text":              "v0.20.0",
+	"gopkg.in/yaml.v3":               "v3.0.1",
+	"gorm.io/driver/postgres":        "v1.5.11",
+	"gorm.io/gorm":                   "v1.26.1",
+}
+
 // compiledModules lists the modules that a host compiles because it imports
 // hourbell. SECURITY.md describes each.
 var compiledModules = []string{
