@@ -10,10 +10,17 @@
 
 WITH
 -- the rows of the batch
-given AS MATERIALIZED (SELECT * FROM unnest(CAST($1 AS text[]), CAST($2 AS bigint[]), CAST($3 AS text[]), CAST($4 AS timestamptz[]), CAST($5 AS timestamptz[]), CAST($6 AS timestamptz[])) AS c(id, version, hash, fired, through, next)),
+given AS MATERIALIZED (SELECT * FROM unnest(
+	CAST($1 AS text[]),
+	CAST($2 AS bigint[]),
+	CAST($3 AS text[]),
+	CAST($4 AS timestamptz[]),
+	CAST($5 AS timestamptz[]),
+	CAST($6 AS timestamptz[])) AS c(id, version, hash, fired, through, next)),
 -- the same, each locked, with the place of its row
 c AS MATERIALIZED (SELECT s.row_ctid, c.* FROM (SELECT * FROM given ORDER BY id) c
-	CROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s WHERE s.namespace = $7 AND s.id = c.id LIMIT 1 FOR UPDATE) s),
+	CROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s
+		WHERE s.namespace = $7 AND s.id = c.id LIMIT 1 FOR UPDATE) s),
 -- the database time after all locks
 clock AS MATERIALIZED (SELECT COALESCE(CAST($8 AS timestamptz), clock_timestamp()) AS now, count(*) FROM c)
 UPDATE hourbell_schedules AS s SET
@@ -24,5 +31,7 @@ UPDATE hourbell_schedules AS s SET
 	last_error = CASE WHEN c.fired IS NULL THEN s.last_error ELSE '' END,
 	locked_at = NULL, locked_by = NULL, version = s.version + 1, unfinished_since = NULL, retry_at = NULL, updated_at = clock.now
 FROM c CROSS JOIN clock
-WHERE s.ctid = c.row_ctid AND s.version = c.version AND s.locked_by = $9 AND s.definition_hash = c.hash AND c.through <= clock.now
+WHERE s.ctid = c.row_ctid
+	AND s.version = c.version AND s.locked_by = $9
+	AND s.definition_hash = c.hash AND c.through <= clock.now
 RETURNING s.id
