@@ -8,8 +8,8 @@ GO ?= go
 FUZZTIME ?= 20s
 # The Go benchmarks that `make bench` runs.
 BENCH ?= .
-# The workloads that `make compare` runs, all if empty; the number of rounds; the
-# seconds for which it measures workloads in real time; and more flags, which
+# For `make compare`: the workloads (all if empty), the number of rounds, the
+# seconds for which workloads in real time are measured, and more flags, which
 # `cd test/benchmarks && GOWORK=off go run . -help` lists.
 WORKLOADS ?=
 ROUNDS ?= 3
@@ -20,6 +20,8 @@ CHAOSTIME ?= 10m
 SEED ?= 0
 # How long `make soak` runs.
 SOAKTIME ?= 30m
+# The number of histories that `make histories` simulates.
+HISTORIES ?= 20000
 # More flags for go test, for example TESTFLAGS='-run TestSync -v'.
 TESTFLAGS ?=
 
@@ -52,9 +54,9 @@ BUILD := $(GO) build -buildvcs=false
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup test oldest race nightly cover bench compare fuzz chaos soak demo pictures lint fmt tidy-check vuln \
+.PHONY: help setup test oldest race nightly cover bench compare fuzz chaos soak histories demo pictures lint fmt tidy-check vuln \
 	$(WITHPG) .postgres .chaos .formatted .vet .staticcheck .golangci .test .oldest .race .cover .bench .compare \
-	.simulation .benchmarks
+	.benchmarks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,8 +73,8 @@ oldest: .postgres ## run the tests of the core, -short, with the oldest versions
 race: setup ## run the tests under the race detector, -short, mostly on Postgres (needs a C compiler)
 	@HOURBELL_ONLY_POSTGRES=1 HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
 
-nightly: setup ## run what takes hours: simulation, chaos, soak, fuzzing, tests of the benchmarks
-	@$(MAKE) --no-print-directory --keep-going .simulation chaos soak fuzz .benchmarks CHAOSTIME=10m FUZZTIME=5m
+nightly: setup ## run what takes hours: histories, chaos, soak, fuzzing, tests of the benchmarks
+	@$(MAKE) --no-print-directory --keep-going histories chaos soak fuzz .benchmarks CHAOSTIME=10m FUZZTIME=5m
 
 cover: .postgres ## run the tests of the core and report their coverage; details in .bin/cover.html
 	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .cover
@@ -97,6 +99,9 @@ chaos: .chaos ## inject faults into real processes and check that no slot is los
 
 soak: .chaos ## watch memory and connections of a process that fires constantly (SOAKTIME=30m)
 	@.bin/chaos -soak -time $(SOAKTIME)
+
+histories: ## simulate random histories and check each (HISTORIES=20000)
+	HOURBELL_SEEDS=$(HISTORIES) $(GO) test -count=1 -timeout 60m -v -run TestHistoriesKeepGuarantees ./internal/simulation
 
 demo: ## run the demo
 	$(GO) run ./examples/demo
@@ -152,19 +157,16 @@ $(WITHPG):
 	GOWORK=off $(GO) test -short -timeout 20m $(TESTFLAGS) ./...
 	cd test && GOWORK=off $(GO) test -modfile=oldest.mod -short -timeout 20m $(TESTFLAGS) ./contract ./store ./sqlite
 
-# -short leaves out long tests in one goroutine, which have no races and are
-# ten times slower under the race detector. Tests that can run on both databases
-# run only on Postgres, because the detector slows down SQLite, which is Go code.
-# Packages are built first and then tested one at a time: next to each other they
-# would miss their deadlines. The tests in a browser and of other routers are
-# left out: other tests send the same requests to the server.
+# -short leaves out long tests that have one goroutine: they have no races, and
+# the race detector makes them ten times slower. Tests for both databases run
+# only on Postgres, because the detector slows down SQLite, which is Go code.
+# Packages are built first and then tested one at a time. Next to each other
+# they would miss their deadlines. The tests in a browser and of other routers
+# are left out: other tests send the same requests to the server.
 .race:
 	$(call in,$(TESTMODULES),packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
 	  $(GO) test -race -short -run '^$$' $$packages >/dev/null && \
 	  $(GO) test -race -short -p 1 -timeout 20m $(TESTFLAGS) $$packages)
-
-.simulation:
-	HOURBELL_SEEDS=20000 $(GO) test -count=1 -timeout 60m -v -run TestHistoriesKeepGuarantees ./internal/simulation
 
 .benchmarks:
 	cd test/benchmarks && GOWORK=off HOURBELL_REQUIRE_POSTGRES=1 $(GO) test -timeout 20m $(TESTFLAGS) ./...

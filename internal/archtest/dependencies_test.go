@@ -27,7 +27,7 @@ func TestSecurityListsCompiledModules(t *testing.T) {
 		compiled = append(compiled, path)
 	}
 	require.ElementsMatch(t, compiledModules, compiled)
-	table, _, both := strings.Cut(securityText(t), "`go.mod` requires more")
+	table, _, both := strings.Cut(securityText(t), "`go.mod` requires more modules")
 	require.True(t, both, "SECURITY.md has a second table")
 	for _, path := range compiledModules {
 		require.True(t, strings.Contains(table, "`"+path+"`"), "the first table lacks %s", path)

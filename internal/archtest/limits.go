@@ -211,6 +211,8 @@ var allowedTerms = []allowedTerm{
 	{"admin/static/page.css", "inherit", "a value of CSS"},
 	{"internal/dbtest/cluster/*.go", "inherited", "a process inherits streams"},
 	{"internal/dbtest/cluster/dir_unix.go", "nobody", "a user of the system"},
+	{"test/e2e/chaos/chaos_test.go", "nobody", "a user of the system"},
+	{"test/e2e/pooler/pgbouncer_test.go", "nobody", "a user of the system"},
 	{"test/contract/proxy_test.go", "held back", "bytes that a proxy delays"},
 	{"test/e2e/chaos/host.go", "inherited", "a process inherits a listener"},
 }

@@ -106,7 +106,8 @@ func TestWorkspaceListsModules(t *testing.T) {
 	}
 }
 
-// isNewer compares versions such as v1.2.3 and v0.0.0-20240606120523-5a60cdf6a761.
+// isNewer reports whether version a is newer than b. It compares releases, and
+// pseudo-versions by their times.
 func isNewer(a, b string) bool {
 	x, y := versionNumbers(a), versionNumbers(b)
 	for i := range min(len(x), len(y)) {

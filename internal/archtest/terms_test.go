@@ -83,8 +83,8 @@ type hit struct {
 // snake case.
 var wordPattern = regexp.MustCompile(`[A-Z]+[a-z]+|[A-Z]+|[a-z]+`)
 
-// words splits text into lower-case words: nextRun, next_run and "next run" have
-// the same words.
+// words splits text into lower-case words: nextRun, next_run and "next run"
+// have the same words.
 func words(text string) (result []string) {
 	for _, span := range wordSpans(text) {
 		result = append(result, strings.ToLower(text[span[0]:span[1]]))
