@@ -73,7 +73,7 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 		kind = EventEnabled
 		if row.RemovedAt.IsZero() {
 			if err := scheduleNext(&update, now, calendars); err != nil {
-				return false, fmt.Errorf("cannot be enabled: %w", err)
+				return false, err
 			}
 		}
 	}
@@ -195,7 +195,7 @@ func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars calen
 	}
 	next, err := slots.next(later(now, update.SettledThrough))
 	if err != nil {
-		return fmt.Errorf("schedule %q: %w", update.ID, err)
+		return &DefinitionError{ID: update.ID, Field: "cron", Err: err}
 	}
 	update.NextRunAt = next
 	if update.Until.IsZero() || next.Before(update.Until) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -84,7 +85,7 @@ func TestOldestModMatchesCoreModule(t *testing.T) {
 	}
 }
 
-func TestWorkspaceListsModules(t *testing.T) {
+func TestWorkspaceAndMakefileListModules(t *testing.T) {
 	out, err := exec.Command("go", "work", "edit", "-json", filepath.Join(root, "go.work")).Output()
 	require.NoError(t, err)
 	var work struct {
@@ -100,10 +101,20 @@ func TestWorkspaceListsModules(t *testing.T) {
 		folders = append(folders, use.DiskPath)
 	}
 	require.Equal(t, []string{".", "./examples", "./test"}, folders)
-	for _, folder := range []string{"test/e2e", "test/benchmarks"} { // outside of it
-		_, err := os.Stat(filepath.Join(root, folder, "go.mod"))
-		require.NoError(t, err)
+
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	require.NoError(t, err)
+	_, line, _ := strings.Cut(string(makefile), "\nMODULES := ")
+	line, _, _ = strings.Cut(line, "\n")
+	inMakefile := strings.Fields(line)
+	modules := []string{}
+	for _, f := range sources(t) {
+		if path.Base(f.name) == "go.mod" {
+			modules = append(modules, strings.TrimSuffix("./"+f.folder, "/."))
+		}
 	}
+	require.ElementsMatch(t, modules, inMakefile)
+	require.Subset(t, inMakefile, folders)
 }
 
 // isNewer reports whether version a is newer than b. It compares releases, and

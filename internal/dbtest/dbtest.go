@@ -9,12 +9,12 @@
 // and empty, and is dropped after the test. Tests may run in parallel, in any
 // number of packages.
 //
-// TEST_DATABASE_URL names the Postgres server to use. Its user must be able to
-// create databases. Without it, each test process starts a server from the
-// binaries on this machine and stops it at the end. Without binaries, the tests
-// on Postgres are skipped, and a line on the terminal reports it. They fail
-// instead if HOURBELL_REQUIRE_POSTGRES is 1. `make test` starts one server for
-// all packages.
+// TEST_DATABASE_URL names the Postgres server to use. Its user must have the
+// right to create databases. Without it, each test process starts a server from
+// the binaries on this machine and stops it at the end. Without binaries, the
+// tests on Postgres are skipped, and a line on the terminal reports it. They
+// fail instead if HOURBELL_REQUIRE_POSTGRES is 1. `make test` starts one server
+// for all packages.
 //
 // SQLite needs a driver, which RegisterSQLite sets. Package test/sqlite
 // registers one.

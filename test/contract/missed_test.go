@@ -416,7 +416,7 @@ func TestScheduleWithInvalidCronCanBeDisabled(t *testing.T) {
 		require.Equal(t, "at least 1 slots", readEvents(t, s, "a", hourbell.EventSkipped)[0].Detail)
 		requireNoWrites(t, db, func() {
 			err := s.Enable(t.Context(), "a", ann)
-			require.ErrorContains(t, err, `hourbell: enable: schedule "a": `)
+			require.ErrorContains(t, err, `hourbell: schedule "a": cron "not-cron"`)
 			require.ErrorContains(t, err, "not-cron")
 		})
 	})

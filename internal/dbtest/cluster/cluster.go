@@ -148,8 +148,8 @@ func start(ctx context.Context, bin string) (_ *Cluster, err error) {
 	}
 
 	// All streams are files. Buffers would need goroutines that copy, which
-	// leaktest reports. An inherited stream would make `go test` wait for the
-	// server.
+	// leaktest reports. `go test` would wait for the server if that had the
+	// streams of this process.
 	stdin, commands, err := os.Pipe()
 	if err != nil {
 		return nil, err
