@@ -178,8 +178,8 @@ func (s *Scheduler) estimatedNow() time.Time {
 }
 
 // dbContact records when this process has reached the database (rule O1). After
-// a gap of more than deadAfter, the process cannot distinguish dead
-// workers from workers that were cut off like itself. Until deadAfter has passed since the
+// a gap of more than deadAfter, the process cannot distinguish dead workers from
+// workers that were cut off like itself. Until deadAfter has passed since the
 // end of the gap, it declares no worker dead.
 type dbContact struct {
 	mu       sync.Mutex // guards the fields below, which are by this process's clock
