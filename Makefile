@@ -1,62 +1,62 @@
-# What a contributor runs. The targets work on all modules of the tree, because
-# `go test ./...` tests one module and silently skips those below it.
+# What contributors run. The targets work on all modules of the repository. A
+# plain `go test ./...` tests only the module of the current folder.
 
 SHELL := /bin/sh
 GO ?= go
 
-# Time or number of inputs per target of `make fuzz`, such as 20s or 1000x.
+# The time that `make fuzz` spends on each target.
 FUZZTIME ?= 20s
-# Benchmarks to run, as a regular expression.
+# The Go benchmarks that `make bench` runs.
 BENCH ?= .
-# For `make compare`: the workloads (all if empty), the rounds per system, the
-# seconds to watch what runs by the real clock, and more flags, which
+# For `make compare`: the workloads (all if empty), the number of rounds, the
+# seconds for which workloads in real time are measured, and more flags, which
 # `cd test/benchmarks && GOWORK=off go run . -help` lists.
 WORKLOADS ?=
 ROUNDS ?= 3
 SECONDS ?= 20
 COMPAREFLAGS ?=
-# For `make chaos`: how long to inject faults, and the seed of the plan (0 draws
-# one). For `make soak`: how long to watch.
+# How long `make chaos` injects faults, and the seed of its plan (0 draws one).
 CHAOSTIME ?= 10m
 SEED ?= 0
+# How long `make soak` runs.
 SOAKTIME ?= 30m
-# For `make nightly`: the number of simulated histories, and the time per fuzz
-# target.
+# The number of histories that `make histories` simulates.
 HISTORIES ?= 20000
-NIGHTLYFUZZ ?= 5m
-# More flags for go test, as in: make test TESTFLAGS='-run TestSync -v'
+# More flags for go test, for example TESTFLAGS='-run TestSync -v'.
 TESTFLAGS ?=
 
-# Pinned, so that a new release cannot fail a check that has passed.
+# Fixed versions, so that a new release cannot make a check fail.
 GOFUMPT := $(GO) run mvdan.cc/gofumpt@v0.12.0
 STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-# The modules of go.work, and those outside it. In the latter, the go command
-# needs GOWORK=off.
-WORKSPACE := . ./examples ./test
-STANDALONE := ./test/benchmarks ./test/e2e
-MODULES := $(WORKSPACE) $(STANDALONE)
+# go.work joins the first three modules. The others have many dependencies and
+# are used without it.
+MODULES := . ./examples ./test ./test/e2e ./test/benchmarks
 
-# each runs a command in every module, and fails at the end if one has failed.
-each = @failed=; for module in $(MODULES); do \
+# The other engines in the benchmarks take minutes to build. `make nightly` runs
+# the tests of that module.
+TESTMODULES := $(filter-out ./test/benchmarks,$(MODULES))
+
+# $(call in,MODULES,COMMAND) runs a command in each module. It fails at the end
+# if a command failed.
+in = @failed=; for module in $(1); do \
 	  echo "-- module $$module"; \
-	  case " $(STANDALONE) " in *" $$module "*) work=off ;; *) work= ;; esac; \
-	  (cd $$module && export GOWORK=$$work && $(1)) || failed="$$failed $$module"; \
+	  (cd $$module && case $$module in ./test/*) GOWORK=off; export GOWORK ;; esac && $(2)) || failed="$$failed $$module"; \
 	done; [ -z "$$failed" ] || { echo "failed in:$$failed" >&2; exit 1; }
 
-# withpg starts one server for all test processes. It is built, because `go run`
-# would replace the exit code and stop signals.
+# withpg starts one Postgres server for all test processes of a command. It is
+# built, because `go run` hides exit codes and signals.
 WITHPG := .bin/withpg
 
-# With these, a missing server or browser is a failure.
-REQUIRE_POSTGRES := HOURBELL_REQUIRE_POSTGRES=1
-REQUIRE_ALL := $(REQUIRE_POSTGRES) HOURBELL_REQUIRE_BROWSER=1 HOURBELL_REQUIRE_POOLER=1
-SUBMAKE = $(MAKE) --no-print-directory
+# -buildvcs=false: the build does not fail if another user owns the repository.
+BUILD := $(GO) build -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test oldest race cover bench compare fuzz chaos soak histories nightly demo pictures lint fmt \
-	tidy-check vuln $(WITHPG) .postgres .chaos .formatted .vet .staticcheck .golangci .test .oldest .race .cover .bench .compare
+.NOTPARALLEL:
+.PHONY: help setup test oldest race nightly cover bench compare fuzz chaos soak histories demo pictures lint fmt tidy-check vuln \
+	$(WITHPG) .postgres .chaos .formatted .vet .staticcheck .golangci .test .oldest .race .cover .bench .compare \
+	.benchmarks
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,26 +64,29 @@ help: ## list the targets
 setup: .postgres ## install what the tests need: Postgres (unless TEST_DATABASE_URL is set), Chromium, PgBouncer
 	@./test/e2e/setup.sh -check || ./test/e2e/setup.sh
 
-test: setup ## run all tests of all modules, with the newest versions of what go.mod requires
-	@$(REQUIRE_ALL) $(WITHPG) -- $(SUBMAKE) .test
+test: setup ## run the tests, with Postgres, Chromium and PgBouncer
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
 
-oldest: .postgres ## run the core, contract and store tests with the oldest versions that work, -short
-	@$(REQUIRE_POSTGRES) $(WITHPG) -- $(SUBMAKE) .oldest
+oldest: .postgres ## run the tests of the core, -short, with the oldest versions that hourbell requires
+	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .oldest
 
-race: setup ## run the tests under the race detector, -short, without SQLite (needs a C compiler)
-	@HOURBELL_ONLY_POSTGRES=1 $(REQUIRE_ALL) $(WITHPG) -- $(SUBMAKE) .race
+race: setup ## run the tests under the race detector, -short, mostly on Postgres (needs a C compiler)
+	@HOURBELL_ONLY_POSTGRES=1 HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
 
-cover: .postgres ## measure the coverage of the core module; details in .bin/cover.html
-	@$(REQUIRE_POSTGRES) $(WITHPG) -- $(SUBMAKE) .cover
+nightly: setup ## run what takes hours: histories, chaos, soak, fuzzing, tests of the benchmarks
+	@$(MAKE) --no-print-directory --keep-going histories chaos soak fuzz .benchmarks CHAOSTIME=10m FUZZTIME=5m
 
-bench: .postgres ## run the benchmarks on a server with fsync (BENCH=regexp)
-	@$(REQUIRE_POSTGRES) HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(SUBMAKE) .bench
+cover: .postgres ## run the tests of the core and report their coverage; details in .bin/cover.html
+	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .cover
 
-compare: .postgres ## compare with hand-written SQL and other libraries (WORKLOADS=fire,lateness ROUNDS=3 SECONDS=20)
-	@$(REQUIRE_POSTGRES) HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(SUBMAKE) .compare
+bench: .postgres ## run the Go benchmarks on a server with fsync (BENCH=regexp)
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(MAKE) --no-print-directory .bench
 
-fuzz: ## run each fuzz target (FUZZTIME=20s)
-	$(call each,for file in $$($(GO) list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}' ./... \
+compare: .postgres ## compare with hand-written SQL and other engines (WORKLOADS=fire,lateness ROUNDS=3 SECONDS=20)
+	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_TEST_FSYNC=1 $(WITHPG) -- $(MAKE) --no-print-directory .compare
+
+fuzz: ## fuzz each target for FUZZTIME
+	$(call in,$(TESTMODULES),for file in $$($(GO) list -f '{{$$p := .}}{{range .TestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$p.Dir}}/{{.}} {{end}}' ./... \
 	    | xargs grep -l '^func Fuzz' /dev/null); do \
 	  for target in $$(grep -o '^func Fuzz[A-Za-z0-9]*' $$file | cut -c6-); do \
 	    echo "-- $$target in $${file#$$PWD/}"; \
@@ -91,26 +94,21 @@ fuzz: ## run each fuzz target (FUZZTIME=20s)
 	  done; \
 	done)
 
-chaos: .chaos ## run processes under faults and check that no slot is lost (CHAOSTIME=10m SEED=0)
+chaos: .chaos ## inject faults into real processes and check that no slot is lost (CHAOSTIME=10m SEED=0)
 	@.bin/chaos -time $(CHAOSTIME) -seed $(SEED)
 
 soak: .chaos ## watch memory and connections of a process that fires constantly (SOAKTIME=30m)
 	@.bin/chaos -soak -time $(SOAKTIME)
 
-histories: ## simulate random histories (HISTORIES=20000)
-	@HOURBELL_SEEDS=$(HISTORIES) $(GO) test -count=1 -timeout 2h -run '^TestHistoriesKeepGuarantees$$' ./internal/simulation
-
-nightly: ## run what takes hours: histories, long fuzzing, chaos and soak
-	@failed=; for target in histories "fuzz FUZZTIME=$(NIGHTLYFUZZ)" chaos soak; do \
-	  echo "== $$target"; $(SUBMAKE) $$target || failed="$$failed $${target%% *}"; \
-	done; [ -z "$$failed" ] || { echo "failed:$$failed" >&2; exit 1; }
+histories: ## simulate random histories and check each (HISTORIES=20000)
+	HOURBELL_SEEDS=$(HISTORIES) $(GO) test -count=1 -timeout 60m -v -run TestHistoriesKeepGuarantees ./internal/simulation
 
 demo: ## run the demo
 	$(GO) run ./examples/demo
 
-pictures: ## take the screenshots of the README again
+pictures: ## update the pictures in the README
 	@./test/e2e/setup.sh -check || ./test/e2e/setup.sh
-	cd test/e2e && GOWORK=off HOURBELL_REQUIRE_BROWSER=1 HOURBELL_PICTURES=1 $(GO) test -count=1 -run TestPicturesOfTheREADME ./page
+	cd test/e2e && GOWORK=off HOURBELL_REQUIRE_BROWSER=1 HOURBELL_PICTURES=1 $(GO) test -count=1 -run TestPictures ./page
 
 lint: .formatted .vet .staticcheck .golangci ## check formatting, vet, staticcheck, and golangci-lint if it is installed
 
@@ -118,63 +116,68 @@ fmt: ## format the code
 	$(GOFUMPT) -w .
 
 tidy-check: ## fail if a go.mod or go.sum is not tidy
-	$(call each,GOWORK=off $(GO) mod tidy -diff)
-	@cd test && GOWORK=off $(GO) mod tidy -diff -modfile=oldest.mod
+	$(call in,$(MODULES),GOWORK=off $(GO) mod tidy -diff)
+	@cd test && GOWORK=off $(GO) mod tidy -modfile=oldest.mod -diff
 
 vuln: ## look for known vulnerabilities (asks vuln.go.dev)
-	$(call each,$(GOVULNCHECK) ./...)
+	$(call in,$(MODULES),$(GOVULNCHECK) ./...)
 
 $(WITHPG):
-	@$(GO) build -o $@ ./internal/dbtest/withpg
+	@$(BUILD) -o $@ ./internal/dbtest/withpg
 
 .postgres: $(WITHPG)
 	@$(WITHPG) -check || { ./internal/dbtest/install.sh && $(WITHPG) -check; }
 
-# The chaos and soak runs start servers of their own.
+# chaos and soak start their own servers.
 .chaos: .postgres
-	@cd test/e2e && GOWORK=off $(GO) build -o $(CURDIR)/.bin/chaos ./chaos
+	@cd test/e2e && GOWORK=off $(BUILD) -o $(CURDIR)/.bin/chaos ./chaos
 
 .formatted:
 	@unformatted=$$($(GOFUMPT) -l .) || exit 1; \
-	  [ -z "$$unformatted" ] || { echo "not formatted (run 'make fmt'):"; echo "$$unformatted"; exit 1; }
+	  [ -z "$$unformatted" ] || { echo "not formatted, run 'make fmt':"; echo "$$unformatted"; exit 1; }
 
 .vet:
-	$(call each,$(GO) vet ./...)
+	$(call in,$(MODULES),$(GO) vet ./...)
 
 .staticcheck:
-	$(call each,$(STATICCHECK) ./...)
+	$(call in,$(MODULES),$(STATICCHECK) ./...)
 
-# golangci-lint is optional, because building it takes minutes.
+# golangci-lint is optional, because it takes minutes to build. vet, staticcheck
+# and internal/archtest find most of what it finds.
 .golangci:
-	$(call each,! command -v golangci-lint >/dev/null || golangci-lint run ./...)
+	$(call in,$(MODULES),{ ! command -v golangci-lint >/dev/null || golangci-lint run ./...; })
 
+# The contract tests may take more than go test's default of ten minutes.
 .test:
-	$(call each,$(GO) test $(TESTFLAGS) ./...)
+	$(call in,$(TESTMODULES),$(GO) test -timeout 20m $(TESTFLAGS) ./...)
 
-# Without the workspace, the root's go.mod selects the oldest versions. The
-# module test requires newer ones, and oldest.mod replaces its go.mod.
+# Without go.work, the root is tested with the versions in its go.mod. Those are
+# the oldest that work. test/oldest.mod selects the same versions.
 .oldest:
-	@failed=; \
-	  GOWORK=off $(GO) test -short $(TESTFLAGS) ./... || failed=1; \
-	  (cd test && GOWORK=off $(GO) test -short -modfile=oldest.mod $(TESTFLAGS) ./...) || failed=1; \
-	  [ -z "$$failed" ]
+	GOWORK=off $(GO) test -short -timeout 20m $(TESTFLAGS) ./...
+	cd test && GOWORK=off $(GO) test -modfile=oldest.mod -short -timeout 20m $(TESTFLAGS) ./contract ./store ./sqlite
 
-# The detector makes code ten times slower. -short skips long tests that have
-# one goroutine. Packages run one after the other, once all are built, so that
-# deadlines hold. The benchmarks and the tests of browsers and routers are
-# skipped: other tests run the same code of the library.
+# -short leaves out long tests that have one goroutine: they have no races, and
+# the race detector makes them ten times slower. Tests for both databases run
+# only on Postgres, because the detector slows down SQLite, which is Go code.
+# Packages are built first and then tested one at a time. Next to each other
+# they would miss their deadlines. The tests in a browser and of other routers
+# are left out: other tests send the same requests to the server.
 .race:
-	$(call each,{ [ $$module = ./test/benchmarks ] || { packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
+	$(call in,$(TESTMODULES),packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
 	  $(GO) test -race -short -run '^$$' $$packages >/dev/null && \
-	  $(GO) test -race -short -p 1 -timeout 20m $(TESTFLAGS) $$packages; }; })
+	  $(GO) test -race -short -p 1 -timeout 20m $(TESTFLAGS) $$packages)
+
+.benchmarks:
+	cd test/benchmarks && GOWORK=off HOURBELL_REQUIRE_POSTGRES=1 $(GO) test -timeout 20m $(TESTFLAGS) ./...
 
 .cover:
-	@$(GO) test -coverpkg=./... -coverprofile=.bin/cover.out ./... ./test/...
+	@$(GO) test -timeout 20m -coverpkg=./... -coverprofile=.bin/cover.out ./... ./test/...
 	@$(GO) tool cover -func=.bin/cover.out | tail -n 1
 	@$(GO) tool cover -html=.bin/cover.out -o .bin/cover.html
 
 .bench:
-	$(call each,$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...)
+	$(call in,$(MODULES),$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(TESTFLAGS) ./...)
 
 .compare:
 	@cd test/benchmarks && GOWORK=off $(GO) run . -workloads='$(WORKLOADS)' -rounds='$(ROUNDS)' -seconds='$(SECONDS)' $(COMPAREFLAGS)

@@ -30,6 +30,15 @@ func TestImportsFollowLayers(t *testing.T) {
 	report(t, "denied import", findings)
 }
 
+func TestEveryFolderHasLayer(t *testing.T) {
+	for _, f := range goSources(t) {
+		_, layer := layerOf(f.folder)
+		if !f.nested && !f.isTest() && layer < 0 && !matches(f.folder, helpers) {
+			t.Errorf("%s is neither in layers nor in helpers", f.name)
+		}
+	}
+}
+
 // deniedImport returns the reason why a file in folder may not import path, or
 // "".
 func deniedImport(folder, path string) string {
@@ -38,7 +47,10 @@ func deniedImport(folder, path string) string {
 	}
 	unit, layer := layerOf(folder)
 	if layer < 0 {
-		return "" // not part of what hosts compile
+		return "" // a helper, or a module of tests
+	}
+	if unit == "examples" && isBelow(path, module+"/internal") {
+		return "a host cannot import it"
 	}
 	switch {
 	case path == module || isBelow(path, module):
@@ -118,6 +130,7 @@ func TestDeniedImport(t *testing.T) {
 		{"examples/demo", module + "/store", true},
 		{"examples/demo", "github.com/glebarez/sqlite", true},
 		{"examples/demo", module + "/internal/dbtest", false},
+		{"examples/demo", module + "/internal/timing", false},
 		{"internal/dbtest", module + "/store", true},
 		{"test/e2e/chaos", "github.com/adhocore/gronx", false},
 	} {

@@ -33,9 +33,6 @@ func Announce(line string) {
 	})
 }
 
-// Shout is the former name of Announce.
-func Shout(line string) { Announce(line) }
-
 // goCommandStderr opens the standard error of the go command where the system
 // has /proc, and the terminal elsewhere. It returns nil if the standard error
 // of this process already goes there, and if neither can be opened.

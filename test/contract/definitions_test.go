@@ -616,7 +616,7 @@ func TestSyncRemovesAllBesideDeadWorker(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		beatAs(t, bindStore(t, db.DB, c.Now), "other")
+		heartbeatAs(t, bindStore(t, db.DB, c.Now), "other")
 		unrelated := newReplica(t, db.DB, newConfig(c, hourly("z")))
 		c.Advance(30 * time.Second)
 		require.ErrorContains(t, unrelated.Sync(t.Context()), "Namespace")
@@ -906,7 +906,7 @@ func TestPlanFailsWhereSyncRefuses(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		beatAs(t, bindStore(t, db.DB, c.Now), "other")
+		heartbeatAs(t, bindStore(t, db.DB, c.Now), "other")
 		_, err := newReplica(t, db.DB, newConfig(c, hourly("z"))).Plan(t.Context())
 		require.ErrorContains(t, err, "refusing to remove them all")
 	})

@@ -200,7 +200,7 @@ func TestReplicaDeclaresNoWorkerDeadAfterOutage(t *testing.T) {
 		tick(t, s)
 		now.Set(noon)
 		holder := claimAndKill(t, db.DB, cfg, "a")
-		beatAs(t, bindStore(t, db.DB, now.Now), holder)
+		heartbeatAs(t, bindStore(t, db.DB, now.Now), holder)
 		now.Advance(time.Minute) // the holder has missed its heartbeats
 
 		processClock.Advance(30*time.Second + time.Nanosecond)

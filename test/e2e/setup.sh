@@ -1,8 +1,8 @@
 #!/bin/sh
 # setup.sh installs what the end-to-end tests need and this machine lacks:
-# Chromium and, through npm, the accessibility checker for the tests of the admin
-# page, and PgBouncer. The tests start a PgBouncer of their own and ignore one
-# that the package manager has started.
+# Chromium and, through npm, the accessibility checker for the tests of the
+# admin page, and PgBouncer. The tests start a PgBouncer of their own and ignore
+# one that the package manager has started.
 # With -check it installs nothing, and fails if something is missing.
 set -eu
 cd "$(dirname "$0")/page/testdata"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,10 +89,13 @@ func TestStoreWorksWithHostGormSettings(t *testing.T) {
 			return &gorm.Config{NamingStrategy: schema.NamingStrategy{TablePrefix: "host_", SingularTable: true, NoLowerCase: true}}
 		},
 		"other": func() *gorm.Config {
-			return &gorm.Config{
+			cfg := &gorm.Config{
 				AllowGlobalUpdate: true, QueryFields: true, FullSaveAssociations: true, CreateBatchSize: 3, PropagateUnscoped: true,
-				DefaultTransactionTimeout: time.Minute, DefaultContextTimeout: time.Minute, NowFunc: func() time.Time { return noon.AddDate(-9, 0, 0) },
+				NowFunc: func() time.Time { return noon.AddDate(-9, 0, 0) },
 			}
+			setIfPresent(cfg, "DefaultTransactionTimeout", time.Minute)
+			setIfPresent(cfg, "DefaultContextTimeout", time.Minute)
+			return cfg
 		},
 	}
 	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
@@ -102,6 +106,13 @@ func TestStoreWorksWithHostGormSettings(t *testing.T) {
 			})
 		}
 	})
+}
+
+// setIfPresent sets a field that older versions of gorm lack.
+func setIfPresent(cfg *gorm.Config, field string, value any) {
+	if f := reflect.ValueOf(cfg).Elem().FieldByName(field); f.IsValid() {
+		f.Set(reflect.ValueOf(value))
+	}
 }
 
 // dropTables drops all tables of the store.

@@ -94,12 +94,6 @@ func (c *Cluster) Shutdown(ctx context.Context, mode ShutdownMode) error {
 // returns when it accepts connections.
 func (c *Cluster) Restart(ctx context.Context) error { return c.command(ctx, "start") }
 
-// Halt, Down and Up are the former names of ShutdownMode, Shutdown and Restart.
-type Halt = ShutdownMode
-
-func (c *Cluster) Down(ctx context.Context, mode Halt) error { return c.Shutdown(ctx, mode) }
-func (c *Cluster) Up(ctx context.Context) error              { return c.Restart(ctx) }
-
 // command sends a command to the watchdog and waits for its reply. Calls must
 // not overlap.
 func (c *Cluster) command(ctx context.Context, name string) error {

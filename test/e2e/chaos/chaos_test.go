@@ -53,7 +53,7 @@ func needServer(t *testing.T) {
 	t.Helper()
 	_, err := cluster.Binaries()
 	if errors.Is(err, cluster.ErrNoServer) {
-		dbtest.Shout("hourbell tests: CHAOS SKIPPED: " + err.Error() + "; 'make setup' installs them")
+		dbtest.Announce("hourbell tests: CHAOS SKIPPED: " + err.Error() + "; 'make setup' installs them")
 		t.Skip(err)
 	}
 	require.NoError(t, err)

@@ -167,11 +167,11 @@ func (d *driver) restartPostgres(ctx context.Context, f fault) (bool, error) {
 		mode = cluster.Immediate
 	}
 	serverCtx := context.WithoutCancel(ctx) // an interrupt must not leave the server down
-	if err := d.server.Down(serverCtx, mode); err != nil {
+	if err := d.server.Shutdown(serverCtx, mode); err != nil {
 		return false, err
 	}
 	sleep(ctx, f.duration)
-	return true, d.server.Up(serverCtx)
+	return true, d.server.Restart(serverCtx)
 }
 
 // terminateSessions ends up to count database sessions of hosts.

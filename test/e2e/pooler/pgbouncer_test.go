@@ -96,7 +96,7 @@ func findPooler(t *testing.T) string {
 		}
 	}
 	require.NotEqual(t, "1", os.Getenv(requireEnv), skipped)
-	dbtest.Shout("hourbell tests: " + skipped)
+	dbtest.Announce("hourbell tests: " + skipped)
 	t.Skip(skipped)
 	return ""
 }

@@ -25,9 +25,9 @@ import (
 // server connection, which lacks the statement.
 var execModes = []string{"exec", "cache_describe", "simple_protocol"}
 
-// O1, and docs/operations.md: everything works behind PgBouncer with pool_mode =
-// transaction and fewer server connections than replicas: migrations, claim path
-// and fast path, reads, operators' requests and job workers.
+// O1, and docs/operations.md: everything works behind PgBouncer with pool_mode
+// = transaction and fewer server connections than replicas: migrations, claim
+// path and fast path, reads, operators' requests and job workers.
 func TestTransactionPooler(t *testing.T) {
 	modes := execModes
 	if testing.Short() {

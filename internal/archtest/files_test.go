@@ -83,10 +83,13 @@ func isText(name string) bool {
 	case "Makefile", ".gitignore", ".editorconfig":
 		return true
 	case "package-lock.json":
-		return false
+		return false // generated
+	}
+	if isBelow(name, "cron/testdata") {
+		return false // vectors of cron
 	}
 	switch path.Ext(name) {
-	case ".go", ".mod", ".md", ".sql", ".sh", ".html", ".css", ".js", ".json", ".yaml", ".svg":
+	case ".go", ".mod", ".md", ".sql", ".sh", ".html", ".css", ".js", ".json", ".yaml", ".yml", ".svg":
 		return true
 	}
 	return name == ".ci/run"

@@ -128,8 +128,7 @@ func TestTestNamesAreShort(t *testing.T) {
 	report(t, "test name with an article", withArticle)
 }
 
-// testFuncs returns the names of the tests, fuzz tests and benchmarks of a
-// file.
+// testFuncs returns the names of the tests, fuzz tests and benchmarks of file.
 func testFuncs(file *ast.File) (names []*ast.Ident) {
 	for _, decl := range file.Decls {
 		if fn, ok := decl.(*ast.FuncDecl); ok && fn.Recv == nil && testPrefix.MatchString(fn.Name.Name) {

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -24,7 +25,7 @@ func TestCommentsWrap(t *testing.T) {
 			marker = "//"
 		case path.Ext(f.name) == ".sql":
 			marker = "--"
-		case path.Ext(f.name) == ".sh", f.name == "Makefile", f.name == ".ci/run":
+		case slices.Contains([]string{".sh", ".yaml", ".yml"}, path.Ext(f.name)), f.name == "Makefile", f.name == ".ci/run":
 			marker = "#"
 		default:
 			continue
