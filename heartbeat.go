@@ -72,7 +72,7 @@ func newWorker(cfg Config, definitionsHash string) Worker {
 // returned function stops them and marks the worker stopped.
 func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
 	// If ctx ends now, the registration is still completed. Otherwise other
-	// replicas would see an active worker that nobody marks stopped.
+	// replicas would see an active worker that never stops.
 	workCtx, done := timing.DelayCancel(ctx, stopTimeout)
 	defer done()
 	s.noteStart()
@@ -190,10 +190,10 @@ func (s *Scheduler) estimatedNow() time.Time {
 	return s.process.clock.At(timing.Now())
 }
 
-// dbContact records when this process has reached the database (rule O1). After
-// a gap of more than deadAfter, the process cannot tell dead workers from
-// workers that were cut off like itself. Until deadAfter has passed since the
-// end of the gap, it declares no worker dead.
+// dbContact records when this process has reached the database (rule O1).
+// After a gap of more than deadAfter, the process cannot distinguish dead
+// workers from workers that were cut off like itself. Until deadAfter has
+// passed since the end of the gap, it declares no worker dead.
 type dbContact struct {
 	mu       sync.Mutex // guards the fields below, which are by this process's clock
 	last     time.Time  // latest response

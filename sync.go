@@ -500,7 +500,7 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 		events = nil
 		row.SettledThrough, retired.SettledThrough = former.SettledThrough, former.SettledThrough
 		row.NextRunAt = former.NextRunAt
-		if !former.UnfinishedSince.IsZero() { // UpdatedAt tells whether the claim is abandoned
+		if !former.UnfinishedSince.IsZero() { // UpdatedAt decides whether the claim is abandoned
 			row.UnfinishedSince, row.UpdatedAt = former.UnfinishedSince, former.UpdatedAt
 		}
 		retired.Until = time.Time{} // the new row keeps the next slot, so no slot can be lost

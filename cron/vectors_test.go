@@ -44,6 +44,7 @@ func readVectors(t testing.TB) []vector {
 	return all
 }
 
+// T4: every vector is reproduced.
 func TestScheduleMatchesVectors(t *testing.T) {
 	counts := map[string]int{}
 	for _, v := range readVectors(t) {

@@ -20,31 +20,42 @@ const (
 	// backingOff: the retry time is not reached. A retry time further ahead
 	// than the longest backoff is expired: the clock was stepped back (rule
 	// T5).
-	backingOff = `(s.retry_at IS NOT NULL AND s.retry_at > {clock} AND s.retry_at <= {clock} + {interval @max_backoff})`
+	backingOff = `(s.retry_at IS NOT NULL AND s.retry_at > {clock}
+		AND s.retry_at <= {clock} + {interval @max_backoff})`
 
 	// locked: another worker, or another connection of this tick, holds a lock
 	// that has not expired. A lock expires after LockTTL, or when its holder
 	// has stopped or is dead. A lock from further ahead than LockTTL is expired
 	// too (rule T5).
-	locked = `(s.locked_by IS NOT NULL AND (s.locked_by <> @worker OR (s.locked_at >= {timestamp @exclude_own_since}) IS TRUE)
-		AND s.locked_at > {clock} - {interval @lock_ttl} AND s.locked_at <= {clock} + {interval @lock_ttl}
-		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by AND NOT (` + activeWorker + `)))`
+	locked = `(s.locked_by IS NOT NULL
+		AND (s.locked_by <> @worker OR (s.locked_at >= {timestamp @exclude_own_since}) IS TRUE)
+		AND s.locked_at > {clock} - {interval @lock_ttl}
+		AND s.locked_at <= {clock} + {interval @lock_ttl}
+		AND NOT EXISTS (SELECT 1 FROM hourbell_workers w WHERE w.id = s.locked_by
+			AND NOT (` + activeWorker + `)))`
 
 	// due: the schedule can be claimed now.
-	due = claimable + ` AND s.next_run_at <= {clock} AND NOT ` + backingOff + ` AND NOT ` + locked
+	due = claimable + `
+		AND s.next_run_at <= {clock}
+		AND NOT ` + backingOff + `
+		AND NOT ` + locked
 
 	// The index returns the earliest slots first. A loop that is behind asks
 	// for the schedules that have not fired for the longest time, which reads
 	// all schedules that are due.
-	dueBySlot     = due + ` ORDER BY s.next_run_at LIMIT @limit`
-	dueByLastFire = due + ` ORDER BY s.last_run_at NULLS FIRST, s.next_run_at LIMIT @limit`
+	dueBySlot = due + `
+	ORDER BY s.next_run_at LIMIT @limit`
+	dueByLastFire = due + `
+	ORDER BY s.last_run_at NULLS FIRST, s.next_run_at LIMIT @limit`
 
 	// unfinishedSince is the start of the unfinished claim after a claim. It
 	// keeps an earlier start if a worker has claimed, failed on or released the
 	// row within LockTTL plus grace. Otherwise it is the time of this claim
 	// (rule L4).
-	unfinishedSince = `CASE WHEN s.unfinished_since <= {clock} AND s.updated_at >= {clock} - {interval @lock_ttl} - s.grace
-		AND s.updated_at <= {clock} + {interval @lock_ttl} + s.grace THEN s.unfinished_since ELSE {clock} END`
+	unfinishedSince = `CASE WHEN s.unfinished_since <= {clock}
+			AND s.updated_at >= {clock} - {interval @lock_ttl} - s.grace
+			AND s.updated_at <= {clock} + {interval @lock_ttl} + s.grace
+		THEN s.unfinished_since ELSE {clock} END`
 
 	// wakeAt is the earliest time at which another claim can find something.
 	// That is the next slot, or the end of the backoff or lock of a due row. It
@@ -57,17 +68,22 @@ const (
 		SELECT min(CASE
 			WHEN ` + backingOff + ` THEN s.retry_at
 			WHEN NOT ` + locked + ` THEN {clock}
-			WHEN w.heartbeat_at + {interval @dead_after} < s.locked_at + {interval @lock_ttl} THEN w.heartbeat_at + {interval @dead_after} + {interval 1}
+			WHEN w.heartbeat_at + {interval @dead_after} < s.locked_at + {interval @lock_ttl}
+				THEN w.heartbeat_at + {interval @dead_after} + {interval 1}
 			ELSE s.locked_at + {interval @lock_ttl} END)
 		FROM hourbell_schedules s LEFT JOIN hourbell_workers w ON w.id = s.locked_by
 		WHERE ` + claimable + ` AND s.next_run_at <= {clock}) wake_times)`
 
-	nextSlot = `SELECT min(s.next_run_at) AS at FROM hourbell_schedules s WHERE ` + claimable + ` AND s.next_run_at > {clock}`
+	nextSlot = `SELECT min(s.next_run_at) AS at FROM hourbell_schedules s
+		WHERE ` + claimable + `
+		AND s.next_run_at > {clock}`
 
 	// heldByOthers is whether another worker holds one of the first hundred due
 	// rows. Without the limit, the planner reads all schedules, because it
 	// expects a third of them to be due.
-	heldByOthers = `(SELECT count(*) > 0 FROM (SELECT * FROM hourbell_schedules s WHERE ` + claimable + ` AND s.next_run_at <= {clock}
+	heldByOthers = `(SELECT count(*) > 0 FROM (SELECT * FROM hourbell_schedules s
+		WHERE ` + claimable + `
+		AND s.next_run_at <= {clock}
 		ORDER BY s.next_run_at LIMIT 100) s WHERE ` + locked + `)`
 )
 
@@ -86,18 +102,23 @@ clock AS MATERIALIZED (SELECT {now} AS now),
 -- the schedules to claim, locked
 due AS MATERIALIZED (
 	SELECT s.ctid AS row_ctid, s.id AS due_id, s.locked_by AS held_by, s.unfinished_since AS unfinished_before
-	FROM hourbell_schedules s WHERE ` + orderedDue + ` {skip_locked}),
+	FROM hourbell_schedules s
+	WHERE ` + orderedDue + `
+	{skip_locked}),
 -- the few of them with an earlier holder or unfinished claim; a join with all of due could compare each row with each
 before AS MATERIALIZED (
 	SELECT due_id, held_by, unfinished_before FROM due WHERE held_by IS NOT NULL OR unfinished_before IS NOT NULL),
 -- the claim
 claimed AS (
-	UPDATE hourbell_schedules s SET locked_at = {clock}, locked_by = @worker, version = s.version + 1,
+	UPDATE hourbell_schedules s SET locked_at = {clock}, locked_by = @worker,
+		version = s.version + 1,
 		unfinished_since = ` + unfinishedSince + `, updated_at = {clock}
 	WHERE s.ctid {in SELECT row_ctid FROM due}
 	RETURNING ` + claimColumns + `)
-SELECT clock.now, CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wakeAt + ` END,
-	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + heldByOthers + ` END, claimed.*, held_by, unfinished_before
+SELECT clock.now,
+	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + wakeAt + ` END,
+	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN ` + heldByOthers + ` END,
+	claimed.*, held_by, unfinished_before
 FROM clock LEFT JOIN claimed ON true LEFT JOIN before ON due_id = claimed.id`)
 }
 
@@ -122,8 +143,12 @@ WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now),
 -- the schedules to claim
-due AS MATERIALIZED (SELECT s.id, s.version, s.locked_by, s.unfinished_since FROM hourbell_schedules s WHERE ` + orderedDue + `)
-SELECT clock.now, CASE WHEN due.id IS NULL THEN ` + wakeAt + ` END, CASE WHEN due.id IS NULL THEN ` + heldByOthers + ` END,
+due AS MATERIALIZED (
+	SELECT s.id, s.version, s.locked_by, s.unfinished_since FROM hourbell_schedules s
+	WHERE ` + orderedDue + `)
+SELECT clock.now,
+	CASE WHEN due.id IS NULL THEN ` + wakeAt + ` END,
+	CASE WHEN due.id IS NULL THEN ` + heldByOthers + ` END,
 	due.id, due.version, due.locked_by, due.unfinished_since
 FROM clock LEFT JOIN due ON true`)
 }
@@ -239,7 +264,8 @@ func completeClaim(c storage.Claim, at, unfinishedBefore time.Time) storage.Clai
 // fence lets a write under a claim c apply only while the row has the version
 // and the lock holder of the claim.
 const fence = `
-WHERE {batch_row} AND s.version = c.version AND s.locked_by = @worker`
+WHERE {batch_row}
+	AND s.version = c.version AND s.locked_by = @worker`
 
 // advance has two conditions beyond the fence. A sync changes the definition
 // hash without a new version if it changes only, for example, the target. And
@@ -253,7 +279,8 @@ UPDATE hourbell_schedules AS s SET
 	consecutive_failures = CASE WHEN c.fired IS NULL THEN s.consecutive_failures ELSE 0 END,
 	last_error = CASE WHEN c.fired IS NULL THEN s.last_error ELSE '' END,
 	locked_at = NULL, locked_by = NULL, version = s.version + 1, unfinished_since = NULL, retry_at = NULL, updated_at = clock.now
-FROM c CROSS JOIN clock` + fence + ` AND s.definition_hash = c.hash AND c.through <= clock.now
+FROM c CROSS JOIN clock` + fence + `
+	AND s.definition_hash = c.hash AND c.through <= clock.now
 RETURNING {returned id}`)
 
 // Advance implements [hourbell.Store].
@@ -285,7 +312,8 @@ var recordFailures = prepare(`
 {locked_batch id:text version:bigint error:text backoff:bigint until:timestamptz unfinished_since:timestamptz}
 UPDATE hourbell_schedules AS s SET
 	consecutive_failures = s.consecutive_failures + 1, last_error = c.error,
-	retry_at = CASE WHEN c.until < clock.now + {interval c.backoff} THEN c.until ELSE clock.now + {interval c.backoff} END,
+	retry_at = CASE WHEN c.until < clock.now + {interval c.backoff}
+		THEN c.until ELSE clock.now + {interval c.backoff} END,
 	unfinished_since = COALESCE(c.unfinished_since, s.unfinished_since),
 	locked_at = NULL, locked_by = NULL, version = s.version + 1, updated_at = clock.now
 FROM c CROSS JOIN clock` + fence + `

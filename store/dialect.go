@@ -124,7 +124,7 @@ func postgresLockedBatch(columns string) string {
 	return "WITH\n-- the rows of the batch\ngiven AS MATERIALIZED (" + postgresRows(columns) + "),\n" +
 		"-- the same, each locked, with the place of its row\n" +
 		"c AS MATERIALIZED (SELECT s.row_ctid, c.* FROM (SELECT * FROM given ORDER BY id) c\n" +
-		"\tCROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = c.id LIMIT 1 FOR UPDATE) s),\n" +
+		"\tCROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s\n\t\tWHERE s.namespace = @namespace AND s.id = c.id LIMIT 1 FOR UPDATE) s),\n" +
 		"-- the database time after all locks\n" +
 		"clock AS MATERIALIZED (SELECT " + postgresNow + " AS now, count(*) FROM c)"
 }
@@ -137,10 +137,10 @@ func postgresRows(columns string) string {
 	var arrays, names []string
 	for column := range strings.FieldsSeq(columns) {
 		name, kind, _ := strings.Cut(column, ":")
-		arrays = append(arrays, "CAST(@c_"+name+" AS "+kind+"[])")
+		arrays = append(arrays, "\n\tCAST(@c_"+name+" AS "+kind+"[])")
 		names = append(names, name)
 	}
-	return "SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ") AS c(" + strings.Join(names, ", ") + ")"
+	return "SELECT * FROM unnest(" + strings.Join(arrays, ",") + ") AS c(" + strings.Join(names, ", ") + ")"
 }
 
 // sqliteBatch passes the rows of a batch as one JSON array of arrays.
@@ -148,9 +148,9 @@ func sqliteBatch(columns string) string {
 	var fields []string
 	for column := range strings.FieldsSeq(columns) {
 		name, _, _ := strings.Cut(column, ":")
-		fields = append(fields, fmt.Sprintf("value ->> %d AS %s", len(fields), name))
+		fields = append(fields, fmt.Sprintf("\n\tvalue ->> %d AS %s", len(fields), name))
 	}
-	return "WITH\n-- the rows of the batch\nc AS MATERIALIZED (SELECT " + strings.Join(fields, ", ") + " FROM json_each(@c)),\n" +
+	return "WITH\n-- the rows of the batch\nc AS MATERIALIZED (SELECT " + strings.Join(fields, ",") + " FROM json_each(@c)),\n" +
 		"-- the database time\nclock AS MATERIALIZED (SELECT " + sqliteNow + " AS now)"
 }
 

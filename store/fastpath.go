@@ -16,8 +16,10 @@ import (
 // claim. The row is enabled and unlocked, has the definition hash that c has,
 // no failures and no unfinished claim, and waits for this slot. The slot is
 // due, within grace and the latest.
-const onTime = `s.namespace = @namespace AND s.id = c.id AND (s.enabled AND s.removed_at IS NULL) IS TRUE AND s.definition_hash = c.hash
-		AND (s.next_run_at = c.slot) IS TRUE AND c.slot <= {clock} AND c.next > {clock} AND {clock} <= c.slot + s.grace
+const onTime = `s.namespace = @namespace AND s.id = c.id
+		AND (s.enabled AND s.removed_at IS NULL) IS TRUE AND s.definition_hash = c.hash
+		AND (s.next_run_at = c.slot) IS TRUE
+		AND c.slot <= {clock} AND c.next > {clock} AND {clock} <= c.slot + s.grace
 		AND s.locked_by IS NULL AND s.unfinished_since IS NULL AND s.retry_at IS NULL AND s.consecutive_failures = 0`
 
 // On Postgres, firing on time is one statement that claims, advances and
@@ -62,7 +64,8 @@ var (
 		schedules: `(SELECT id, hash, {timestamp @slot} AS slot, {timestamp @next} AS next, CAST(@job AS text) AS job,
 		CAST(@job_group AS text) AS job_group, CAST(@args AS text) AS args
 		FROM unnest(CAST(@c_id AS text[]), CAST(@c_hash AS text[])) AS c(id, hash)) c`,
-		otherJobs: `(SELECT id, slot, o.* FROM fired CROSS JOIN unnest(CAST(@c_other AS text[]), CAST(@c_other_group AS text[]), CAST(@c_other_args AS text[]))
+		otherJobs: `(SELECT id, slot, o.* FROM fired CROSS JOIN
+		unnest(CAST(@c_other AS text[]), CAST(@c_other_group AS text[]), CAST(@c_other_args AS text[]))
 		WITH ORDINALITY AS o(job, job_group, args, ordinal)) c CROSS JOIN clock WHERE true`,
 	}
 )
@@ -74,11 +77,14 @@ WITH
 clock AS MATERIALIZED (SELECT {now} AS now),
 -- whether the first and the last slot are settled already; if so, nothing is tried
 ends AS MATERIALIZED (
-	SELECT count(*) = 2 AS already_settled FROM (` + settledSlot("first") + ` UNION ALL ` + settledSlot("last") + `) settled),
+	SELECT count(*) = 2 AS already_settled FROM (
+		` + settledSlot("first") + `
+		UNION ALL ` + settledSlot("last") + `) settled),
 -- the slots that may fire, with the place of their rows, which are locked
 free AS MATERIALIZED (
 	SELECT s.row_ctid, c.* FROM ` + fires.schedules + `
-	CROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s WHERE ` + onTime + `
+	CROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s
+		WHERE ` + onTime + `
 		LIMIT 1 {skip_locked}) s
 	WHERE NOT (SELECT already_settled FROM ends)),
 -- the advance
@@ -90,12 +96,14 @@ fired AS (
 -- the first run of each fire
 first_runs AS (
 	INSERT INTO hourbell_job_runs (` + insertedColumns + `)
-	SELECT ` + cronRun + ` FROM (SELECT id, slot, 0 AS ordinal, job, job_group, args FROM fired) c CROSS JOIN clock
+	SELECT ` + cronRun + `
+	FROM (SELECT id, slot, 0 AS ordinal, job, job_group, args FROM fired) c CROSS JOIN clock
 	RETURNING 1),
 -- the other runs
 other_runs AS (
 	INSERT INTO hourbell_job_runs (` + insertedColumns + `)
-	SELECT ` + cronRun + ` FROM ` + fires.otherJobs + ` AND (SELECT count(*) FROM first_runs) > 0
+	SELECT ` + cronRun + `
+	FROM ` + fires.otherJobs + ` AND (SELECT count(*) FROM first_runs) > 0
 	RETURNING 1)
 SELECT clock.now, (SELECT count(*) FROM first_runs), (SELECT count(*) FROM other_runs), (SELECT already_settled FROM ends),
 	(SELECT string_agg(id, chr(10)) FROM (SELECT id FROM fired LIMIT 10) names)`
@@ -104,22 +112,26 @@ SELECT clock.now, (SELECT count(*) FROM first_runs), (SELECT count(*) FROM other
 // settledSlot selects a row if the "first" or the "last" slot of the request
 // was settled before.
 func settledSlot(which string) string {
-	return `SELECT 1 FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = @` + which + `_id AND s.settled_through >= {timestamp @` + which + `_slot}`
+	return `SELECT 1 FROM hourbell_schedules s WHERE s.namespace = @namespace AND s.id = @` + which + `_id
+			AND s.settled_through >= {timestamp @` + which + `_slot}`
 }
 
 // findNext selects whether nothing else is due, and the next slot. Without
 // ORDER BY … LIMIT 1, the planner might not use the index of due schedules.
 const findNext = `,
-	(SELECT true FROM hourbell_schedules s WHERE ` + claimable + ` AND s.next_run_at <= {clock}` + notFired + `
+	(SELECT true FROM hourbell_schedules s WHERE ` + claimable + `
+		AND s.next_run_at <= {clock}` + notFired + `
 		ORDER BY s.next_run_at LIMIT 1) IS NULL,
 	LEAST((` + nextSlot + notFired + `), (SELECT min(next) FROM fired))`
 
 // notFired leaves out the rows that the statement has fired. Its snapshot still
 // has them as they were before.
-const notFired = ` AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE`
+const notFired = `
+		AND (s.id IN (SELECT id FROM fired)) IS NOT TRUE`
 
 // cronRun are the values of a cron run for insertedColumns.
-const cronRun = `@namespace, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED', {json NULLIF(c.args, '')}, clock.now`
+const cronRun = `@namespace, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED',
+		{json NULLIF(c.args, '')}, clock.now`
 
 // FireOnTime implements [hourbell.Store].
 func (s *database) FireOnTime(ctx context.Context, request storage.FireRequest) (result storage.FireResult, err error) {

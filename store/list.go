@@ -41,7 +41,7 @@ func (f *filters) number(column, operator string, value int64) {
 	}
 }
 
-func (f *filters) and(condition string) { f.where.WriteString(" AND " + condition) }
+func (f *filters) and(condition string) { f.where.WriteString("\n\tAND " + condition) }
 
 // states are the conditions of the schedule states, in the order of the counts.
 // The last part of OVERDUE allows the use of the index hourbell_schedules_due.
@@ -51,7 +51,8 @@ var states = []struct {
 }{
 	{hourbell.StateEnabled, `removed_at IS NULL AND enabled`},
 	{hourbell.StateDisabled, `removed_at IS NULL AND NOT enabled`},
-	{hourbell.StateOverdue, `removed_at IS NULL AND enabled AND next_run_at + grace < {timestamp @at} AND next_run_at < {timestamp @at}`},
+	{hourbell.StateOverdue, `removed_at IS NULL AND enabled AND next_run_at + grace < {timestamp @at}
+		AND next_run_at < {timestamp @at}`},
 	{hourbell.StateFailing, `removed_at IS NULL AND consecutive_failures > 0`},
 	{hourbell.StateRemoved, `removed_at IS NOT NULL`},
 }
@@ -169,7 +170,8 @@ func listStatements(q hourbell.ScheduleQuery) (count *statement, list boundState
 		return nil, list, &hourbell.QueryError{Field: "After", Err: err}
 	}
 	return count, boundStatement{prepare(`
-SELECT ` + scheduleColumns + ` FROM hourbell_schedules WHERE namespace = @namespace` + f.where.String() + `
+SELECT ` + scheduleColumns + ` FROM hourbell_schedules
+WHERE namespace = @namespace` + f.where.String() + `
 ORDER BY ` + o.columns() + ` LIMIT @limit`), f.values}, nil
 }
 
@@ -186,12 +188,14 @@ WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now)
 SELECT {clock}, count(*)` + counts.String() + `
-FROM hourbell_schedules WHERE namespace = @namespace` + where
+FROM hourbell_schedules
+WHERE namespace = @namespace` + where
 }
 
 // search is the condition that a schedule contains a text. The letters A to Z
 // match in either case.
-const search = `lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST(@pattern AS text)) ESCAPE '!'`
+const search = `lower(id || ' ' || name || ' ' || description || ' ' || target)
+		LIKE lower(CAST(@pattern AS text)) ESCAPE '!'`
 
 // escapeWildcards escapes the characters that have a meaning in LIKE. The
 // escape character is not a backslash. What that means in a string depends on

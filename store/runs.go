@@ -13,7 +13,8 @@ import (
 )
 
 // insertedColumns are the columns that every inserted run sets.
-const insertedColumns = `namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at`
+const insertedColumns = `namespace, job, job_group, trigger, schedule_id, scheduled_for,
+	ordinal, status, args, queued_at`
 
 // ON CONFLICT inserts each row speculatively, which is slower. Only two
 // statements need it. With insertFires, a slot that already has its first run

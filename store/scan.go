@@ -86,7 +86,8 @@ func toNumber[Number int | int64 | bool](n *Number) sql.Scanner {
 // scheduleColumns are the columns that scheduleFields scans.
 const scheduleColumns = `namespace, id, name, description, cron, time_zone, target_kind, target, {micros grace}, definition_hash,
 	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_through, locked_at, locked_by, version,
-	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, former_id, created_at, updated_at, {now}`
+	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, former_id, created_at, updated_at,
+	{now}`
 
 func scheduleFields(r *storage.Schedule) []any {
 	return []any{

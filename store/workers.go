@@ -13,7 +13,9 @@ import (
 // worker has not stopped, and its heartbeat and the clock differ by @dead_after
 // at most. A heartbeat further in the future means that the clock was stepped
 // back (rule T5).
-const activeWorker = `w.stopped_at IS NULL AND w.heartbeat_at BETWEEN {clock} - {interval @dead_after} AND {clock} + {interval @dead_after}`
+const activeWorker = `w.stopped_at IS NULL
+		AND w.heartbeat_at >= {clock} - {interval @dead_after}
+		AND w.heartbeat_at <= {clock} + {interval @dead_after}`
 
 // heartbeat inserts or updates a worker's row. Without a start time, the worker
 // starts now, even if it had stopped before.

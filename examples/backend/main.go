@@ -64,7 +64,7 @@ func run(ctx context.Context) error {
 	}
 	b := &backend{db: db, log: log, users: loadUsers(os.Getenv, log)}
 
-	// hourbell: create its tables and the scheduler. Declarations are in jobs.go.
+	// hourbell: create its tables and the scheduler. See jobs.go.
 	if err := store.Migrate(ctx, db); err != nil {
 		return err
 	}

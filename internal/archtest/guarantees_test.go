@@ -1,9 +1,8 @@
 package archtest
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
+	"go/ast"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,70 +12,98 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// promises counts the rules of each letter: D1 to D8, and so on.
-var promises = []struct {
-	letter string
-	count  int
-}{{"D", 8}, {"T", 5}, {"L", 6}, {"M", 5}, {"E", 7}, {"O", 6}}
+// ruleRow matches a row of a table that begins with the id of a rule.
+var ruleRow = regexp.MustCompile(`(?m)^\|[ *]*([A-Z][0-9]+)[ *]*\|.*$`)
 
-// open are the rules that may say "not yet" in place of a test.
-var open = map[string]bool{"D7": true}
+// namedTest matches the name of a test in a document.
+var namedTest = regexp.MustCompile("`((?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9]*)[`/]")
 
-// row is a line of the table that begins with a rule's id.
-var row = regexp.MustCompile(`(?m)^\|[ *]*([A-Z][0-9]+)[ *]*\|.*$`)
-
-// TestEveryPromiseHasATest reads the table of docs/guarantees.md. A rule is
-// kept by a test where a test file names its id.
-func TestEveryPromiseHasATest(t *testing.T) {
-	doc, err := os.ReadFile(filepath.Join(root, "docs", "guarantees.md"))
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("docs/guarantees.md is not written yet")
-	}
-	require.NoError(t, err)
-	rows := rowsOf(string(doc))
-	tests := testTexts(t)
-	for _, group := range promises {
+// TestGuaranteesAreTested checks that docs/guarantees.md lists every rule, and
+// that the comment of each test in a rule's row has the rule's id.
+func TestGuaranteesAreTested(t *testing.T) {
+	rows := ruleRows(guaranteesText(t))
+	comments := testComments(t)
+	var findings []string
+	for _, group := range ruleCounts {
 		for n := 1; n <= group.count; n++ {
 			id := fmt.Sprintf("%s%d", group.letter, n)
-			line, listed := rows[id]
-			switch {
-			case !listed:
-				t.Errorf("docs/guarantees.md has no row for %s", id)
-			case open[id] && strings.Contains(line, "not yet"):
-			case !regexp.MustCompile(`\b` + id + `\b`).MatchString(tests):
-				t.Errorf("no test names %s: %s", id, line)
-			}
+			row, listed := rows[id]
 			delete(rows, id)
+			names := namedTest.FindAllStringSubmatch(row, -1)
+			if !listed || len(names) == 0 {
+				findings = append(findings, id+" has no row or no test")
+			}
+			for _, name := range names {
+				comment, exists := comments[name[1]]
+				if exists && !regexp.MustCompile(`\b`+id+`\b`).MatchString(comment) {
+					findings = append(findings, fmt.Sprintf("%s is not in the comment of %s", id, name[1]))
+				}
+			}
 		}
 	}
-	require.Empty(t, rows, "docs/guarantees.md has rows for rules that do not exist")
+	report(t, "rule without a test", findings)
+	require.Empty(t, rows, "rows of unknown rules")
 }
 
-func rowsOf(doc string) map[string]string {
+// TestGuaranteesNameExistingTests checks every test named in
+// docs/guarantees.md.
+func TestGuaranteesNameExistingTests(t *testing.T) {
+	comments := testComments(t)
+	var findings []string
+	names := namedTest.FindAllStringSubmatch(guaranteesText(t), -1)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		if _, exists := comments[name[1]]; !exists {
+			findings = append(findings, name[1])
+		}
+	}
+	report(t, "unknown test in docs/guarantees.md", findings)
+}
+
+func guaranteesText(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "docs", "guarantees.md"))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// ruleRows returns the row of each rule.
+func ruleRows(document string) map[string]string {
 	rows := map[string]string{}
-	for _, match := range row.FindAllStringSubmatch(doc, -1) {
+	for _, match := range ruleRow.FindAllStringSubmatch(document, -1) {
 		rows[match[1]] = match[0]
 	}
 	return rows
 }
 
-func TestRowsOf(t *testing.T) {
-	rows := rowsOf("# D9\n| rule | test |\n|---|---|\n| D1 | a | `TestA` |\n| **T2** | not yet |\n| x | D3 |\n")
-	require.Equal(t, map[string]string{"D1": "| D1 | a | `TestA` |", "T2": "| **T2** | not yet |"}, rows)
+// testComments returns the comments of each test of all modules: the one before
+// it and those in it.
+func testComments(t *testing.T) map[string]string {
+	t.Helper()
+	comments := map[string]string{}
+	for _, f := range goSources(t) {
+		if !f.isTest() {
+			continue
+		}
+		_, parsed := parseFile(t, f)
+		for _, decl := range parsed.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil || !testPrefix.MatchString(fn.Name.Name) {
+				continue
+			}
+			var text strings.Builder
+			for _, group := range parsed.Comments {
+				if group == fn.Doc || fn.Pos() <= group.Pos() && group.End() <= fn.End() {
+					text.WriteString(group.Text())
+				}
+			}
+			comments[fn.Name.Name] += text.String()
+		}
+	}
+	return comments
 }
 
-// testTexts is the text of all test files, of nested modules too, but not of
-// these, which name rules only to speak of them.
-func testTexts(t *testing.T) string {
-	t.Helper()
-	var all strings.Builder
-	walk(t, func(file string, _ bool) {
-		if !strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "internal/archtest/") {
-			return
-		}
-		text, err := os.ReadFile(filepath.Join(root, file))
-		require.NoError(t, err)
-		all.Write(text)
-	})
-	return all.String()
+func TestRuleRows(t *testing.T) {
+	rows := ruleRows("# D9\n| rule | test |\n|---|---|\n| D1 | a | `TestA` |\n| **T2** | b |\n| x | D3 |\n")
+	require.Equal(t, map[string]string{"D1": "| D1 | a | `TestA` |", "T2": "| **T2** | b |"}, rows)
 }

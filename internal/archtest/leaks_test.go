@@ -4,77 +4,74 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Every package that has tests looks for what they have left running: a new one cannot forget it.
-func TestEveryPackageLooksForLeaks(t *testing.T) {
-	looks := map[string]bool{}
-	walk(t, func(file string, _ bool) {
-		if !strings.HasSuffix(file, "_test.go") || below(file, "benchmarks") {
-			return
+// Each package with tests has a TestMain that uses leaktest. The benchmarks do
+// not: their other engines leave goroutines behind.
+func TestEveryPackageTestsForLeaks(t *testing.T) {
+	uses := map[string]bool{}
+	for _, f := range goSources(t) {
+		if f.isTest() && f.folder != "test/benchmarks" {
+			callsLeaktest := strings.Contains(f.text, "leaktest.") || f.folder == "internal/leaktest"
+			uses[f.folder] = uses[f.folder] || callsLeaktest && strings.Contains(f.text, "\nfunc TestMain(")
 		}
-		text, err := os.ReadFile(filepath.Join(root, file))
-		require.NoError(t, err)
-		folder := filepath.Dir(file)
-		main := strings.Contains(string(text), "\nfunc TestMain(") && (strings.Contains(string(text), "leaktest.") || folder == "internal/leaktest")
-		looks[folder] = looks[folder] || main
-	})
-	require.NotEmpty(t, looks)
-	for folder, does := range looks {
-		if !does {
-			t.Errorf("%s has tests, and no TestMain that calls leaktest.Main", folder)
+	}
+	require.NotEmpty(t, uses)
+	for folder, used := range uses {
+		if !used {
+			t.Errorf("%s has tests, but no TestMain that calls leaktest.Main", folder)
 		}
 	}
 }
 
-// A timer is no goroutine, so that no test sees one that is left. The library has none but those that its own waits stop.
-func TestTheLibraryLeavesNoTimer(t *testing.T) {
+// leaktest does not find timers, because a timer has no goroutine. So the
+// library may use one only if it stops it with defer.
+func TestLibraryLeavesNoTimer(t *testing.T) {
 	timers := 0
-	for file, folder := range goFiles(t) {
-		if below(folder, "examples") || below(folder, "internal") {
+	for _, f := range goSources(t) {
+		unit, layer := layerOf(f.folder)
+		if f.isTest() || layer < 0 || unit == "examples" {
 			continue
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, file), nil, 0)
-		require.NoError(t, err)
-		for _, declaration := range parsed.Decls {
-			made, stopped := timersOf(declaration)
-			timers += made
-			if made > stopped {
-				t.Errorf("%s makes a timer that it does not stop with defer: only a wait like sleep may have one", file)
+		_, parsed := parseFile(t, f)
+		for _, decl := range parsed.Decls {
+			started, stopped := countTimers(decl)
+			timers += started
+			if started > stopped {
+				t.Errorf("%s starts a timer that it does not stop with defer: use timing.Sleep", f.name)
 			}
 		}
 	}
-	require.NotZero(t, timers, "sleep has one, so nothing was looked at")
+	require.NotZero(t, timers, "timing.Sleep has a timer")
 }
 
-// timersOf counts the timers that code makes, and the calls of Stop that are deferred.
-func timersOf(code ast.Node) (made, stopped int) {
+// countTimers counts the timers that code starts, and the deferred calls of
+// Stop.
+func countTimers(code ast.Node) (started, stopped int) {
 	ast.Inspect(code, func(n ast.Node) bool {
-		if later, is := n.(*ast.DeferStmt); is {
-			if call, is := later.Call.Fun.(*ast.SelectorExpr); is && call.Sel.Name == "Stop" {
+		if deferred, ok := n.(*ast.DeferStmt); ok {
+			if call, ok := deferred.Call.Fun.(*ast.SelectorExpr); ok && call.Sel.Name == "Stop" {
 				stopped++
 			}
 		}
-		if call, is := n.(*ast.SelectorExpr); is {
-			if from, is := call.X.(*ast.Ident); is && from.Name == "time" {
+		if call, ok := n.(*ast.SelectorExpr); ok {
+			if pkg, ok := call.X.(*ast.Ident); ok && pkg.Name == "time" {
 				switch call.Sel.Name {
 				case "After", "AfterFunc", "NewTicker", "NewTimer", "Tick":
-					made++
+					started++
 				}
 			}
 		}
 		return true
 	})
-	return made, stopped
+	return started, stopped
 }
 
-func TestTimersOf(t *testing.T) {
+func TestCountTimers(t *testing.T) {
 	for body, want := range map[string][2]int{
 		"timer := time.NewTimer(d); defer timer.Stop(); <-timer.C": {1, 1},
 		"time.AfterFunc(d, f)": {1, 0},
@@ -83,7 +80,7 @@ func TestTimersOf(t *testing.T) {
 	} {
 		parsed, err := parser.ParseFile(token.NewFileSet(), "", "package p\nfunc f() {\n"+body+"\n}", 0)
 		require.NoError(t, err)
-		made, stopped := timersOf(parsed)
-		require.Equal(t, want, [2]int{made, stopped}, body)
+		started, stopped := countTimers(parsed)
+		require.Equal(t, want, [2]int{started, stopped}, body)
 	}
 }

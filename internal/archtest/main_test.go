@@ -6,5 +6,4 @@ import (
 	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
-// Nothing runs on behind the tests.
 func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -1,21 +1,26 @@
-// Package dbtest gives a test a real database of its own.
+// Package dbtest gives each test a real database.
 //
 //	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 //		s := store.New(db.DB)
 //		…
 //	})
 //
-// runs the test on SQLite and on Postgres, each migrated, empty and gone
-// afterwards. Tests may run in parallel, also with those of other packages.
+// The test runs once on SQLite and once on Postgres. Each database is migrated
+// and empty, and is dropped after the test. Tests may run in parallel, in any
+// number of packages.
 //
-// The Postgres server is the one TEST_DATABASE_URL names (as a user who may
-// create databases), else one that is started from the binaries on this
-// machine, once in a test process, and dies with it. Without either, what
-// needs Postgres is skipped, loudly; with HOURBELL_REQUIRE_POSTGRES=1 it fails
-// instead. `make test` starts one server for all packages.
+// TEST_DATABASE_URL names the Postgres server to use. Its user must have the
+// right to create databases. Without it, each test process starts a server from
+// the binaries on this machine and stops it at the end. Without binaries, the
+// tests on Postgres are skipped, and a line on the terminal reports it. They
+// fail instead if HOURBELL_REQUIRE_POSTGRES is 1. `make test` starts one server
+// for all packages.
 //
-// The package imports store and thereby the root, so tests that use it are
-// black-box tests: package store_test or hourbell_test.
+// SQLite needs a driver, which RegisterSQLite sets. Package test/sqlite
+// registers one.
+//
+// Package dbtest imports store and thereby the root. Tests in those packages
+// that use it are black-box tests: package store_test or hourbell_test.
 package dbtest
 
 import (
@@ -34,37 +39,40 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// idleConns is what a pool keeps. The default of database/sql, two, makes
-// replicas that share a pool reconnect all the time.
+// idleConns is the number of idle connections that a pool keeps. The default of
+// database/sql is two, so replicas that share a pool would reconnect often.
 const idleConns = 20
 
-// prepareTimeout bounds what happens around a test, not the test.
+// prepareTimeout limits creating and dropping a database, not the test itself.
 const prepareTimeout = 2 * time.Minute
 
-// DB is one test's database.
+// DB is the database of one test.
 type DB struct {
 	*gorm.DB
 
-	// DSN opens the same database elsewhere: in another process, through a
-	// proxy. It ends in a query, so that "&key=value" may be appended.
+	// DSN opens the same database in another process or through a proxy. It
+	// ends in a query, so callers may append "&key=value".
 	DSN string
 
-	// Dialect is "postgres" or "sqlite", as gorm names them.
+	// Dialect is gorm's name of the database: "postgres" or "sqlite".
 	Dialect string
 }
 
-// onlyPostgresEnv leaves SQLite out of Each. It is for the race detector, which finds the same races on either database, and
-// makes SQLite, which is Go, many times slower.
+// onlyPostgresEnv, set to any value, makes Each skip SQLite. `make race` sets
+// it: the race detector slows down SQLite, which is Go code, many times, and
+// finds the same races on Postgres.
 const onlyPostgresEnv = "HOURBELL_ONLY_POSTGRES"
 
-// openSQLiteDialector opens SQLite; nil until RegisterSQLite is called.
+// openSQLiteDialector opens a SQLite database. It is nil until RegisterSQLite
+// is called.
 var openSQLiteDialector func(dsn string) gorm.Dialector
 
-// RegisterSQLite sets the driver with which SQLite databases are opened. The
-// package test/sqlite calls it: the core module requires no SQLite driver.
+// RegisterSQLite sets the driver that opens SQLite databases. Package
+// test/sqlite calls it, because the core module requires no SQLite driver.
 func RegisterSQLite(open func(dsn string) gorm.Dialector) { openSQLiteDialector = open }
 
-// Each runs a subtest on a migrated database of each kind.
+// Each runs a subtest on a migrated SQLite database, if a driver is registered,
+// and one on a migrated Postgres database.
 func Each(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Helper()
 	if os.Getenv(onlyPostgresEnv) == "" && openSQLiteDialector != nil {
@@ -73,30 +81,31 @@ func Each(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
 }
 
-// SQL is the pool beneath. (DB.DB is the gorm handle, which hides the method
-// of that name.)
-func (d *DB) SQL() *sql.DB { return pool(d.DB) }
+// SQL returns the connection pool of the gorm handle. (The field DB hides
+// gorm's method of that name.)
+func (db *DB) SQL() *sql.DB { return pool(db.DB) }
 
-// Open opens another pool on the database, as another replica of a host would,
-// with that host's settings. Defaults to gorm's own settings. It logs nothing
-// unless cfg has a logger. The pool is closed when t ends.
-func (d *DB) Open(t testing.TB, cfg *gorm.Config) *gorm.DB {
+// Open opens another connection pool on the database, as another replica would,
+// with the settings of cfg. A nil cfg means gorm's defaults. The pool logs only
+// if cfg has a logger, and is closed when t ends.
+func (db *DB) Open(t testing.TB, cfg *gorm.Config) *gorm.DB {
 	t.Helper()
-	db, err := open(d.Dialect, d.DSN, cfg)
+	opened, err := open(db.Dialect, db.DSN, cfg)
 	if err != nil {
-		t.Fatalf("dbtest: open %s database: %v", d.Dialect, err)
+		t.Fatalf("dbtest: open %s database: %v", db.Dialect, err)
 	}
-	t.Cleanup(func() { _ = pool(db).Close() })
-	return db
+	t.Cleanup(func() { _ = pool(opened).Close() })
+	return opened
 }
 
+// open opens a database that is empty or was created before.
 func open(dialect, dsn string, cfg *gorm.Config) (*gorm.DB, error) {
-	own := gorm.Config{}
+	settings := gorm.Config{}
 	if cfg != nil {
-		own = *cfg
+		settings = *cfg
 	}
-	if own.Logger == nil {
-		own.Logger = logger.Default.LogMode(logger.Silent)
+	if settings.Logger == nil {
+		settings.Logger = logger.Default.LogMode(logger.Silent)
 	}
 	dialector := postgres.Open(dsn)
 	if dialect == "sqlite" {
@@ -105,7 +114,7 @@ func open(dialect, dsn string, cfg *gorm.Config) (*gorm.DB, error) {
 		}
 		dialector = openSQLiteDialector(dsn)
 	}
-	db, err := gorm.Open(dialector, &own)
+	db, err := gorm.Open(dialector, &settings)
 	if err != nil {
 		return nil, err
 	}
@@ -113,14 +122,16 @@ func open(dialect, dsn string, cfg *gorm.Config) (*gorm.DB, error) {
 	return db, nil
 }
 
+// pool returns the connection pool of db.
 func pool(db *gorm.DB) *sql.DB {
 	p, err := db.DB()
 	if err != nil {
-		panic(fmt.Sprintf("dbtest: a gorm handle without a pool: %v", err)) // cannot be: open made it from a DSN
+		panic(fmt.Sprintf("dbtest: gorm handle without a pool: %v", err)) // open always sets a pool
 	}
 	return p
 }
 
+// migrate creates hourbell's tables.
 func migrate(ctx context.Context, dialect, dsn string) error {
 	db, err := open(dialect, dsn, nil)
 	if err != nil {

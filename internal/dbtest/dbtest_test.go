@@ -9,74 +9,56 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// migrated counts the rows of a table that the migrations make.
-func migrated(db *gorm.DB) (n int64, err error) {
+// countSchedules fails if the database is not migrated.
+func countSchedules(db *gorm.DB) (n int64, err error) {
 	return n, db.Table("hourbell_schedules").Count(&n).Error
 }
 
-func TestEachTestHasADatabaseOfItsOwn(t *testing.T) {
-	makers := map[string]func(testing.TB) *dbtest.DB{
-		"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres,
-	}
-	for name, fresh := range makers {
-		t.Run(name, func(t *testing.T) {
-			one, other := fresh(t), fresh(t)
-			require.NotEqual(t, one.DSN, other.DSN)
-			require.NoError(t, one.Exec("CREATE TABLE mine (n int)").Error)
-			require.Error(t, other.Exec("SELECT n FROM mine").Error)
-		})
-	}
+func TestDatabasesAreSeparate(t *testing.T) {
+	first, second := dbtest.Postgres(t), dbtest.Postgres(t)
+	require.NotEqual(t, first.DSN, second.DSN)
+	require.NoError(t, first.Exec("CREATE TABLE separate (n int)").Error)
+	require.Error(t, second.Exec("SELECT n FROM separate").Error)
 }
 
-func TestMigratedAndEmpty(t *testing.T) {
+func TestDatabasesAreMigratedOrEmpty(t *testing.T) {
+	n, err := countSchedules(dbtest.Postgres(t).DB)
+	require.NoError(t, err)
+	require.Zero(t, n)
+	_, err = countSchedules(dbtest.EmptyPostgres(t).DB)
+	require.Error(t, err)
+}
+
+// The core module requires no SQLite driver, so Each runs on Postgres alone
+// here. Package test/sqlite tests it with a driver.
+func TestEachSkipsSQLiteWithoutDriver(t *testing.T) {
+	var dialects []string
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		_, err := migrated(db.DB)
-		require.NoError(t, err)
 		require.Equal(t, db.Name(), db.Dialect)
+		dialects = append(dialects, db.Dialect)
 	})
-	t.Run("empty sqlite", func(t *testing.T) {
-		_, err := migrated(dbtest.EmptySQLite(t).DB)
-		require.Error(t, err)
-	})
-	t.Run("empty postgres", func(t *testing.T) {
-		_, err := migrated(dbtest.EmptyPostgres(t).DB)
-		require.Error(t, err)
-	})
+	require.NotContains(t, dialects, "sqlite")
 }
 
-func TestEachRunsBothKinds(t *testing.T) {
-	t.Setenv("HOURBELL_ONLY_POSTGRES", "")
-	var kinds []string
-	dbtest.Each(t, func(_ *testing.T, db *dbtest.DB) { kinds = append(kinds, db.Dialect) })
-	require.Contains(t, kinds, "sqlite")
-	require.Subset(t, []string{"sqlite", "postgres"}, kinds)
+func TestOpenReturnsAnotherPool(t *testing.T) {
+	db := dbtest.Postgres(t)
+	require.NoError(t, db.Exec("CREATE TABLE pools (n int)").Error)
+	replica := db.Open(t, &gorm.Config{PrepareStmt: true})
+	require.NoError(t, replica.Exec("INSERT INTO pools VALUES (7)").Error)
+	var n int
+	require.NoError(t, db.Raw("SELECT n FROM pools").Scan(&n).Error)
+	require.Equal(t, 7, n)
 
-	t.Setenv("HOURBELL_ONLY_POSTGRES", "1")
-	kinds = nil
-	dbtest.Each(t, func(_ *testing.T, db *dbtest.DB) { kinds = append(kinds, db.Dialect) })
-	require.NotContains(t, kinds, "sqlite")
+	replicaPool, err := replica.DB()
+	require.NoError(t, err)
+	require.NotSame(t, db.SQL(), replicaPool)
+	require.IsType(t, &gorm.PreparedStmtDB{}, replica.ConnPool)
 }
 
-func TestOpenIsAnotherPoolOnTheSameDatabase(t *testing.T) {
-	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
-		require.NoError(t, db.Exec("CREATE TABLE shared (n int)").Error)
-		replica := db.Open(t, &gorm.Config{PrepareStmt: true})
-		require.NoError(t, replica.Exec("INSERT INTO shared VALUES (7)").Error)
-		var n int
-		require.NoError(t, db.Raw("SELECT n FROM shared").Scan(&n).Error)
-		require.Equal(t, 7, n)
-
-		theirs, err := replica.DB()
-		require.NoError(t, err)
-		require.NotSame(t, db.SQL(), theirs)
-		require.IsType(t, &gorm.PreparedStmtDB{}, replica.ConnPool)
-	})
-}
-
-func TestADatabaseIsGoneAfterItsTest(t *testing.T) {
-	watcher := dbtest.EmptyPostgres(t)
-	exists := func(name string) (n int) {
-		require.NoError(t, watcher.Raw("SELECT count(*) FROM pg_database WHERE datname = ?", name).Scan(&n).Error)
+func TestDatabaseIsDroppedAfterTest(t *testing.T) {
+	observer := dbtest.EmptyPostgres(t)
+	count := func(name string) (n int) {
+		require.NoError(t, observer.Raw("SELECT count(*) FROM pg_database WHERE datname = ?", name).Scan(&n).Error)
 		return n
 	}
 	var name string
@@ -84,56 +66,29 @@ func TestADatabaseIsGoneAfterItsTest(t *testing.T) {
 	t.Run("user", func(t *testing.T) {
 		db := dbtest.Postgres(t)
 		require.NoError(t, db.Raw("SELECT current_database()").Scan(&name).Error)
-		require.Equal(t, 1, exists(name))
-		// A session that is still in a transaction does not keep it.
+		require.Equal(t, 1, count(name))
+		// An open transaction does not keep the database.
 		tx = db.Open(t, nil).Begin()
 		require.NoError(t, tx.Exec("SELECT 1").Error)
 	})
-	require.Zero(t, exists(name))
-	tx.Rollback() // there is nothing to roll back; it ends what waits for that
+	require.Zero(t, count(name))
+	tx.Rollback() // ends the goroutine that waits for the end of the transaction
 }
 
-func TestDatabasesOfManyTestsAtOnce(t *testing.T) {
+func TestParallelTestsCreateDatabases(t *testing.T) {
 	for range 8 {
-		t.Run("one", func(t *testing.T) {
+		t.Run("parallel", func(t *testing.T) {
 			t.Parallel()
-			_, err := migrated(dbtest.Postgres(t).DB)
+			_, err := countSchedules(dbtest.Postgres(t).DB)
 			require.NoError(t, err)
 		})
 	}
 }
 
-func TestDSNTakesMoreParameters(t *testing.T) {
+func TestDSNAcceptsMoreParameters(t *testing.T) {
 	db := *dbtest.EmptyPostgres(t)
 	db.DSN += "&default_transaction_isolation=serializable"
 	var level string
 	require.NoError(t, db.Open(t, nil).Raw("SHOW transaction_isolation").Scan(&level).Error)
 	require.Equal(t, "serializable", level)
-}
-
-func TestSQLiteTransactionsTakeTheWriteLockAtOnce(t *testing.T) {
-	db := dbtest.EmptySQLite(t)
-	require.NoError(t, db.Exec("CREATE TABLE counter (n int)").Error)
-	require.NoError(t, db.Exec("INSERT INTO counter VALUES (0)").Error)
-	const writers, each = 4, 25
-	failures := make(chan error, writers*each)
-	for range writers {
-		go func() {
-			for range each {
-				failures <- db.Transaction(func(tx *gorm.DB) error {
-					var n int
-					if err := tx.Raw("SELECT n FROM counter").Scan(&n).Error; err != nil {
-						return err
-					}
-					return tx.Exec("UPDATE counter SET n = ?", n+1).Error
-				})
-			}
-		}()
-	}
-	for range writers * each {
-		require.NoError(t, <-failures)
-	}
-	var n int
-	require.NoError(t, db.Raw("SELECT n FROM counter").Scan(&n).Error)
-	require.Equal(t, writers*each, n)
 }

@@ -9,13 +9,13 @@ import (
 )
 
 // Examples opens Postgres databases for the examples of a package, which have
-// no testing.T. A TestMain calls Close after the tests.
+// no testing.T. TestMain calls Close after the tests.
 type Examples struct{ t exampleT }
 
-// Available reports whether there is a Postgres server. Without one, a TestMain
+// Available reports whether there is a Postgres server. Without one, TestMain
 // skips the examples.
 func (*Examples) Available() bool {
-	_, err := theServer()
+	_, err := findServer()
 	return err == nil
 }
 

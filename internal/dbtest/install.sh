@@ -1,7 +1,7 @@
 #!/bin/sh
-# install.sh: installs a Postgres server through the package manager of this
-# machine. The tests start it themselves, as often as they need one; a server
-# that the package starts is neither needed nor touched.
+# install.sh: installs a Postgres server with the package manager of this
+# machine. The tests start servers of their own from its binaries. They do not
+# use a server that the package starts.
 set -eu
 
 as_root() {
@@ -10,7 +10,7 @@ as_root() {
 	elif command -v sudo >/dev/null 2>&1; then
 		sudo "$@"
 	else
-		echo "install.sh: '$*' needs root, and there is no sudo" >&2
+		echo "install.sh: '$*' needs root, and sudo is missing" >&2
 		return 1
 	fi
 }
@@ -23,9 +23,9 @@ elif command -v dnf >/dev/null 2>&1; then
 elif command -v apk >/dev/null 2>&1; then
 	as_root apk add --quiet postgresql
 elif command -v brew >/dev/null 2>&1; then
-	brew install --quiet postgresql # brew refuses root
+	brew install --quiet postgresql # brew refuses to run as root
 else
-	echo "install.sh: none of apt-get, dnf, apk and brew is here." >&2
-	echo "Install a Postgres server, or name one in TEST_DATABASE_URL." >&2
+	echo "install.sh: found none of apt-get, dnf, apk and brew." >&2
+	echo "Install a Postgres server, or set TEST_DATABASE_URL." >&2
 	exit 1
 fi </dev/null

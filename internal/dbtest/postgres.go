@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// databasePrefix is followed by the time the database was made, so that what
-// killed tests left on a server that stays can be told and swept.
+// databasePrefix begins the names of test databases. The creation time follows,
+// so that sweep can drop the databases of killed tests.
 const databasePrefix = "hourbell_test_"
 
-// Postgres returns a migrated database of its own.
+// Postgres returns a new, migrated Postgres database.
 func Postgres(t testing.TB) *DB {
 	t.Helper()
 	return newPostgres(t, (*session).createMigrated)
 }
 
-// EmptyPostgres returns a database without tables, of its own.
+// EmptyPostgres returns a new Postgres database without tables.
 func EmptyPostgres(t testing.TB) *DB {
 	t.Helper()
 	return newPostgres(t, (*session).createEmpty)
@@ -30,16 +30,16 @@ func EmptyPostgres(t testing.TB) *DB {
 
 func newPostgres(t testing.TB, create func(*session, context.Context, string) error) *DB {
 	t.Helper()
-	srv := need(t)
+	srv := requireServer(t)
 	ctx, cancel := context.WithTimeout(context.Background(), prepareTimeout)
 	defer cancel()
 
-	// One session makes the database and drops it. It lives as long as the
-	// test: connecting is the dearest part, and a session kept for longer
-	// would look like a leak to tests that look for those.
+	// One session creates the database and drops it, because connecting takes
+	// longest. It closes with the test: tests that look for leaks would report
+	// a session that stays open.
 	admin, err := srv.connect(ctx)
 	if err != nil {
-		t.Fatalf("dbtest: connect to the server: %v", err)
+		t.Fatalf("dbtest: connect to server: %v", err)
 	}
 	t.Cleanup(admin.close)
 
@@ -60,11 +60,12 @@ func newPostgres(t testing.TB, create func(*session, context.Context, string) er
 	return db
 }
 
-func databaseName(at time.Time) string {
-	return fmt.Sprintf("%s%d_%s", databasePrefix, at.Unix(), strings.ToLower(rand.Text()[:12]))
+// databaseName returns a random name with the time of creation.
+func databaseName(created time.Time) string {
+	return fmt.Sprintf("%s%d_%s", databasePrefix, created.Unix(), strings.ToLower(rand.Text()[:12]))
 }
 
-// session is a connection to the server's maintenance database.
+// session is a connection to the maintenance database of the server.
 type session struct {
 	server *server
 	pool   *sql.DB
@@ -101,8 +102,8 @@ func (s *session) createEmpty(ctx context.Context, name string) error {
 	return s.copy(ctx, "template0", name)
 }
 
-// copy copies a database file by file, where the server can be told to: for a
-// small one that is much faster than through the log.
+// copy creates a database as a copy of template. Postgres 15 and later copy the
+// files, which is faster for small databases than writing to the log.
 func (s *session) copy(ctx context.Context, template, name string) error {
 	var version int
 	if err := s.conn.QueryRowContext(ctx, "SELECT current_setting('server_version_num')::int").Scan(&version); err != nil {
@@ -115,27 +116,31 @@ func (s *session) copy(ctx context.Context, template, name string) error {
 	return s.exec(ctx, statement)
 }
 
-// drop drops a database, whoever is connected to it: a test may have left a
-// stopped process there on purpose.
+// drop drops a database and ends its connections. Some tests leave a stopped
+// process connected on purpose.
 func (s *session) drop(ctx context.Context, name string) error {
 	return s.exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
 }
 
-// sweep drops the databases of tests that were killed. Those in use stay, and
-// so do young ones: their tests may be about to connect.
-func (s *session) sweep(ctx context.Context, olderThan time.Duration) error {
-	names, err := s.databases(ctx, databasePrefix, "AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = d.datname)")
+// sweep drops databases that killed tests have left. It keeps databases that
+// are in use, and those younger than minAge, whose tests may not have connected
+// yet.
+func (s *session) sweep(ctx context.Context, minAge time.Duration) error {
+	names, err := s.databases(ctx, databasePrefix, "NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = d.datname)")
 	for _, name := range names {
-		made, _, _ := strings.Cut(strings.TrimPrefix(name, databasePrefix), "_")
-		if at, bad := strconv.ParseInt(made, 10, 64); bad == nil && time.Since(time.Unix(at, 0)) > olderThan {
-			_ = s.exec(ctx, "DROP DATABASE IF EXISTS "+name) // refused, as it should be, if somebody has come since
+		suffix, _, _ := strings.Cut(strings.TrimPrefix(name, databasePrefix), "_")
+		created, parseErr := strconv.ParseInt(suffix, 10, 64)
+		if parseErr == nil && time.Since(time.Unix(created, 0)) > minAge {
+			_ = s.exec(ctx, "DROP DATABASE IF EXISTS "+name) // fails if a client has connected since
 		}
 	}
 	return err
 }
 
-func (s *session) databases(ctx context.Context, prefix, and string) (names []string, err error) {
-	rows, err := s.conn.QueryContext(ctx, "SELECT datname FROM pg_database d WHERE starts_with(datname, $1) "+and, prefix)
+// databases returns the names of databases that begin with prefix and match the
+// SQL condition.
+func (s *session) databases(ctx context.Context, prefix, condition string) (names []string, err error) {
+	rows, err := s.conn.QueryContext(ctx, "SELECT datname FROM pg_database d WHERE starts_with(datname, $1) AND "+condition, prefix)
 	if err != nil {
 		return nil, err
 	}

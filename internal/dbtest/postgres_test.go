@@ -7,31 +7,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestSweepDropsWhatKilledTestsLeft(t *testing.T) {
-	srv := need(t)
+func TestSweepDropsDatabasesOfKilledTests(t *testing.T) {
+	srv := requireServer(t)
 	admin, err := srv.connect(t.Context())
 	require.NoError(t, err)
 	defer admin.close()
 
-	old, used, young := databaseName(time.Unix(1000, 0)), databaseName(time.Unix(1000, 0)), databaseName(time.Now())
-	for _, name := range []string{old, used, young} {
+	oldTime := time.Unix(1000, 0)
+	unused, used, young := databaseName(oldTime), databaseName(oldTime), databaseName(time.Now())
+	for _, name := range []string{unused, used, young} {
 		require.NoError(t, admin.createEmpty(t.Context(), name))
 		defer func() { require.NoError(t, admin.drop(t.Context(), name)) }()
 	}
-	user := (&DB{DSN: srv.dsn(used), Dialect: "postgres"}).Open(t, nil)
+	client := (&DB{DSN: srv.dsn(used), Dialect: "postgres"}).Open(t, nil)
 	require.NoError(t, admin.sweep(t.Context(), time.Hour))
 
-	names, err := admin.databases(t.Context(), databasePrefix, "")
+	names, err := admin.databases(t.Context(), databasePrefix, "true")
 	require.NoError(t, err)
-	require.NotContains(t, names, old)
-	require.Contains(t, names, used, "somebody is connected")
-	require.Contains(t, names, young, "its test may be about to connect")
-	require.NoError(t, pool(user).Close())
+	require.NotContains(t, names, unused)
+	require.Contains(t, names, used, "a client is connected")
+	require.Contains(t, names, young, "its test may not have connected yet")
+	require.NoError(t, pool(client).Close())
 }
 
-func TestATemplateThatWasTakenAwayIsMadeAgain(t *testing.T) {
+func TestDroppedTemplateIsCreatedAgain(t *testing.T) {
 	Postgres(t)
-	admin, err := need(t).connect(t.Context())
+	admin, err := requireServer(t).connect(t.Context())
 	require.NoError(t, err)
 	defer admin.close()
 	template, err := templateName()
@@ -40,16 +41,16 @@ func TestATemplateThatWasTakenAwayIsMadeAgain(t *testing.T) {
 	require.NoError(t, Postgres(t).Exec("SELECT count(*) FROM hourbell_schedules").Error)
 }
 
-func TestParse(t *testing.T) {
-	for given, want := range map[string]string{
+func TestParseURL(t *testing.T) {
+	for address, want := range map[string]string{
 		"postgres://u:p@h:1":               "postgres://u:p@h:1/x?sslmode=prefer",
 		"postgresql://u@h/db?sslmode=None": "postgresql://u@h/x?sslmode=None",
 	} {
-		srv, err := parse(given)
+		srv, err := parseURL(address)
 		require.NoError(t, err)
 		require.Equal(t, want, srv.dsn("x"))
 	}
-	_, err := parse("h:1:secret")
+	_, err := parseURL("h:1:secret")
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "secret")
 }

@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// sqliteSettings are those a host should use. Without immediate, a transaction
-// that reads and then writes fails at once when another has written between.
-// The wait for the lock is longer than a host's: who waits in vain under the
-// race detector on a busy machine has found nothing but that.
+// sqliteSettings are those that a host should use. Immediate transactions take
+// the write lock at BEGIN. Otherwise, a transaction that reads and then writes
+// fails if another one wrote in between. The busy timeout is longer than a
+// host's, because the race detector on a busy machine slows SQLite down.
 const sqliteSettings = "?_txlock=immediate&_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"
 
-// SQLite returns a migrated database in a file of its own.
+// SQLite returns a migrated SQLite database in a temporary file.
 func SQLite(t testing.TB) *DB {
 	t.Helper()
 	dsn := sqliteDSN(t)
@@ -24,7 +24,7 @@ func SQLite(t testing.TB) *DB {
 	return openSQLite(t, dsn)
 }
 
-// EmptySQLite returns a database without tables, in a file of its own.
+// EmptySQLite returns a SQLite database without tables in a temporary file.
 func EmptySQLite(t testing.TB) *DB {
 	t.Helper()
 	return openSQLite(t, sqliteDSN(t))

@@ -13,12 +13,12 @@ import (
 
 const templatePrefix = "hourbell_template_"
 
-// templateLock keeps two test processes from making the template at once. Its
-// number means nothing; it only has to be the same everywhere.
+// templateLock is an advisory lock: one test process at a time creates the
+// template. The number is arbitrary, but the same in all processes.
 const templateLock = 7_206_431_955_402
 
-// templateName tells templates apart by what the migrations say, so that on a
-// server that stays, a changed migration is not tested on an old database.
+// templateName contains a hash of the migrations, so that a changed migration
+// uses a new template on a server that keeps the old one.
 var templateName = sync.OnceValues(func() (string, error) {
 	h := sha256.New()
 	migrations := store.Migrations()
@@ -33,40 +33,42 @@ var templateName = sync.OnceValues(func() (string, error) {
 	return fmt.Sprintf("%s%x", templatePrefix, h.Sum(nil)[:8]), err
 })
 
-// createMigrated copies the template, which is migrated once on each server.
+// createMigrated creates a copy of the template, which is migrated once per
+// server.
 func (s *session) createMigrated(ctx context.Context, name string) error {
 	template, err := templateName()
 	if err != nil {
-		return fmt.Errorf("read the migrations: %w", err)
+		return fmt.Errorf("read migrations: %w", err)
 	}
 	for attempt := 1; ; attempt++ {
 		err := s.copy(ctx, template, name)
-		// Missing at first, and again where the tests of another version of
-		// the migrations share the server and have just removed ours.
-		if !missing(err) || attempt == 5 {
+		// The template is missing at first. It goes missing again if tests of
+		// another version of the migrations share the server and drop it.
+		if !isDatabaseMissing(err) || attempt == 5 {
 			return err
 		}
-		if err := s.makeTemplate(ctx, template); err != nil {
-			return fmt.Errorf("make the template: %w", err)
+		if err := s.createTemplate(ctx, template); err != nil {
+			return fmt.Errorf("create template: %w", err)
 		}
 	}
 }
 
-// makeTemplate migrates under another name and renames, so that a template is
-// complete from the moment it can be seen.
-func (s *session) makeTemplate(ctx context.Context, template string) (err error) {
+// createTemplate migrates a database with another name and then renames it, so
+// that a template is complete when other processes can see it. It drops other
+// templates.
+func (s *session) createTemplate(ctx context.Context, template string) (err error) {
 	if err := s.exec(ctx, "SELECT pg_advisory_lock($1)", templateLock); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.exec(ctx, "SELECT pg_advisory_unlock($1)", templateLock)) }()
 
-	old, err := s.databases(ctx, templatePrefix, "")
+	old, err := s.databases(ctx, templatePrefix, "true")
 	if err != nil {
 		return err
 	}
 	for _, name := range old {
 		if name == template {
-			return nil // made while we waited
+			return nil // another process created it
 		}
 		if err := s.drop(ctx, name); err != nil {
 			return err
@@ -80,15 +82,16 @@ func (s *session) makeTemplate(ctx context.Context, template string) (err error)
 	if err := migrate(ctx, "postgres", s.server.dsn(draft)); err != nil {
 		return err
 	}
-	// A template somebody is connected to cannot be copied.
+	// Postgres cannot copy a template that has connections.
 	if err := s.exec(ctx, "ALTER DATABASE "+draft+" ALLOW_CONNECTIONS false"); err != nil {
 		return err
 	}
 	return s.exec(ctx, "ALTER DATABASE "+draft+" RENAME TO "+template)
 }
 
-// missing says whether the server answered that a database does not exist.
-func missing(err error) bool {
-	var answer interface{ SQLState() string }
-	return errors.As(err, &answer) && answer.SQLState() == "3D000"
+// isDatabaseMissing reports whether err is the server's error for a database
+// that does not exist.
+func isDatabaseMissing(err error) bool {
+	var serverErr interface{ SQLState() string }
+	return errors.As(err, &serverErr) && serverErr.SQLState() == "3D000"
 }

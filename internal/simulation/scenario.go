@@ -75,7 +75,8 @@ func drawDefinition(c *choices, id string) hourbell.Definition {
 	}
 }
 
-// renamedPrefix begins the ids of renamed schedules. Their former ids follow it.
+// renamedPrefix begins the ids of renamed schedules. Their former ids follow
+// it.
 const renamedPrefix = "renamed-"
 
 // drawChange returns the base definitions with one change.

@@ -85,8 +85,8 @@ func (db *database) watch(ctx context.Context, rows string, seconds int) (from, 
 	}
 	from = last.Add(time.Second)
 	to = from.Add(time.Duration(seconds) * time.Second)
-	// Slots follow the server's clock. The wait leaves 900 ms for the commits of
-	// the last slot.
+	// Slots follow the server's clock. The wait leaves 900 ms for the commits
+	// of the last slot.
 	var now time.Time
 	if err := db.read(ctx, []any{&now}, "SELECT clock_timestamp()"); err != nil {
 		return from, to, err

@@ -31,7 +31,7 @@ func smallOptions(t *testing.T) options {
 	t.Helper()
 	own, err := startServer()
 	if errors.Is(err, cluster.ErrNoServer) && os.Getenv(dbtest.RequireEnv) != "1" {
-		dbtest.Shout("benchmarks: TESTS SKIPPED: they start a Postgres server and found no binaries; 'make setup' installs them")
+		dbtest.Announce("benchmarks: TESTS SKIPPED: they start a Postgres server and found no binaries; 'make setup' installs them")
 		t.Skip(err)
 	}
 	require.NoError(t, err)

@@ -51,8 +51,8 @@ func claimAs(t testing.TB, st hourbell.Store, worker string, limit int) []storag
 	return claims.Claims
 }
 
-// beatAs writes a heartbeat of a worker.
-func beatAs(t testing.TB, st hourbell.Store, worker string) {
+// heartbeatAs writes a heartbeat of a worker.
+func heartbeatAs(t testing.TB, st hourbell.Store, worker string) {
 	t.Helper()
 	_, err := st.Heartbeat(t.Context(), hourbell.Worker{ID: worker, WorkerType: "schedule_daemon"}, 30*time.Second)
 	require.NoError(t, err)

@@ -503,8 +503,9 @@ func TestRemovedScheduleReturnsWithState(t *testing.T) {
 	})
 }
 
-// D5: a schedule that was disabled at its removal returns disabled, and one that
-// was enabled returns enabled. Operators cannot enable it while it is removed.
+// D5: a schedule that was disabled at its removal returns disabled, and one
+// that was enabled returns enabled. Operators cannot enable it while it is
+// removed.
 func TestRemovedScheduleKeepsOperatorState(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -616,7 +617,7 @@ func TestSyncRemovesAllBesideDeadWorker(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		beatAs(t, bindStore(t, db.DB, c.Now), "other")
+		heartbeatAs(t, bindStore(t, db.DB, c.Now), "other")
 		unrelated := newReplica(t, db.DB, newConfig(c, hourly("z")))
 		c.Advance(30 * time.Second)
 		require.ErrorContains(t, unrelated.Sync(t.Context()), "Namespace")
@@ -906,7 +907,7 @@ func TestPlanFailsWhereSyncRefuses(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		beatAs(t, bindStore(t, db.DB, c.Now), "other")
+		heartbeatAs(t, bindStore(t, db.DB, c.Now), "other")
 		_, err := newReplica(t, db.DB, newConfig(c, hourly("z"))).Plan(t.Context())
 		require.ErrorContains(t, err, "refusing to remove every schedule")
 	})
@@ -1045,7 +1046,8 @@ func TestSyncWarnsOfRemovedEnabledSchedule(t *testing.T) {
 	})
 }
 
-// D5: code no longer declares a removed schedule, so nothing can be done with it.
+// D5: code no longer declares a removed schedule, so nothing can be done with
+// it.
 func TestRemovedScheduleRefusesChanges(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
@@ -1254,8 +1256,8 @@ func TestFormerIDAfterRollbackAndSecondRename(t *testing.T) {
 	})
 }
 
-// D10: in a large sync, a schedule that returns and the row whose state it takes
-// change in one transaction, so that no slot fires under both ids.
+// D10: in a large sync, a schedule that returns and the row whose state it
+// takes change in one transaction, so that no slot fires under both ids.
 func TestFormerIDReturnsInOneTransaction(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon.Add(-time.Minute))

@@ -1009,7 +1009,8 @@ func TestIdempotencyKeyRefusesOtherRequest(t *testing.T) {
 	})
 }
 
-// E6: two services in schemas of one database do not wait for each other's keys.
+// E6: two services in schemas of one database do not wait for each other's
+// keys.
 func TestKeysOfOtherSchemaDoNotWait(t *testing.T) {
 	db := dbtest.EmptyPostgres(t)
 	replicas := map[string]*hourbell.Scheduler{}
@@ -1028,8 +1029,8 @@ func TestKeysOfOtherSchemaDoNotWait(t *testing.T) {
 	}))
 }
 
-// E1: arguments that the database cannot store fail New and the call. An escaped
-// \u0000 in a text is stored.
+// E1: arguments that the database cannot store fail New and the call. An
+// escaped \u0000 in a text is stored.
 func TestArgsMustBeStorable(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		pattern := map[string]string{"pattern": `[^\u0000-\u001f]`}

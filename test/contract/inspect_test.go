@@ -99,7 +99,7 @@ func TestLockExpiryFollowsAgeAndHolder(t *testing.T) {
 		st := bindStore(t, db.DB, c.Now)
 		require.Len(t, claimAs(t, st, "w", 1), 1)
 		c.Set(noon.Add(test.heartbeat))
-		beatAs(t, st, test.worker)
+		heartbeatAs(t, st, test.worker)
 		if test.stop != 0 {
 			c.Set(noon.Add(test.stop))
 			require.NoError(t, st.StopWorker(t.Context(), test.worker))
@@ -214,7 +214,7 @@ func TestWorkerActiveFollowsHeartbeats(t *testing.T) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c))
 		st := bindStore(t, db.DB, c.Now)
-		beatAs(t, st, "w")
+		heartbeatAs(t, st, "w")
 		isActive := func(at time.Time) bool {
 			c.Set(at)
 			return readWorkers(t, s)[0].Active

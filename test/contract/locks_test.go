@@ -163,7 +163,7 @@ func TestLockOfStoppedWorkerIsTakenOverAtOnce(t *testing.T) {
 		now.Set(noon)
 		holder := claimAndKill(t, db.DB, cfg, "a")
 		st := bindStore(t, db.DB, now.Now)
-		beatAs(t, st, holder)
+		heartbeatAs(t, st, holder)
 		require.Zero(t, tick(t, s).Claimed)
 		require.NoError(t, st.StopWorker(t.Context(), holder))
 		require.Equal(t, 1, tick(t, s).Fired)
@@ -179,7 +179,7 @@ func TestLockOfDeadWorkerIsTakenOverAtOnce(t *testing.T) {
 		s := newSyncedReplica(t, db.DB, cfg)
 		now.Set(noon)
 		holder := claimAndKill(t, db.DB, cfg, "a")
-		beatAs(t, bindStore(t, db.DB, now.Now), holder)
+		heartbeatAs(t, bindStore(t, db.DB, now.Now), holder)
 		now.Advance(30 * time.Second)
 		require.Zero(t, tick(t, s).Claimed)
 		now.Advance(time.Microsecond)
@@ -205,8 +205,8 @@ func TestWorkerReclaimsItsOwnSchedules(t *testing.T) {
 	})
 }
 
-// L2: each start of a process is a new worker. A Scheduler that runs again after
-// it has stopped is the same worker, which is active again.
+// L2: each start of a process is a new worker. A Scheduler that runs again
+// after it has stopped is the same worker, which is active again.
 func TestEveryStartIsNewWorker(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		cfg := hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}}

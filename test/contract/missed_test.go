@@ -311,7 +311,8 @@ func syncDefinitions(ctx context.Context, st hourbell.Store, cfg hourbell.Config
 	return s.Sync(ctx)
 }
 
-// M5: a change that stops or moves a schedule records its due slots as skipped.
+// M5, D5: a change that stops, removes or moves a schedule records its due
+// slots as skipped.
 func TestStopRecordsDueSlots(t *testing.T) {
 	runCases(t, stopActions, func(t *testing.T, db *dbtest.DB, action stopAction) {
 		c := newClock(noon)
@@ -416,7 +417,7 @@ func TestScheduleWithInvalidCronCanBeDisabled(t *testing.T) {
 		require.Equal(t, "at least 1 slots", readEvents(t, s, "a", hourbell.EventSkipped)[0].Detail)
 		requireNoWrites(t, db, func() {
 			err := s.Enable(t.Context(), "a", ann)
-			require.ErrorContains(t, err, `hourbell: enable: schedule "a": `)
+			require.ErrorContains(t, err, `hourbell: schedule "a": cron "not-cron"`)
 			require.ErrorContains(t, err, "not-cron")
 		})
 	})

@@ -203,7 +203,7 @@ func TestReplicaDeclaresNoWorkerDeadAfterOutage(t *testing.T) {
 		tick(t, s)
 		now.Set(noon)
 		holder := claimAndKill(t, db.DB, cfg, "a")
-		beatAs(t, bindStore(t, db.DB, now.Now), holder)
+		heartbeatAs(t, bindStore(t, db.DB, now.Now), holder)
 		now.Advance(time.Minute) // the holder has missed its heartbeats
 
 		processClock.Advance(30*time.Second + time.Nanosecond)
@@ -898,8 +898,8 @@ func TestRunReportsPermanentFailure(t *testing.T) {
 	require.Empty(t, health.RunError)
 }
 
-// O1, D6: Run waits while the sync refuses to remove every schedule, and logs an
-// error. Its worker is registered meanwhile.
+// O1, D6: Run waits while the sync refuses to remove every schedule, and logs
+// an error. Its worker is registered meanwhile.
 func TestRunWaitsWhileSyncIsRefused(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		first := newReplica(t, db.DB, hourbell.Config{Definitions: []hourbell.Definition{hourly("a")}})

@@ -137,7 +137,7 @@ func TestTickReportsWhenNextTickCanFindWork(t *testing.T) {
 		now.Set(noon.Add(time.Hour))
 		holder := claimAndKill(t, db.DB, cfg, "a")
 		require.Equal(t, now.Now().Add(5*time.Minute), tick(t, s).WakeAt, "the end of the lock")
-		beatAs(t, bindStore(t, db.DB, now.Now), holder)
+		heartbeatAs(t, bindStore(t, db.DB, now.Now), holder)
 		require.WithinDuration(t, now.Now().Add(30*time.Second), tick(t, s).WakeAt, time.Millisecond, "the holder's third missed heartbeat")
 
 		require.NoError(t, s.Disable(t.Context(), "a", hourbell.ChangeOptions{}))
@@ -502,7 +502,7 @@ func TestHeartbeatFromFutureIsExpired(t *testing.T) {
 		s := newSyncedReplica(t, db.DB, cfg)
 		now.Set(noon.Add(time.Minute))
 		holder := claimAndKill(t, db.DB, cfg, "a")
-		beatAs(t, bindStore(t, db.DB, now.Now), holder)
+		heartbeatAs(t, bindStore(t, db.DB, now.Now), holder)
 		activeWorkers := func() int {
 			health, err := s.Health(t.Context())
 			require.NoError(t, err)

@@ -1,10 +1,9 @@
-// Package sqlite registers the SQLite driver with dbtest. Tests that run on
-// both databases import it for that effect:
+// Package sqlite registers a SQLite driver with package dbtest. Tests that run
+// on both databases import it for this effect:
 //
 //	import _ "github.com/hourbell/hourbell/test/sqlite"
 //
-// It is not part of dbtest because the core module does not require a SQLite
-// driver.
+// The driver is registered here because the core module does not require one.
 package sqlite
 
 import (

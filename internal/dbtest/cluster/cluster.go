@@ -1,6 +1,6 @@
-// Package cluster starts a throw-away Postgres server from the binaries on
-// this machine and makes sure that nothing of it is left: no process and no
-// directory, even when the process that asked for it is killed.
+// Package cluster starts a temporary Postgres server from the binaries on this
+// machine. When the process that started it ends, even by SIGKILL, the server
+// stops and its directory is removed.
 package cluster
 
 import (
@@ -20,41 +20,40 @@ import (
 	"time"
 )
 
-// FsyncEnv, set to 1, starts the server with fsync on. It is off otherwise:
-// no test here cuts the power, and a database is made three times as fast.
-// Benchmarks want it on.
+// FsyncEnv is the variable that, set to 1, starts the server with fsync on, as
+// benchmarks need it. Tests run without fsync, because it slows down creating
+// databases.
 const FsyncEnv = "HOURBELL_TEST_FSYNC"
 
-// startTimeout is generous: initdb on a busy machine takes seconds.
+// startTimeout is long, because initdb takes seconds on a busy machine.
 const startTimeout = 90 * time.Second
 
-// watchdog is the shell script that owns the server. The server belongs to
-// it, not to us, because it survives us: it reads from a pipe whose only
-// other end we hold, so the kernel tells it that we are gone, however we went.
+// watchdog is the shell script that starts and stops the server. It reads from
+// a pipe, and this process holds the only writing end. The kernel closes the
+// pipe when this process ends for any reason, and then the watchdog cleans up.
 //
 //go:embed watchdog.sh
 var watchdog string
 
-// errPortTaken says that somebody took the port between our looking for a
-// free one and the server's binding it.
-var errPortTaken = errors.New("the port was taken by another process")
+// errPortTaken means that another process bound the port after freePort had
+// chosen it.
+var errPortTaken = errors.New("another process took the port")
 
 // Cluster is a running server.
 type Cluster struct {
-	URL string // of the maintenance database, as a superuser
-	Dir string // everything the server has on disk
+	URL string // address of the maintenance database, with a superuser
+	Dir string // contains all files of the server
 
-	lifeline *os.File // closing it, or dying, stops the server
-	answer   *os.File // where the watchdog says what it has done
+	commands *os.File // to the watchdog; closing it stops the server
+	replies  *os.File // from the watchdog, one line per command
 	watchdog *exec.Cmd
 }
 
-// Start starts a server on a free loopback port and returns once it takes
-// connections. It fails with an error that is ErrNoServer where there are no
-// binaries to start.
+// Start starts a server on a free loopback port and returns when it accepts
+// connections. Without binaries it returns ErrNoServer.
 //
-// The server lives until Stop or until this process ends, whichever is first.
-// The Cluster must stay reachable that long.
+// The server runs until Stop is called or this process ends. The Cluster must
+// stay referenced, because the garbage collector closes its files.
 func Start(ctx context.Context) (*Cluster, error) {
 	bin, err := Binaries()
 	if err != nil {
@@ -70,46 +69,53 @@ func Start(ctx context.Context) (*Cluster, error) {
 	}
 }
 
-// Stop ends the server and returns once its directory is gone.
+// Stop stops the server for good and returns when its directory is removed.
 func (c *Cluster) Stop() error {
-	return errors.Join(c.lifeline.Close(), c.answer.Close(), c.watchdog.Wait())
+	return errors.Join(c.commands.Close(), c.replies.Close(), c.watchdog.Wait())
 }
 
-// Halt is a way to stop a server that is to be started again.
-type Halt string
+// ShutdownMode is Postgres's name for a way to stop the server.
+type ShutdownMode string
 
-// The ways: sessions are ended properly, or the server goes down as in a crash and recovers when it starts.
+// Fast ends the sessions properly. Immediate stops the server as a crash does,
+// so that it recovers when it starts again.
 const (
-	Fast      Halt = "fast"
-	Immediate Halt = "immediate"
+	Fast      ShutdownMode = "fast"
+	Immediate ShutdownMode = "immediate"
 )
 
-// Down stops the server and returns once it is gone. What it has on disk stays.
-func (c *Cluster) Down(ctx context.Context, how Halt) error { return c.ask(ctx, string(how)) }
+// Shutdown stops the server and returns when it has ended. Its files stay, so
+// that Restart can start it again.
+func (c *Cluster) Shutdown(ctx context.Context, mode ShutdownMode) error {
+	return c.command(ctx, string(mode))
+}
 
-// Up starts the server again after Down, at the same address, and returns once it takes connections.
-func (c *Cluster) Up(ctx context.Context) error { return c.ask(ctx, "start") }
+// Restart starts the server again after Shutdown, with the same address, and
+// returns when it accepts connections.
+func (c *Cluster) Restart(ctx context.Context) error { return c.command(ctx, "start") }
 
-// ask has the watchdog do something. One call at a time.
-func (c *Cluster) ask(ctx context.Context, word string) error {
+// command sends a command to the watchdog and waits for its reply. Calls must
+// not overlap.
+func (c *Cluster) command(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	_, err := c.lifeline.WriteString(word + "\n")
+	_, err := c.commands.WriteString(name + "\n")
 	if err == nil {
-		err = ready(ctx, c.answer)
+		err = awaitReply(ctx, c.replies)
 	}
 	if err != nil {
-		return fmt.Errorf("test server: %s: %w", word, err)
+		return fmt.Errorf("test server: %s: %w", name, err)
 	}
 	return nil
 }
 
+// start makes one attempt to start a server with the binaries in bin.
 func start(ctx context.Context, bin string) (_ *Cluster, err error) {
-	dir, attr, err := home()
+	dir, attr, err := createDir()
 	if err != nil {
 		return nil, err
 	}
-	started := false // from then on the directory is the watchdog's to remove
+	started := false // the watchdog removes the directory once it has started
 	defer func() {
 		if !started {
 			_ = os.RemoveAll(dir)
@@ -120,8 +126,8 @@ func start(ctx context.Context, bin string) (_ *Cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// A superuser may run programs as the user the server runs as, so even on
-	// loopback the door has a lock: other people have accounts here too.
+	// A database superuser can run programs as the server's user. The password
+	// keeps other users of this machine out.
 	password := rand.Text()
 	if err := os.WriteFile(filepath.Join(dir, "password"), []byte(password), 0o600); err != nil {
 		return nil, err
@@ -131,75 +137,76 @@ func start(ctx context.Context, bin string) (_ *Cluster, err error) {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	if err := own(attr, dir, "password", "log"); err != nil {
+	if err := chown(attr, dir, "password", "log"); err != nil {
 		return nil, err
 	}
 
-	// Files, not buffers: nothing is copied, so no goroutine of ours runs on
-	// behind the tests (some look for leaked ones), and the server holds none
-	// of the pipes that `go test` waits for.
-	listen, lifeline, err := os.Pipe()
+	// All streams are files. Buffers would need goroutines that copy, which
+	// leaktest reports. `go test` would wait for the server if that had the
+	// streams of this process.
+	stdin, commands, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = listen.Close() }()
-	answer, say, err := os.Pipe()
+	defer func() { _ = stdin.Close() }()
+	replies, stdout, err := os.Pipe()
 	if err != nil {
-		_ = lifeline.Close()
+		_ = commands.Close()
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			_ = answer.Close()
+			_ = replies.Close()
 		}
 	}()
 
 	args := append([]string{"-c", watchdog, "hourbell-watchdog", bin, dir}, settings(port)...)
 	cmd := exec.Command("/bin/sh", args...)
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = dir, environment(), attr
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = listen, say, log
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, log
 	err = cmd.Start()
-	_ = say.Close()
+	_ = stdout.Close()
 	if err != nil {
-		_ = lifeline.Close()
-		return nil, fmt.Errorf("start the watchdog of the test server: %w", err)
+		_ = commands.Close()
+		return nil, fmt.Errorf("start watchdog of test server: %w", err)
 	}
 	started = true
 
-	c := &Cluster{URL: address(port, password), Dir: dir, lifeline: lifeline, answer: answer, watchdog: cmd}
-	if err = ready(ctx, answer); err != nil {
+	c := &Cluster{URL: address(port, password), Dir: dir, commands: commands, replies: replies, watchdog: cmd}
+	if err = awaitReply(ctx, replies); err != nil {
 		_ = c.Stop()
-		return nil, explain(err, bin, log)
+		return nil, startError(err, bin, log)
 	}
 	return c, nil
 }
 
-// settings are those of a server that is thrown away, except that
-// synchronous_commit stays on: tests look at what other sessions see of a
-// commit, and when.
+// settings returns the options of a server whose data may be lost.
+// synchronous_commit stays on, because tests check when other sessions see a
+// commit.
 func settings(port int) []string {
 	fsync := "off"
 	if os.Getenv(FsyncEnv) == "1" {
 		fsync = "on"
 	}
 	return []string{
-		"-c", "listen_addresses=127.0.0.1", // TCP, so that a test can put a proxy in between
+		"-c", "listen_addresses=127.0.0.1", // TCP, so that a test can use a proxy
 		"-c", "port=" + strconv.Itoa(port),
 		"-c", "unix_socket_directories=",
 		"-c", "max_connections=300",
 		"-c", "fsync=" + fsync,
 		"-c", "full_page_writes=" + fsync,
-		"-c", "track_commit_timestamp=" + fsync, // benchmarks read there when a row was committed
+		"-c", "track_commit_timestamp=" + fsync, // benchmarks read the commit time of rows
 		"-c", "timezone=UTC",
 	}
 }
 
-// environment leaves out what would steer the server or its tools, such as
-// PGDATA or a locale that translates the messages in its log.
+// environment returns the variables of the server. It leaves out those that
+// would change its behavior, such as PGDATA or a locale for its messages.
 func environment() []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
 }
 
+// address returns the URL of the maintenance database.
 func address(port int, password string) string {
 	u := url.URL{
 		Scheme:   "postgres",
@@ -211,37 +218,41 @@ func address(port int, password string) string {
 	return u.String()
 }
 
-// ready waits for the watchdog's word, a line. No word and a closed pipe mean
-// that the watchdog has given up.
-func ready(ctx context.Context, answer *os.File) error {
+// awaitReply waits for a line from the watchdog. It fails if the watchdog ends
+// without a reply.
+func awaitReply(ctx context.Context, replies *os.File) error {
 	deadline, _ := ctx.Deadline()
-	if err := answer.SetReadDeadline(deadline); err != nil {
+	if err := replies.SetReadDeadline(deadline); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = answer.SetReadDeadline(time.Now()) })
+	stop := context.AfterFunc(ctx, func() { _ = replies.SetReadDeadline(time.Now()) })
 	defer stop()
-	_, err := bufio.NewReader(answer).ReadString('\n')
+	_, err := bufio.NewReader(replies).ReadString('\n')
 	return err
 }
 
-func explain(err error, bin string, log *os.File) error {
-	said := tail(log, 4096)
-	if strings.Contains(said, "could not bind") {
+// startError adds the end of the log to the error of a server that failed to
+// start.
+func startError(err error, bin string, log *os.File) error {
+	output := tail(log, 4096)
+	if strings.Contains(output, "could not bind") {
 		err = errPortTaken
 	}
-	return fmt.Errorf("start a test server from %s: %w; it said:\n%s", bin, err, said)
+	return fmt.Errorf("start test server from %s: %w; its log ends:\n%s", bin, err, output)
 }
 
-func tail(log *os.File, most int64) string {
+// tail returns at most limit bytes from the end of a file.
+func tail(log *os.File, limit int64) string {
 	info, err := log.Stat()
 	if err != nil {
 		return err.Error()
 	}
-	text := make([]byte, min(most, info.Size()))
+	text := make([]byte, min(limit, info.Size()))
 	n, _ := log.ReadAt(text, info.Size()-int64(len(text)))
 	return strings.TrimSpace(string(text[:n]))
 }
 
+// freePort returns a loopback port that no process has bound.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -20,15 +20,26 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/dbtest/cluster"
 )
 
-const helperEnv = "HOURBELL_CLUSTER_HELPER"
+// childEnv, set to 1, enables TestChild.
+const childEnv = "HOURBELL_CLUSTER_CHILD"
 
-// start starts a cluster where there are binaries. TEST_DATABASE_URL does not
-// count here: these tests are about what we start ourselves.
+// requireBinaries skips the test without server binaries. These tests ignore
+// TEST_DATABASE_URL, because they start servers of their own.
+func requireBinaries(t *testing.T) {
+	t.Helper()
+	if _, err := cluster.Binaries(); err != nil {
+		dbtest.Announce("TESTS OF THE TEST SERVER SKIPPED: " + err.Error() + "; 'make test' installs them and runs all tests")
+		t.Skip(err)
+	}
+}
+
 func start(t *testing.T) *cluster.Cluster {
 	t.Helper()
+	requireBinaries(t)
 	c, err := cluster.Start(t.Context())
 	if errors.Is(err, cluster.ErrNoServer) {
 		t.Skip(err)
@@ -37,7 +48,7 @@ func start(t *testing.T) *cluster.Cluster {
 	return c
 }
 
-// serverPID reads the process id that the server has written down.
+// serverPID returns the server's process id from its pid file.
 func serverPID(t *testing.T, dir string) int {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
@@ -48,7 +59,8 @@ func serverPID(t *testing.T, dir string) int {
 	return pid
 }
 
-// requireGone waits until neither process, nor port, nor directory is left.
+// requireGone waits until the process has ended, the port is closed and the
+// directory is removed.
 func requireGone(t *testing.T, pid int, address, dir string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -64,7 +76,7 @@ func requireGone(t *testing.T, pid int, address, dir string) {
 	require.Error(t, err)
 }
 
-func TestStopLeavesNothing(t *testing.T) {
+func TestStopRemovesServer(t *testing.T) {
 	c := start(t)
 	pid := serverPID(t, c.Dir)
 	require.NoError(t, syscall.Kill(pid, 0))
@@ -72,10 +84,10 @@ func TestStopLeavesNothing(t *testing.T) {
 	requireGone(t, pid, c.URL, c.Dir)
 }
 
-// TestHelper starts a cluster and waits to be killed.
-func TestHelper(t *testing.T) {
-	if os.Getenv(helperEnv) != "1" {
-		t.Skip("run by TestAKilledProcessLeavesNothing")
+// TestChild starts a cluster in a child process and waits to be killed.
+func TestChild(t *testing.T) {
+	if os.Getenv(childEnv) != "1" {
+		t.Skip("run by TestKilledProcessRemovesServer in a child process")
 	}
 	c, err := cluster.Start(context.Background())
 	if err != nil {
@@ -87,14 +99,12 @@ func TestHelper(t *testing.T) {
 	_ = c.Stop()
 }
 
-func TestAKilledProcessLeavesNothing(t *testing.T) {
-	if _, err := cluster.Binaries(); err != nil {
-		t.Skip(err)
-	}
-	self, err := os.Executable()
+func TestKilledProcessRemovesServer(t *testing.T) {
+	requireBinaries(t)
+	binary, err := os.Executable()
 	require.NoError(t, err)
-	child := exec.Command(self, "-test.run=^TestHelper$")
-	child.Env = append(os.Environ(), helperEnv+"=1")
+	child := exec.Command(binary, "-test.run=^TestChild$")
+	child.Env = append(os.Environ(), childEnv+"=1")
 	out, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
@@ -102,11 +112,11 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 
 	var address, dir string
 	for lines := bufio.NewScanner(out); dir == "" && lines.Scan(); {
-		if words := strings.Fields(lines.Text()); len(words) == 3 && words[0] == "cluster" {
-			address, dir = words[1], words[2]
+		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == "cluster" {
+			address, dir = fields[1], fields[2]
 		}
 	}
-	require.NotEmpty(t, dir, "the helper said nothing")
+	require.NotEmpty(t, dir, "the child did not print its cluster")
 	pid := serverPID(t, dir)
 	require.NoError(t, syscall.Kill(pid, 0))
 
@@ -115,35 +125,35 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 	requireGone(t, pid, address, dir)
 }
 
-func TestAServerThatCannotStartSaysWhy(t *testing.T) {
+func TestFailedStartReportsLog(t *testing.T) {
 	bin := t.TempDir()
 	for _, name := range []string{"initdb", "postgres"} {
-		script := "#!/bin/sh\necho " + name + " is out of order >&2\nexit 1\n"
+		script := "#!/bin/sh\necho " + name + " is broken >&2\nexit 1\n"
 		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755))
 	}
-	for _, dir := range []string{bin, filepath.Dir(bin)} { // both made by TempDir
-		require.NoError(t, os.Chmod(dir, 0o755)) // the server's user must get there
+	for _, dir := range []string{bin, filepath.Dir(bin)} { // TempDir creates both
+		require.NoError(t, os.Chmod(dir, 0o755)) // for the server's user
 	}
 	t.Setenv(cluster.BinDirEnv, bin)
 	_, err := cluster.Start(t.Context())
-	require.ErrorContains(t, err, "initdb is out of order")
+	require.ErrorContains(t, err, "initdb is broken")
 	require.NotErrorIs(t, err, cluster.ErrNoServer)
 }
 
-func TestWithoutBinariesThereIsNoServer(t *testing.T) {
+func TestStartFailsWithoutBinaries(t *testing.T) {
 	t.Setenv(cluster.BinDirEnv, t.TempDir())
 	_, err := cluster.Start(t.Context())
 	require.ErrorIs(t, err, cluster.ErrNoServer)
 }
 
-func TestAServerComesBackAsItWas(t *testing.T) {
+func TestRestartKeepsAddress(t *testing.T) {
 	c := start(t)
 	defer func() { require.NoError(t, c.Stop()) }()
-	for _, how := range []cluster.Halt{cluster.Fast, cluster.Immediate} {
+	for _, mode := range []cluster.ShutdownMode{cluster.Fast, cluster.Immediate} {
 		before := serverPID(t, c.Dir)
-		require.NoError(t, c.Down(t.Context(), how))
+		require.NoError(t, c.Shutdown(t.Context(), mode))
 		require.ErrorIs(t, syscall.Kill(before, 0), syscall.ESRCH)
-		require.NoError(t, c.Up(t.Context()))
+		require.NoError(t, c.Restart(t.Context()))
 		require.NotEqual(t, before, serverPID(t, c.Dir))
 		u, err := url.Parse(c.URL)
 		require.NoError(t, err)
@@ -153,10 +163,10 @@ func TestAServerComesBackAsItWas(t *testing.T) {
 	}
 }
 
-func TestAStoppedServerLeavesNothingEither(t *testing.T) {
+func TestStopRemovesServerAfterShutdown(t *testing.T) {
 	c := start(t)
 	pid := serverPID(t, c.Dir)
-	require.NoError(t, c.Down(t.Context(), cluster.Immediate))
+	require.NoError(t, c.Shutdown(t.Context(), cluster.Immediate))
 	require.NoError(t, c.Stop())
 	requireGone(t, pid, c.URL, c.Dir)
 }

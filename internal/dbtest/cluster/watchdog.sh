@@ -1,8 +1,9 @@
-# watchdog.sh BIN DIR SETTING...: makes a cluster in DIR, runs its server and
-# takes both away when standard input ends, which is when the process that
-# started us has closed its end of the pipe or is gone. Says "ready" once it
-# runs, and then repeats each word it has obeyed: immediate and fast stop the
-# server, start starts it again.
+# watchdog.sh BIN DIR SETTING...: creates a Postgres cluster in DIR, runs its
+# server, and prints "ready" when the server accepts connections. Then it reads
+# commands from standard input and prints each one when it is done: "immediate"
+# and "fast" stop the server, and "start" starts it again. At the end of the
+# input, which is also when the parent process ends, it stops the server and
+# removes DIR.
 bin=$1 dir=$2
 shift 2
 server=
@@ -10,8 +11,7 @@ server=
 cleanup() {
 	trap '' HUP INT TERM
 	if [ -n "$server" ]; then
-		# At once: nobody wants this data.
-		kill -QUIT "$server"
+		kill -QUIT "$server" # at once: the data is removed anyway
 		wait "$server"
 	fi
 	cd / && rm -rf "$dir"
@@ -22,7 +22,7 @@ trap 'exit 1' HUP INT TERM
 "$bin/initdb" -D "$dir/data" -U postgres --pwfile "$dir/password" -A scram-sha-256 \
 	-E UTF8 --no-locale --no-sync --no-instructions >&2 </dev/null || exit 1
 
-# start SETTING...: runs the server and returns once it takes connections.
+# start SETTING...: runs the server and returns when it accepts connections.
 start() {
 	"$bin/postgres" -D "$dir/data" "$@" >&2 </dev/null 3>&- &
 	server=$!
@@ -32,26 +32,27 @@ start() {
 	done
 }
 
-# stop SIGNAL: ends the server and returns once it is gone.
+# stop SIGNAL: stops the server and returns when it has ended.
 stop() {
 	kill -"$1" "$server"
 	wait "$server"
 	server=
-	rm -f "$dir/data/postmaster.pid" # its last word could be taken for the next server's
+	rm -f "$dir/data/postmaster.pid" # start would read its old state
 }
 
 exec 3>&1 >&2
 start "$@"
-# If nobody is left to hear us, go on to the clean-up instead of dying of it.
+# If the parent has ended, writing to it must not end this script before it has
+# cleaned up.
 trap '' PIPE
 echo ready >&3
 
-while read -r word; do
-	case $word in
+while read -r command; do
+	case $command in
 	immediate) stop QUIT ;;
 	fast) stop INT ;;
 	start) start "$@" ;;
 	esac
-	echo "$word" >&3
+	echo "$command" >&3
 done
 exit 0

@@ -1,12 +1,12 @@
-// Command withpg runs a command with a Postgres server that is thrown away
-// afterwards, and with TEST_DATABASE_URL naming it:
+// Command withpg runs a command with a temporary Postgres server and sets
+// TEST_DATABASE_URL to the server's address:
 //
 //	go run ./internal/dbtest/withpg -- go test ./...
 //
-// `go test` runs a process for each package, and each would start a server of
-// its own. Where TEST_DATABASE_URL is set, the command is run with that.
+// All test processes of the command share the server. Otherwise each would
+// start a server. If TEST_DATABASE_URL is already set, withpg starts no server.
 //
-// With -check it runs nothing and says which server would be used.
+// With -check it runs no command and prints which server it would use.
 package main
 
 import (
@@ -25,25 +25,26 @@ import (
 const urlEnv = "TEST_DATABASE_URL"
 
 func main() {
-	check := flag.Bool("check", false, "only say which server would be used; fail if there is none")
+	checkOnly := flag.Bool("check", false, "print which server would be used, and fail if there is none")
 	flag.Usage = func() {
 		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "usage: withpg [-check] -- command [argument …]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if *check {
-		os.Exit(report(say()))
+	if *checkOnly {
+		os.Exit(exitCode(check()))
 	}
 	if flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	os.Exit(report(run(flag.Args())))
+	os.Exit(exitCode(run(flag.Args())))
 }
 
-func say() error {
+// check prints which server withpg would use.
+func check() error {
 	if os.Getenv(urlEnv) != "" {
-		fmt.Println("Postgres: the server of " + urlEnv)
+		fmt.Println("Postgres: server of " + urlEnv)
 		return nil
 	}
 	dir, err := cluster.Binaries()
@@ -53,6 +54,7 @@ func say() error {
 	return err
 }
 
+// run runs the command, with a server if TEST_DATABASE_URL is not set.
 func run(command []string) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -64,7 +66,7 @@ func run(command []string) error {
 		}
 		defer func() {
 			if err := server.Stop(); err != nil {
-				fmt.Fprintln(os.Stderr, "withpg: stop the server:", err)
+				fmt.Fprintln(os.Stderr, "withpg: stop server:", err)
 			}
 		}()
 		if err := os.Setenv(urlEnv, server.URL); err != nil {
@@ -78,7 +80,7 @@ func run(command []string) error {
 		return err
 	}
 	go func() {
-		// The child has a Ctrl-C from the terminal already; twice is no harm.
+		// The terminal sends Ctrl-C to the child too. A second one is harmless.
 		for s := range signals {
 			_ = child.Process.Signal(s)
 		}
@@ -86,9 +88,9 @@ func run(command []string) error {
 	return child.Wait()
 }
 
-// report turns an error into an exit code: the command's own where it had
-// one, 128 and the signal's number where it was ended by one, as shells do.
-func report(err error) int {
+// exitCode returns the exit code of the command, or 128 plus the number of the
+// signal that ended it, as shells do. It prints other errors and returns 1.
+func exitCode(err error) int {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

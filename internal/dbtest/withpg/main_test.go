@@ -14,40 +14,42 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/dbtest/cluster"
 	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
-// asWithpg makes the test binary behave as the command.
-const asWithpg = "HOURBELL_WITHPG_HELPER"
+// childEnv, set to 1, makes the test binary run the command.
+const childEnv = "HOURBELL_WITHPG_CHILD"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asWithpg) == "1" {
+	if os.Getenv(childEnv) == "1" {
 		main()
 	}
 	leaktest.Main(m)
 }
 
-// withpg runs the command with a TEST_DATABASE_URL ("" for none).
+// withpg returns the command with a TEST_DATABASE_URL, or "" for none.
 func withpg(t *testing.T, address string, args ...string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
+	binary, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), asWithpg+"=1", urlEnv+"="+address)
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), childEnv+"=1", urlEnv+"="+address)
 	return cmd
 }
 
 func requireBinaries(t *testing.T) {
 	t.Helper()
 	if _, err := cluster.Binaries(); err != nil {
+		dbtest.Announce("TEST OF THE TEMPORARY SERVER SKIPPED: " + err.Error() + "; 'make test' installs them and runs all tests")
 		t.Skip(err)
 	}
 }
 
-func TestTheCommandSeesAServerThatIsGoneAfterwards(t *testing.T) {
+func TestServerStopsAfterCommand(t *testing.T) {
 	requireBinaries(t)
-	out, err := withpg(t, "", "--", "sh", "-c", "echo $"+urlEnv).Output()
+	out, err := withpg(t, "", "--", "/bin/sh", "-c", "echo $"+urlEnv).Output()
 	require.NoError(t, err)
 	u, err := url.Parse(strings.TrimSpace(string(out)))
 	require.NoError(t, err)
@@ -55,25 +57,25 @@ func TestTheCommandSeesAServerThatIsGoneAfterwards(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestExitCodesAreTheCommands(t *testing.T) {
-	const other = "postgres://elsewhere/db"
+func TestExitCodeOfCommandIsReturned(t *testing.T) {
+	const address = "postgres://elsewhere/db"
 	for script, want := range map[string]int{
-		"exit 0":                               0,
-		"exit 3":                               3,
-		"kill -TERM $$":                        128 + 15,
-		`test "$TEST_DATABASE_URL" = ` + other: 0, // a server that was given is passed on
+		"exit 0":                                 0,
+		"exit 3":                                 3,
+		"kill -TERM $$":                          128 + 15,
+		`test "$TEST_DATABASE_URL" = ` + address: 0, // an address that is set stays
 	} {
-		cmd := withpg(t, other, "--", "sh", "-c", script)
+		cmd := withpg(t, address, "--", "/bin/sh", "-c", script)
 		_ = cmd.Run()
 		require.Equal(t, want, cmd.ProcessState.ExitCode(), script)
 	}
-	cmd := withpg(t, other, "--", "/no/such/command")
+	cmd := withpg(t, address, "--", "/no/such/command")
 	require.Error(t, cmd.Run())
 	require.Equal(t, 1, cmd.ProcessState.ExitCode())
 }
 
-func TestSignalsReachTheCommand(t *testing.T) {
-	cmd := withpg(t, "postgres://elsewhere/db", "--", "sh", "-c", "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.05; done")
+func TestSignalsReachCommand(t *testing.T) {
+	cmd := withpg(t, "postgres://elsewhere/db", "--", "/bin/sh", "-c", "trap 'exit 7' TERM; echo trapped; while :; do sleep 0.05; done")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

@@ -4,8 +4,8 @@ CREATE TABLE IF NOT EXISTS hourbell_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
--- fillfactor keeps half of each page free: a claim changes no indexed column, so
--- its new row version fits on the same page and needs no index entry. The
+-- fillfactor keeps half of each page free: a claim changes no indexed column,
+-- so its new row version fits on the same page and needs no index entry. The
 -- columns that a sync and the loop read come first, because Postgres reads a
 -- row's columns in order.
 CREATE TABLE hourbell_schedules (
@@ -124,4 +124,4 @@ CREATE INDEX hourbell_events_schedule ON hourbell_events (namespace, schedule_id
 CREATE INDEX hourbell_events_skipped ON hourbell_events (namespace, schedule_id, id)
     WHERE kind = 'SKIPPED';
 
-INSERT INTO hourbell_migrations (version, checksum) VALUES (1, '536d97b5e06142b9');
+INSERT INTO hourbell_migrations (version, checksum) VALUES (1, '8ff3c37be9995c54');

@@ -5,7 +5,8 @@ CREATE TABLE IF NOT EXISTS hourbell_migrations (
 );
 
 -- Times are microseconds since 1970 in UTC, and durations are microseconds:
--- SELECT id, datetime(next_run_at / 1000000, 'unixepoch') FROM hourbell_schedules;
+-- SELECT id, datetime(next_run_at / 1000000, 'unixepoch')
+-- FROM hourbell_schedules;
 --
 -- The columns that a sync and the loop read come first, because SQLite reads a
 -- row's columns in order.
@@ -125,4 +126,4 @@ CREATE INDEX hourbell_events_schedule ON hourbell_events (namespace, schedule_id
 CREATE INDEX hourbell_events_skipped ON hourbell_events (namespace, schedule_id, id)
     WHERE kind = 'SKIPPED';
 
-INSERT INTO hourbell_migrations (version, checksum) VALUES (1, '029d854ba43047ab');
+INSERT INTO hourbell_migrations (version, checksum) VALUES (1, '3f5745ab2e7a7a1f');

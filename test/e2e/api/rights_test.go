@@ -93,7 +93,7 @@ func TestWritesRequireSameOrigin(t *testing.T) {
 }
 
 // O5: every write leaves an event with the actor and the note.
-func TestEveryWriteLeavesAnEvent(t *testing.T) {
+func TestEveryWriteLeavesEvent(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("nightly")
 		for i, o := range operations(h.newRun()) {

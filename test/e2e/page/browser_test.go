@@ -121,7 +121,7 @@ func (h *host) newTab(t testing.TB) *tab {
 		if os.Getenv(requireEnv) == "1" {
 			t.Fatalf("no browser: %v", browser.err)
 		}
-		dbtest.Shout("hourbell tests: ADMIN PAGE IN A BROWSER SKIPPED: " + browser.err.Error() + "; 'make test' installs what is missing and runs everything")
+		dbtest.Announce("hourbell tests: ADMIN PAGE IN A BROWSER SKIPPED: " + browser.err.Error() + "; 'make test' installs what is missing and runs everything")
 		t.Skip(browser.err)
 	}
 	ctx, cancel := chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext())

@@ -129,7 +129,7 @@ func BenchmarkListPage(b *testing.B) {
 
 // The README has screenshots of the page, light and dark. With
 // HOURBELL_PICTURES=1 this test takes them.
-func TestPicturesOfTheREADME(t *testing.T) {
+func TestPicturesOfREADME(t *testing.T) {
 	t.Parallel()
 	const repository = "../../.."
 	readme, err := os.ReadFile(filepath.Join(repository, "README.md"))

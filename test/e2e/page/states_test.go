@@ -141,7 +141,7 @@ func TestFailedPageShowsError(t *testing.T) {
 }
 
 // Rows do not move while the pointer is on them. They move when it leaves.
-func TestRowsDoNotMoveUnderThePointer(t *testing.T) {
+func TestRowsStayUnderPointer(t *testing.T) {
 	t.Parallel()
 	h := newSQLiteHost(t)
 	h.enable("hourly-matching")

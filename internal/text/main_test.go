@@ -1,0 +1,9 @@
+package text
+
+import (
+	"testing"
+
+	"github.com/hourbell/hourbell/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
