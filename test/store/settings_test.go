@@ -55,7 +55,7 @@ func withSettings(t *testing.T, db *dbtest.DB, settings map[string]string) *gorm
 	t.Helper()
 	other := *db
 	for name, value := range settings {
-		other.DSN += "&" + name + "=" + url.QueryEscape(value)
+		other.DSN += "&" + name + "=" + url.PathEscape(value)
 	}
 	return other.Open(t, nil)
 }
