@@ -72,7 +72,7 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	if enabled {
 		kind = EventEnabled
 		if err := scheduleNext(&update, now, calendars); err != nil {
-			return false, fmt.Errorf("hourbell: enable: %w", err)
+			return false, fmt.Errorf("cannot be enabled: %w", err)
 		}
 	}
 	events = append(events, Event{ScheduleID: id, Kind: kind, Actor: options.Actor, Note: options.Note})
@@ -196,7 +196,8 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars calendarCache) error {
 	slots, err := calendars.get(update.Cron, update.TimeZone)
 	if err != nil {
-		return fmt.Errorf("schedule %q: %w", update.ID, err)
+		_, err = Definition{ID: update.ID, Cron: update.Cron, TimeZone: update.TimeZone}.slots() // names the field
+		return err
 	}
 	next, err := slots.next(later(now, update.SettledThrough))
 	if err != nil {

@@ -1,8 +1,8 @@
 #!/bin/sh
-# setup.sh: installs what these tests need and this machine lacks: Chromium
-# and npm, to fetch the accessibility checker, for those of the admin page, and
-# PgBouncer. They start it themselves; one that the package starts is neither
-# needed nor touched.
+# setup.sh installs what the end-to-end tests need and this machine lacks:
+# Chromium and, through npm, the accessibility checker for the tests of the admin
+# page, and PgBouncer. The tests start a PgBouncer of their own and ignore one
+# that the package manager has started.
 # With -check it installs nothing, and fails if something is missing.
 set -eu
 cd "$(dirname "$0")/page/testdata"
@@ -28,7 +28,7 @@ have_browser() {
 
 have_pooler() { PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null 2>&1; }
 
-# The version that package.json pins, whole.
+# The checker is complete and of the version that package-lock.json pins.
 have_checker() {
 	[ -f node_modules/axe-core/axe.min.js ] && [ -f node_modules/.package-lock.json ] &&
 		[ ! package-lock.json -nt node_modules/.package-lock.json ]
@@ -43,9 +43,9 @@ install() {
 	elif command -v apk >/dev/null 2>&1; then
 		as_root apk add --quiet "$@"
 	elif command -v brew >/dev/null 2>&1; then
-		brew install --quiet "$@" # brew refuses root
+		brew install --quiet "$@" # brew refuses to run as root
 	else
-		echo "setup.sh: none of apt-get, dnf, apk and brew is here; install $* yourself." >&2
+		echo "setup.sh: found none of apt-get, dnf, apk and brew; install $* yourself." >&2
 		return 1
 	fi
 }

@@ -9,37 +9,40 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// The checker proves from the tables what a run has promised. It has SQL of its own and walks the slots by the
-// definitions, without the help of what has decided them. What it believes is: the expressions, the witness of when a
-// schedule was enabled, and what people were answered.
+// The checker proves from the tables that a run kept the contract. It uses its
+// own SQL and computes the slots from the definitions, independently of the
+// code that fired them. It trusts package cron, the triggers that record when a
+// schedule was enabled, and the responses that operators received.
 
-// facts are what the checker holds the tables against.
-type facts struct {
-	Definitions map[kind][]hourbell.Definition
-	Clicks      []click
+// expected holds what the checker compares the tables with.
+type expected struct {
+	Definitions map[hostKind][]hourbell.Definition
+	Actions     []operatorAction
 }
 
-// result is what it finds.
+// result holds what the checker read and found.
 type result struct {
 	violations         []string
 	slots, fired, runs int
-	again, takeovers   int
-	skipped, clicks    map[string]int // by reason; by what came of them
-	skewed             int            // processes that have shown a wrong clock
-	skew               time.Duration  // the largest
-	p50, p99           time.Duration  // how late slots fired
-	switches           map[name][]switching
-	fires              map[name]map[time.Time]fire
+	repeated           int // runs executed more than once
+	takeovers          int
+	skipped            map[hourbell.SkipReason]int // slots
+	actions            map[string]int              // operator actions, by outcome
+	skewed             int                         // workers that showed a wrong clock
+	skew               time.Duration               // the largest
+	p50, p99           time.Duration               // lateness of fires
+	enableChanges      map[scheduleName][]enableChange
+	fires              map[scheduleName]map[time.Time]fire
 	events             []event
-	requests           map[string][]request // by key
+	manualRuns         map[string][]manualRun // by idempotency key
 }
 
-// name is a schedule.
-type name struct{ Namespace, ID string }
+// scheduleName identifies a schedule.
+type scheduleName struct{ Namespace, ID string }
 
-func (n name) String() string { return n.Namespace + "/" + n.ID }
+func (n scheduleName) String() string { return n.Namespace + "/" + n.ID }
 
-func (r *result) wrong(format string, args ...any) {
+func (r *result) violation(format string, args ...any) {
 	r.violations = append(r.violations, fmt.Sprintf(format, args...))
 }
 
@@ -49,47 +52,50 @@ type queryer interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// check reads all and judges it. The error is that of reading.
-func check(ctx context.Context, db queryer, f facts) (result, error) {
-	r := result{skipped: map[string]int{}, clicks: map[string]int{}}
-	for _, read := range []func(context.Context, queryer) error{r.readSwitchings, r.readFires, r.readEvents, r.readRequests, r.readFigures, r.checkRows} {
+// check reads the tables and checks them. It returns an error only if it cannot
+// read them.
+func check(ctx context.Context, db queryer, want expected) (result, error) {
+	r := result{skipped: map[hourbell.SkipReason]int{}, actions: map[string]int{}}
+	for _, read := range []func(context.Context, queryer) error{
+		r.readEnableChanges, r.readFires, r.readEvents, r.readManualRuns, r.readFigures, r.checkRows,
+	} {
 		if err := read(ctx, db); err != nil {
 			return r, fmt.Errorf("check: %w", err)
 		}
 	}
-	declared := map[name]hourbell.Definition{}
-	for k, list := range f.Definitions {
+	definitions := map[scheduleName]hourbell.Definition{}
+	for k, list := range want.Definitions {
 		for _, d := range list {
-			declared[name{string(k), d.ID}] = d
+			definitions[scheduleName{string(k), d.ID}] = d
 		}
 	}
-	if err := r.checkSlots(declared); err != nil {
+	if err := r.checkSlots(definitions); err != nil {
 		return r, err
 	}
-	r.checkReasons(declared)
-	r.checkSwitches()
-	r.checkClicks(f.Clicks, declared)
+	r.checkReasons(definitions)
+	r.checkEnableEvents()
+	r.checkActions(want.Actions, definitions)
 	return r, nil
 }
 
-// each reads rows.
-func each(ctx context.Context, db queryer, row func(*sql.Rows) error, query string, args ...any) error {
+// queryEach calls fn for each row of a query.
+func queryEach(ctx context.Context, db queryer, fn func(*sql.Rows) error, query string, args ...any) error {
 	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		if err := row(rows); err != nil {
+		if err := fn(rows); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
 }
 
-// texts reads a column.
-func texts(ctx context.Context, db queryer, query string, args ...any) (list []string, err error) {
-	return list, each(ctx, db, func(rows *sql.Rows) error {
+// queryTexts returns the only column of a query.
+func queryTexts(ctx context.Context, db queryer, query string, args ...any) (list []string, err error) {
+	return list, queryEach(ctx, db, func(rows *sql.Rows) error {
 		var text string
 		err := rows.Scan(&text)
 		list = append(list, text)
@@ -115,5 +121,5 @@ func (r *result) readFigures(ctx context.Context, db queryer) error {
 	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM hourbell_events WHERE kind = 'LOCK_EXPIRED'`).Scan(&r.takeovers); err != nil {
 		return err
 	}
-	return db.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT FROM chaos_executed GROUP BY run_id HAVING count(*) > 1) again`).Scan(&r.again)
+	return db.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT FROM chaos_executed GROUP BY run_id HAVING count(*) > 1) repeated`).Scan(&r.repeated)
 }

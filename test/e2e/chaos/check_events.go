@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	"strconv"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -11,20 +10,20 @@ import (
 
 // event is a row of hourbell_events.
 type event struct {
-	id                        int64
-	of                        name
-	kind, reason, actor, note string
-	at, from, to              time.Time
-	count                     int
+	id           int64
+	schedule     scheduleName
+	kind         hourbell.EventKind
+	reason       hourbell.SkipReason
+	actor, note  string
+	at, from, to time.Time
+	count        int
 }
 
-func number(id int64) string { return strconv.FormatInt(id, 10) }
-
 func (r *result) readEvents(ctx context.Context, db queryer) error {
-	return each(ctx, db, func(rows *sql.Rows) error {
+	return queryEach(ctx, db, func(rows *sql.Rows) error {
 		var e event
 		var from, to sql.NullTime
-		err := rows.Scan(&e.id, &e.of.Namespace, &e.of.ID, &e.kind, &e.reason, &e.actor, &e.note, &e.at, &from, &to, &e.count)
+		err := rows.Scan(&e.id, &e.schedule.Namespace, &e.schedule.ID, &e.kind, &e.reason, &e.actor, &e.note, &e.at, &from, &to, &e.count)
 		e.from, e.to = from.Time, to.Time
 		r.events = append(r.events, e)
 		return err
@@ -32,64 +31,67 @@ func (r *result) readEvents(ctx context.Context, db queryer) error {
 		COALESCE(slot_count, 0) FROM hourbell_events ORDER BY id`)
 }
 
-// checkReasons checks that each skip's reason is true, as far as the tables can tell.
-func (r *result) checkReasons(declared map[name]hourbell.Definition) {
-	disabled := map[name]map[string]bool{} // notes
+// checkReasons checks the reason of each skip as far as the tables show it.
+func (r *result) checkReasons(definitions map[scheduleName]hourbell.Definition) {
+	disabled := map[scheduleName]map[string]bool{} // actors and notes
 	for _, e := range r.events {
-		if e.kind == "DISABLED" {
-			if disabled[e.of] == nil {
-				disabled[e.of] = map[string]bool{}
+		if e.kind == hourbell.EventDisabled {
+			if disabled[e.schedule] == nil {
+				disabled[e.schedule] = map[string]bool{}
 			}
-			disabled[e.of][e.actor+" "+e.note] = true
+			disabled[e.schedule][e.actor+" "+e.note] = true
 		}
 	}
 	for _, e := range r.events {
-		if e.kind != "SKIPPED" {
+		if e.kind != hourbell.EventSkipped {
 			continue
 		}
-		holds, why := false, ""
+		valid, problem := false, ""
 		switch e.reason {
-		case "LATE":
-			holds, why = e.at.Sub(e.to) > grace, "its last slot was within grace"
-		case "LAPSED":
-			holds, why = e.at.Sub(e.to) > grace && e.at.Sub(e.from) > lockTTL+grace, "no debt could have lapsed"
-		case "SUPERSEDED":
-			next, err := declared[e.of].Next(e.to)
-			_, fired := r.fires[e.of][next]
-			holds, why = err == nil && fired, "the slot after it did not fire"
-		case "DISABLED":
-			holds, why = disabled[e.of][e.actor+" "+e.note], "nobody disabled it with this note"
+		case hourbell.SkipLate:
+			valid, problem = e.at.Sub(e.to) > grace, "its last slot was within grace"
+		case hourbell.SkipAbandoned:
+			valid, problem = e.at.Sub(e.to) > grace && e.at.Sub(e.from) > lockTTL+grace, "it is too early to abandon a claim"
+		case hourbell.SkipSuperseded:
+			next, err := definitions[e.schedule].Next(e.to)
+			_, fired := r.fires[e.schedule][next]
+			valid, problem = err == nil && fired, "the slot after it did not fire"
+		case hourbell.SkipDisabled:
+			valid, problem = disabled[e.schedule][e.actor+" "+e.note], "no DISABLED event has its actor and note"
 		default:
-			why = "nothing was changed or removed"
+			problem = "no schedule was changed or removed"
 		}
-		if !holds {
-			r.wrong("%v: event %d, at %s, says %s of the slots from %s to %s, and %s", e.of, e.id, instant(e.at), e.reason, instant(e.from), instant(e.to), why)
+		if !valid {
+			r.violation("%v: event %d, at %s, gives the reason %s for the slots from %s to %s, but %s",
+				e.schedule, e.id, timestamp(e.at), e.reason, timestamp(e.from), timestamp(e.to), problem)
 		}
 	}
 }
 
-// checkSwitches holds the events of enabling and disabling against the witness: one for each, in the same order.
-func (r *result) checkSwitches() {
-	told := map[name][]event{}
+// checkEnableEvents compares the ENABLED and DISABLED events with the changes
+// that the triggers recorded: one event for each change, in the same order.
+func (r *result) checkEnableEvents() {
+	eventsOf := map[scheduleName][]event{}
 	for _, e := range r.events {
-		if e.kind == "ENABLED" || e.kind == "DISABLED" {
-			told[e.of] = append(told[e.of], e)
+		if e.kind == hourbell.EventEnabled || e.kind == hourbell.EventDisabled {
+			eventsOf[e.schedule] = append(eventsOf[e.schedule], e)
 		}
 	}
-	for n, happened := range r.switches {
-		happened, events := happened[1:], told[n] // the first is that of its being added
-		for i := range max(len(happened), len(events)) {
+	for name, changes := range r.enableChanges {
+		changes, events := changes[1:], eventsOf[name] // the first entry is the insert of the schedule
+		for i := range max(len(changes), len(events)) {
 			switch {
 			case i >= len(events):
-				r.wrong("%v was switched at %s, and no event says so", n, instant(happened[i].at))
-			case i >= len(happened):
-				r.wrong("%v: event %d says %s at %s, which did not happen", n, events[i].id, events[i].kind, instant(events[i].at))
-			case (events[i].kind == "ENABLED") != happened[i].enabled || events[i].at.Before(happened[i].at):
-				r.wrong("%v: event %d says %s at %s; the witness says enabled=%t at %s", n, events[i].id, events[i].kind, instant(events[i].at), happened[i].enabled, instant(happened[i].at))
+				r.violation("%v: the change at %s has no event", name, timestamp(changes[i].at))
+			case i >= len(changes):
+				r.violation("%v: event %d (%s at %s) has no change", name, events[i].id, events[i].kind, timestamp(events[i].at))
+			case (events[i].kind == hourbell.EventEnabled) != changes[i].enabled || events[i].at.Before(changes[i].at):
+				r.violation("%v: event %d is %s at %s, but the change is enabled=%t at %s",
+					name, events[i].id, events[i].kind, timestamp(events[i].at), changes[i].enabled, timestamp(changes[i].at))
 			default:
 				continue
 			}
-			break // what follows is shifted
+			break // after the first mismatch all pairs are shifted
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -10,89 +11,96 @@ import (
 	"github.com/hourbell/hourbell"
 )
 
-// switching is an instant at which a schedule was enabled or disabled.
-type switching struct {
+// enableChange records that a schedule was enabled or disabled. The first entry
+// of a schedule is its insert.
+type enableChange struct {
 	enabled bool
 	at      time.Time
 }
 
-func (r *result) readSwitchings(ctx context.Context, db queryer) error {
-	r.switches = map[name][]switching{}
-	return each(ctx, db, func(rows *sql.Rows) error {
-		var n name
-		var s switching
-		err := rows.Scan(&n.Namespace, &n.ID, &s.enabled, &s.at)
-		r.switches[n] = append(r.switches[n], s)
+func (r *result) readEnableChanges(ctx context.Context, db queryer) error {
+	r.enableChanges = map[scheduleName][]enableChange{}
+	return queryEach(ctx, db, func(rows *sql.Rows) error {
+		var name scheduleName
+		var change enableChange
+		err := rows.Scan(&name.Namespace, &name.ID, &change.enabled, &change.at)
+		r.enableChanges[name] = append(r.enableChanges[name], change)
 		return err
-	}, `SELECT namespace, id, enabled, at FROM chaos_switchings ORDER BY seq`)
+	}, `SELECT namespace, id, enabled, at FROM chaos_enable_changes ORDER BY seq`)
 }
 
-// fire is what the table of runs has of one slot.
+// fire is the CRON runs of one slot.
 type fire struct {
 	jobs     string // in the order of their ordinals
 	ordinals string
-	first    time.Time // when the first of them was enqueued
+	first    time.Time // the earliest queued_at
 }
 
 func (r *result) readFires(ctx context.Context, db queryer) error {
-	r.fires = map[name]map[time.Time]fire{}
-	return each(ctx, db, func(rows *sql.Rows) error {
-		var n name
+	r.fires = map[scheduleName]map[time.Time]fire{}
+	return queryEach(ctx, db, func(rows *sql.Rows) error {
+		var name scheduleName
 		var slot time.Time
 		var f fire
-		err := rows.Scan(&n.Namespace, &n.ID, &slot, &f.jobs, &f.ordinals, &f.first)
-		if r.fires[n] == nil {
-			r.fires[n] = map[time.Time]fire{}
+		err := rows.Scan(&name.Namespace, &name.ID, &slot, &f.jobs, &f.ordinals, &f.first)
+		if r.fires[name] == nil {
+			r.fires[name] = map[time.Time]fire{}
 		}
-		r.fires[n][slot.UTC()] = f
+		r.fires[name][slot.UTC()] = f
 		return err
 	}, `SELECT namespace, schedule_id, scheduled_for, string_agg(job, ' ' ORDER BY ordinal, job), string_agg(ordinal::text, ' ' ORDER BY ordinal), min(queued_at)
 		FROM hourbell_job_runs WHERE trigger = 'CRON' GROUP BY 1, 2, 3`)
 }
 
-// checkSlots walks over every slot of every stretch in which a schedule was enabled. Each must have fired once, with
-// all jobs of its target, or lie in one skipped range; and nothing else may have fired or been skipped.
-func (r *result) checkSlots(declared map[name]hourbell.Definition) error {
-	for n := range r.fires {
-		if _, ok := declared[n]; !ok {
-			r.wrong("%v has fired and is not declared", n)
+// ledger maps each slot of a schedule to its outcomes in the tables.
+type ledger map[time.Time][]string
+
+func (l ledger) add(slot time.Time, outcome string) { l[slot] = append(l[slot], outcome) }
+
+// checkSlots checks each slot of each period in which a schedule was enabled:
+// the slot fired once with all jobs of the target, or is in one skipped range.
+// No other slot may have fired or be skipped.
+func (r *result) checkSlots(definitions map[scheduleName]hourbell.Definition) error {
+	for name := range r.fires {
+		if _, ok := definitions[name]; !ok {
+			r.violation("%v has fired and is not declared", name)
 		}
 	}
-	for n, d := range declared {
-		seen := map[time.Time][]string{}
-		for slot, f := range r.fires[n] {
-			seen[slot] = append(seen[slot], "fired")
-			r.checkFire(n, slot, f, d)
+	for name, d := range definitions {
+		outcomes := ledger{}
+		for slot, f := range r.fires[name] {
+			outcomes.add(slot, "fired")
+			r.checkFire(name, slot, f, d)
 		}
-		if err := r.walkSkips(n, d, seen); err != nil {
+		if err := r.addSkips(name, d, outcomes); err != nil {
 			return err
 		}
-		if err := r.walkStretches(n, d, seen); err != nil {
+		if err := r.checkEnabledPeriods(name, d, outcomes); err != nil {
 			return err
 		}
-		for slot, as := range seen {
-			r.wrong("%v: the slot %s is %s, and the schedule was not enabled or has no such slot", n, instant(slot), strings.Join(as, " and "))
+		for slot, list := range outcomes {
+			r.violation("%v: the slot %s is %s, but the schedule was disabled or has no such slot", name, timestamp(slot), strings.Join(list, " and "))
 		}
 	}
 	return nil
 }
 
-func (r *result) checkFire(n name, slot time.Time, f fire, d hourbell.Definition) {
+func (r *result) checkFire(name scheduleName, slot time.Time, f fire, d hourbell.Definition) {
 	jobs := jobsOf(d.Target)
 	r.fired++
 	r.runs += len(jobs)
 	if f.jobs != strings.Join(jobs, " ") || f.ordinals != "0 1 2"[:2*len(jobs)-1] {
-		r.wrong("%v: the slot %s has runs of %s with ordinals %s; its target is %s", n, instant(slot), f.jobs, f.ordinals, strings.Join(jobs, " "))
+		r.violation("%v: the slot %s has runs of %s with ordinals %s; its target is %s", name, timestamp(slot), f.jobs, f.ordinals, strings.Join(jobs, " "))
 	}
 	if f.first.Before(slot) {
-		r.wrong("%v: the slot %s fired early, at %s", n, instant(slot), instant(f.first))
+		r.violation("%v: the slot %s fired early, at %s", name, timestamp(slot), timestamp(f.first))
 	}
 }
 
-// walkSkips notes the slots of each skipped range.
-func (r *result) walkSkips(n name, d hourbell.Definition, seen map[time.Time][]string) error {
+// addSkips adds the slots of each skipped range to the ledger.
+func (r *result) addSkips(name scheduleName, d hourbell.Definition, outcomes ledger) error {
 	for _, e := range r.events {
-		if e.kind != "SKIPPED" || e.of != n {
+		if e.kind != hourbell.EventSkipped || e.schedule != name {
 			continue
 		}
 		slots, err := d.Between(e.from, e.to.Add(time.Second))
@@ -100,55 +108,56 @@ func (r *result) walkSkips(n name, d hourbell.Definition, seen map[time.Time][]s
 			return err
 		}
 		if len(slots) != e.count || !slices.ContainsFunc(slots, e.from.Equal) || !slices.ContainsFunc(slots, e.to.Equal) {
-			r.wrong("%v: event %d says that %d slots from %s to %s were skipped; there are %d", n, e.id, e.count, instant(e.from), instant(e.to), len(slots))
+			r.violation("%v: event %d has a count of %d skipped slots from %s to %s; there are %d", name, e.id, e.count, timestamp(e.from), timestamp(e.to), len(slots))
 		}
 		r.skipped[e.reason] += len(slots)
 		for _, slot := range slots {
-			seen[slot] = append(seen[slot], "skipped by event "+number(e.id))
+			outcomes.add(slot, fmt.Sprintf("skipped by event %d", e.id))
 		}
 	}
 	return nil
 }
 
-// walkStretches takes from seen what belongs to a stretch. A schedule is due from the first slot after it was enabled to
-// the last that had come when it was disabled.
-func (r *result) walkStretches(n name, d hourbell.Definition, seen map[time.Time][]string) error {
-	var began time.Time
-	for _, s := range r.switches[n] {
-		if s.enabled {
-			began = s.at
+// checkEnabledPeriods checks each slot of each enabled period and removes it
+// from the ledger. A period has the slots after the schedule was enabled, up to
+// the time at which it was disabled.
+func (r *result) checkEnabledPeriods(name scheduleName, d hourbell.Definition, outcomes ledger) error {
+	var enabledAt time.Time
+	for _, change := range r.enableChanges[name] {
+		if change.enabled {
+			enabledAt = change.at
 			continue
 		}
-		if began.IsZero() {
-			continue // added as disabled
+		if enabledAt.IsZero() {
+			continue // inserted as disabled
 		}
-		slots, err := d.Between(after(began), s.at.Add(time.Nanosecond))
+		slots, err := d.Between(nextSecond(enabledAt), change.at.Add(time.Nanosecond))
 		if err != nil {
 			return err
 		}
 		for _, slot := range slots {
 			r.slots++
-			switch as := seen[slot]; len(as) {
+			switch list := outcomes[slot]; len(list) {
 			case 0:
-				r.wrong("%v: the slot %s is lost: neither fired nor recorded as skipped", n, instant(slot))
+				r.violation("%v: the slot %s is lost: neither fired nor recorded as skipped", name, timestamp(slot))
 			case 1:
 			default:
-				r.wrong("%v: the slot %s is accounted for %d times: %s", n, instant(slot), len(as), strings.Join(as, " and "))
+				r.violation("%v: the slot %s has %d outcomes: %s", name, timestamp(slot), len(list), strings.Join(list, " and "))
 			}
-			delete(seen, slot)
+			delete(outcomes, slot)
 		}
-		began = time.Time{}
+		enabledAt = time.Time{}
 	}
-	if !began.IsZero() {
-		r.wrong("%v is still enabled", n)
+	if !enabledAt.IsZero() {
+		r.violation("%v is still enabled", name)
 	}
-	if len(r.switches[n]) == 0 {
-		r.wrong("%v was never stored", n)
+	if len(r.enableChanges[name]) == 0 {
+		r.violation("%v was never stored", name)
 	}
 	return nil
 }
 
-// after is the first whole second after an instant.
-func after(t time.Time) time.Time { return t.Truncate(time.Second).Add(time.Second) }
+// nextSecond returns the first whole second after t.
+func nextSecond(t time.Time) time.Time { return t.Truncate(time.Second).Add(time.Second) }
 
-func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999999Z") }
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999999Z") }

@@ -15,89 +15,92 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// small is a small history, made with a clock that is set by hand: a few schedules of both kinds, fires, skips, clicks,
-// and all of it executed.
-type small struct {
+// history is a short run made with a test clock: a few schedules of both kinds
+// of host, fires, skips and operator actions, and all runs executed.
+type history struct {
 	*testing.T
 	db    *dbtest.DB
-	facts facts
+	want  expected
 	clock *testclock.Clock
 }
 
-func newSmall(t *testing.T) *small {
+func newHistory(t *testing.T) *history {
 	t.Helper()
-	s := &small{T: t, db: dbtest.EmptyPostgres(t), clock: testclock.New(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))}
-	s.facts.Definitions = map[kind][]hourbell.Definition{}
-	require.NoError(t, prepare(t.Context(), s.db.DB))
-	for _, k := range kinds {
-		s.facts.Definitions[k] = schedulesOf(k, 15)
-		s.history(k)
+	h := &history{T: t, db: dbtest.EmptyPostgres(t), clock: testclock.New(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))}
+	h.want.Definitions = map[hostKind][]hourbell.Definition{}
+	require.NoError(t, prepare(t.Context(), h.db.DB))
+	for _, k := range hostKinds {
+		h.want.Definitions[k] = definitionsOf(k, 15)
+		h.record(k)
 	}
-	return s
+	return h
 }
 
-func (s *small) history(k kind) {
-	ctx := s.Context()
+func (h *history) record(k hostKind) {
+	ctx := h.Context()
 	cfg := hostConfig(k, 15, slog.New(slog.DiscardHandler))
-	cfg.Now = s.clock.Now
-	scheduler, err := hourbell.New(store.New(s.db.DB), cfg)
-	require.NoError(s, err)
-	require.NoError(s, scheduler.Sync(ctx))
-	tick := func(after time.Duration) {
-		s.clock.Advance(after)
+	cfg.Now = h.clock.Now
+	scheduler, err := hourbell.New(store.New(h.db.DB), cfg)
+	require.NoError(h, err)
+	require.NoError(h, scheduler.Sync(ctx))
+	tickAfter := func(d time.Duration) {
+		h.clock.Advance(d)
 		_, err := scheduler.Tick(ctx)
-		require.NoError(s, err)
+		require.NoError(h, err)
 	}
-	tick(time.Second)
-	s.click(scheduler, k, "enable", "s003")
-	tick(time.Second)
-	s.click(scheduler, k, "run", "s001")
-	tick(3 * time.Second)  // two slots too many: SUPERSEDED
-	tick(64 * time.Second) // and those of each minute: LATE
-	s.clock.Advance(2 * time.Second)
-	for _, d := range s.facts.Definitions[k] {
-		s.click(scheduler, k, "disable", d.ID) // DISABLED
+	tickAfter(time.Second)
+	h.act(scheduler, k, "enable", "s003")
+	tickAfter(time.Second)
+	h.act(scheduler, k, "run", "s001")
+	tickAfter(3 * time.Second)  // skips the slots of two seconds as SUPERSEDED
+	tickAfter(64 * time.Second) // and those of every minute as LATE
+	h.clock.Advance(2 * time.Second)
+	for _, d := range h.want.Definitions[k] {
+		h.act(scheduler, k, "disable", d.ID) // skips as DISABLED
 	}
-	e := executor{scheduler, s.db.SQL(), "worker"}
-	work := e.executeRuns
+	e := executor{scheduler, h.db.SQL(), "worker"}
+	executeBatch := e.executeRuns
 	if k == engineHost {
-		work = e.executeEngine
+		executeBatch = e.executeEngine
 	}
 	for n := 1; n > 0; {
-		n, err = work(ctx)
-		require.NoError(s, err)
+		n, err = executeBatch(ctx)
+		require.NoError(h, err)
 	}
 }
 
-// click does what a person would, and notes it as the driver does.
-func (s *small) click(scheduler *hourbell.Scheduler, k kind, action, id string) {
-	c := click{Namespace: string(k), Schedule: id, Action: action, Actor: "ann", Note: string(k) + " " + action + " " + id, Sent: s.clock.Now(), Answered: s.clock.Now(), Status: 200}
-	by := hourbell.By{Actor: c.Actor, Note: c.Note}
+// act performs an operator action and records it as the driver does.
+func (h *history) act(scheduler *hourbell.Scheduler, k hostKind, verb, id string) {
+	a := operatorAction{
+		Namespace: string(k), Schedule: id, Verb: verb, Actor: "ann", Note: string(k) + " " + verb + " " + id,
+		Sent: h.clock.Now(), Done: h.clock.Now(), Status: 200,
+	}
+	change := hourbell.ChangeOptions{Actor: a.Actor, Note: a.Note}
 	var err error
-	switch action {
+	switch verb {
 	case "enable":
-		err = scheduler.Enable(s.Context(), id, by)
+		err = scheduler.Enable(h.Context(), id, change)
 	case "disable":
-		err = scheduler.Disable(s.Context(), id, by)
+		err = scheduler.Disable(h.Context(), id, change)
 	case "run":
-		c.Key = "key of " + c.Note
+		a.Key = "key of " + a.Note
 		var runs []hourbell.JobRun
-		runs, err = scheduler.RunNow(s.Context(), id, hourbell.EnqueueOptions{By: by, Key: c.Key})
+		runs, err = scheduler.RunNow(h.Context(), id, hourbell.EnqueueOptions{Actor: a.Actor, Note: a.Note, IdempotencyKey: a.Key})
 		for _, run := range runs {
-			c.Runs = append(c.Runs, run.ID)
+			a.Runs = append(a.Runs, run.ID)
 		}
 	}
-	require.NoError(s, err)
-	s.facts.Clicks = append(s.facts.Clicks, c)
+	require.NoError(h, err)
+	h.want.Actions = append(h.want.Actions, a)
 }
 
-func TestTheCheckerFindsNothingWhereNothingIsWrong(t *testing.T) {
-	s := newSmall(t)
-	r, err := check(t.Context(), s.db.SQL(), s.facts)
+func TestCheckerAcceptsValidHistory(t *testing.T) {
+	h := newHistory(t)
+	r, err := check(t.Context(), h.db.SQL(), h.want)
 	require.NoError(t, err)
 	require.Empty(t, r.violations)
 	require.Positive(t, r.fired)
-	for _, reason := range []string{"LATE", "SUPERSEDED", "DISABLED"} {
+	for _, reason := range []hourbell.SkipReason{hourbell.SkipLate, hourbell.SkipSuperseded, hourbell.SkipDisabled} {
 		require.Positive(t, r.skipped[reason], reason)
 	}
 	total := r.fired
@@ -107,83 +110,83 @@ func TestTheCheckerFindsNothingWhereNothingIsWrong(t *testing.T) {
 	require.Equal(t, r.slots, total)
 }
 
-// Each way in which a history can be wrong is done to one by hand, and taken back.
-func TestTheCheckerSeesWhatIsWrong(t *testing.T) {
-	s := newSmall(t)
-	const aFire = `(SELECT min(id) FROM hourbell_job_runs WHERE namespace = 'table' AND schedule_id = 's000' AND trigger = 'CRON')`
+// Each case breaks a valid history in one way, and rolls the change back.
+func TestCheckerReportsEachViolation(t *testing.T) {
+	h := newHistory(t)
+	const firstRun = `(SELECT min(id) FROM hourbell_job_runs WHERE namespace = 'table' AND schedule_id = 's000' AND trigger = 'CRON')`
 	const copyRun = `INSERT INTO hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, queued_at, finished_at,
-		worker_id, attempt, actor, request_key) SELECT namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, queued_at, finished_at,
-		worker_id, attempt, actor, request_key FROM hourbell_job_runs WHERE `
-	for what, c := range map[string]struct{ do, says string }{
-		"a run is gone":                  {`DELETE FROM hourbell_job_runs WHERE id = ` + aFire, `table/s000: the slot .* is lost`},
-		"one run of several is gone":     {`DELETE FROM hourbell_job_runs WHERE id = (SELECT max(id) FROM hourbell_job_runs WHERE schedule_id = 's004' AND trigger = 'CRON')`, `has runs of import with ordinals 0; its target is import publish`},
-		"a fire came twice":              {`DROP INDEX hourbell_job_runs_fire; ` + copyRun + ` id = ` + aFire, `has runs of report report`},
-		"a skipped slot fired":           {`UPDATE hourbell_events SET slot_from = slot_from - interval '1 second', slot_count = slot_count + 1 WHERE kind = 'SKIPPED' AND schedule_id = 's000' AND namespace = 'table' AND reason = 'SUPERSEDED'`, `is accounted for 2 times: fired and skipped by event`},
-		"a skip is gone":                 {`DELETE FROM hourbell_events WHERE id = (SELECT min(id) FROM hourbell_events WHERE kind = 'SKIPPED')`, `is lost`},
-		"a skip miscounts":               {`UPDATE hourbell_events SET slot_count = slot_count + 1 WHERE id = (SELECT min(id) FROM hourbell_events WHERE kind = 'SKIPPED')`, `slots from .* were skipped; there are`},
-		"a reason is untrue":             {`UPDATE hourbell_events SET reason = 'LATE' WHERE reason = 'SUPERSEDED'`, `says LATE .* its last slot was within grace`},
-		"a debt that lapsed too soon":    {`UPDATE hourbell_events SET reason = 'LAPSED' WHERE reason = 'SUPERSEDED'`, `says LAPSED .* no debt could have lapsed`},
-		"something was changed":          {`UPDATE hourbell_events SET reason = 'CHANGED' WHERE reason = 'SUPERSEDED'`, `nothing was changed or removed`},
-		"a fire was early":               {`UPDATE hourbell_job_runs SET queued_at = scheduled_for - interval '1 millisecond' WHERE id = ` + aFire, `fired early`},
-		"what is no slot fired":          {`UPDATE hourbell_job_runs SET scheduled_for = scheduled_for - interval '1 hour' WHERE id = ` + aFire, `was not enabled or has no such slot`},
-		"a lock is left":                 {`UPDATE hourbell_schedules SET locked_by = 'somebody', locked_at = now() WHERE namespace = 'table' AND id = 's002'`, `a lock, .* is left: table/s002: locked_by somebody`},
-		"a debt is left":                 {`UPDATE hourbell_schedules SET owed_since = now() WHERE namespace = 'engine' AND id = 's002'`, `engine/s002: .* owed_since 2`},
-		"a run was not executed":         {`DELETE FROM chaos_executed WHERE run_id = ` + aFire, `not executed to its end`},
-		"a run is still running":         {`UPDATE hourbell_job_runs SET status = 'RUNNING' WHERE id = ` + aFire, `not executed to its end: run \d+ is RUNNING`},
-		"two had one attempt":            {`INSERT INTO chaos_executed SELECT run_id, attempt, 'another' FROM chaos_executed LIMIT 1`, `two workers had the same attempt`},
-		"the engine lacks a run":         {`DELETE FROM chaos_engine WHERE seq = (SELECT min(seq) FROM chaos_engine)`, `the engine has not each run once`},
-		"the engine has a run twice":     {`INSERT INTO chaos_engine (run_id, key, done_at) SELECT run_id, key, done_at FROM chaos_engine LIMIT 1`, `or a run twice`},
-		"the engine has what never was":  {`INSERT INTO chaos_engine (run_id, key) VALUES (987654, 'engine/s000@x/report')`, `the engine has what is no run`},
-		"a person's event is gone":       {`DELETE FROM hourbell_events WHERE kind = 'ENABLED' AND schedule_id = 's003' AND namespace = 'table'`, `was switched at .*, and|event \d+ says DISABLED`},
-		"an event has another actor":     {`UPDATE hourbell_events SET actor = 'bob' WHERE kind = 'RUN_NOW'`, `has left event \d+: RUN_NOW of .* by bob`},
-		"an event of nobody's":           {`INSERT INTO hourbell_events (namespace, schedule_id, kind, at, actor, note) VALUES ('table', 's000', 'UNLOCKED', now(), 'eve', 'who was that')`, `nobody did that`},
-		"a request left its event alone": {`DELETE FROM hourbell_job_runs WHERE trigger = 'MANUAL'`, `has left 0 runs and 1 events`},
-		"a request enqueued twice":       {`DROP INDEX hourbell_job_runs_request; ` + copyRun + ` trigger = 'MANUAL' AND namespace = 'table'`, `has left runs of report report; the target is report`},
+		leased_by, attempt, actor, idempotency_key) SELECT namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, queued_at, finished_at,
+		leased_by, attempt, actor, idempotency_key FROM hourbell_job_runs WHERE `
+	for name, c := range map[string]struct{ change, want string }{
+		"run missing":                 {`DELETE FROM hourbell_job_runs WHERE id = ` + firstRun, `table/s000: the slot .* is lost`},
+		"one of several runs missing": {`DELETE FROM hourbell_job_runs WHERE id = (SELECT max(id) FROM hourbell_job_runs WHERE schedule_id = 's004' AND trigger = 'CRON')`, `has runs of import with ordinals 0; its target is import publish`},
+		"slot fired twice":            {`DROP INDEX hourbell_job_runs_fire; ` + copyRun + ` id = ` + firstRun, `has runs of report report`},
+		"skipped slot fired":          {`UPDATE hourbell_events SET slot_from = slot_from - interval '1 second', slot_count = slot_count + 1 WHERE kind = 'SKIPPED' AND schedule_id = 's000' AND namespace = 'table' AND reason = 'SUPERSEDED'`, `has 2 outcomes: fired and skipped by event`},
+		"skip missing":                {`DELETE FROM hourbell_events WHERE id = (SELECT min(id) FROM hourbell_events WHERE kind = 'SKIPPED')`, `is lost`},
+		"wrong count of a skip":       {`UPDATE hourbell_events SET slot_count = slot_count + 1 WHERE id = (SELECT min(id) FROM hourbell_events WHERE kind = 'SKIPPED')`, `skipped slots from .* there are`},
+		"wrong reason of a skip":      {`UPDATE hourbell_events SET reason = 'LATE' WHERE reason = 'SUPERSEDED'`, `reason LATE .* its last slot was within grace`},
+		"claim abandoned too early":   {`UPDATE hourbell_events SET reason = 'ABANDONED' WHERE reason = 'SUPERSEDED'`, `reason ABANDONED .* too early to abandon a claim`},
+		"schedule not changed":        {`UPDATE hourbell_events SET reason = 'CHANGED' WHERE reason = 'SUPERSEDED'`, `no schedule was changed or removed`},
+		"early fire":                  {`UPDATE hourbell_job_runs SET queued_at = scheduled_for - interval '1 millisecond' WHERE id = ` + firstRun, `fired early`},
+		"fire without a slot":         {`UPDATE hourbell_job_runs SET scheduled_for = scheduled_for - interval '1 hour' WHERE id = ` + firstRun, `was disabled or has no such slot`},
+		"lock left":                   {`UPDATE hourbell_schedules SET locked_by = 'worker-x', locked_at = now() WHERE namespace = 'table' AND id = 's002'`, `a lock, .* is left: table/s002: locked_by worker-x`},
+		"unfinished claim left":       {`UPDATE hourbell_schedules SET unfinished_since = now() WHERE namespace = 'engine' AND id = 's002'`, `engine/s002: .* unfinished_since 2`},
+		"run not executed":            {`DELETE FROM chaos_executed WHERE run_id = ` + firstRun, `not executed to its end`},
+		"run still running":           {`UPDATE hourbell_job_runs SET status = 'RUNNING' WHERE id = ` + firstRun, `not executed to its end: run \d+ is RUNNING`},
+		"attempt of two workers":      {`INSERT INTO chaos_executed SELECT run_id, attempt, 'another' FROM chaos_executed LIMIT 1`, `two workers had the same attempt`},
+		"run missing in the engine":   {`DELETE FROM chaos_engine WHERE seq = (SELECT min(seq) FROM chaos_engine)`, `the engine does not have a run exactly once`},
+		"run twice in the engine":     {`INSERT INTO chaos_engine (run_id, key, done_at) SELECT run_id, key, done_at FROM chaos_engine LIMIT 1`, `the engine has a run twice`},
+		"unknown run in the engine":   {`INSERT INTO chaos_engine (run_id, key) VALUES (987654, 'engine/s000@x/report')`, `or one that does not exist`},
+		"operator's event missing":    {`DELETE FROM hourbell_events WHERE kind = 'ENABLED' AND schedule_id = 's003' AND namespace = 'table'`, `the change at .* has no event|event \d+ is DISABLED`},
+		"wrong actor of an event":     {`UPDATE hourbell_events SET actor = 'bob' WHERE kind = 'RUN_NOW'`, `has event \d+: RUN_NOW of .* by bob`},
+		"event without an action":     {`INSERT INTO hourbell_events (namespace, schedule_id, kind, at, actor, note) VALUES ('table', 's000', 'UNLOCKED', now(), 'eve', 'unknown')`, `belongs to no action`},
+		"event without its runs":      {`DELETE FROM hourbell_job_runs WHERE trigger = 'MANUAL'`, `has 0 runs and 1 events`},
+		"request enqueued twice":      {`DROP INDEX hourbell_job_runs_request; ` + copyRun + ` trigger = 'MANUAL' AND namespace = 'table'`, `has runs of report report; the target is report`},
 	} {
-		t.Run(what, func(t *testing.T) {
-			tx, err := s.db.SQL().BeginTx(t.Context(), nil)
+		t.Run(name, func(t *testing.T) {
+			tx, err := h.db.SQL().BeginTx(t.Context(), nil)
 			require.NoError(t, err)
 			defer func() { require.NoError(t, tx.Rollback()) }()
-			for statement := range strings.SplitSeq(c.do, ";") {
+			for statement := range strings.SplitSeq(c.change, ";") {
 				done, err := tx.ExecContext(t.Context(), statement)
 				require.NoError(t, err)
 				changed, err := done.RowsAffected()
 				require.NoError(t, err)
 				require.True(t, changed > 0 || strings.HasPrefix(statement, "DROP"), "changed nothing: %s", statement)
 			}
-			r, err := check(t.Context(), tx, s.facts)
+			r, err := check(t.Context(), tx, h.want)
 			require.NoError(t, err)
 			require.NotEmpty(t, r.violations)
-			require.Regexp(t, c.says, strings.Join(r.violations, "\n"))
+			require.Regexp(t, c.want, strings.Join(r.violations, "\n"))
 		})
 	}
 }
 
-// What people were told, and is not so.
-func TestTheCheckerSeesWhatWasNotDone(t *testing.T) {
-	s := newSmall(t)
-	for want, told := range map[string]click{
-		"no event has its note although the schedule was not so": {Action: "enable", Note: "new", Status: 200},
-		"has left 0 runs and 0 events|answered with the runs":    {Action: "run", Note: "new", Key: "new", Status: 201, Runs: []int64{12345}},
-		"an answer that was not called for":                      {Action: "enable", Note: "new", Status: 500},
+// The responses report more than the tables show.
+func TestCheckerReportsFalseResponses(t *testing.T) {
+	h := newHistory(t)
+	for want, a := range map[string]operatorAction{
+		"has no event, although it changed the schedule":         {Verb: "enable", Note: "new", Status: 200},
+		`has 0 runs and 0 events|runs \[12345\] in its response`: {Verb: "run", Note: "new", Key: "new", Status: 201, Runs: []int64{12345}},
+		"unexpected response":                                    {Verb: "enable", Note: "new", Status: 500},
 	} {
-		told.Namespace, told.Schedule, told.Actor, told.Sent, told.Answered = "table", "s003", "ann", s.clock.Now().Add(time.Minute), s.clock.Now().Add(time.Minute)
-		with := facts{s.facts.Definitions, append(slices.Clone(s.facts.Clicks), told)}
-		r, err := check(t.Context(), s.db.SQL(), with)
+		a.Namespace, a.Schedule, a.Actor, a.Sent, a.Done = "table", "s003", "ann", h.clock.Now().Add(time.Minute), h.clock.Now().Add(time.Minute)
+		with := expected{h.want.Definitions, append(slices.Clone(h.want.Actions), a)}
+		r, err := check(t.Context(), h.db.SQL(), with)
 		require.NoError(t, err)
 		require.Regexp(t, want, strings.Join(r.violations, "\n"))
 	}
 }
 
-// An answer that nothing was changed, where something was.
-func TestTheCheckerSeesWhatWasDoneAllTheSame(t *testing.T) {
-	s := newSmall(t)
-	for i := range s.facts.Clicks {
-		if c := &s.facts.Clicks[i]; c.Action == "run" && c.Namespace == "engine" {
-			c.Status = 500
+// The response reports that nothing changed, but there are runs.
+func TestCheckerReportsRunsOfFailedRequest(t *testing.T) {
+	h := newHistory(t)
+	for i := range h.want.Actions {
+		if a := &h.want.Actions[i]; a.Verb == "run" && a.Namespace == "engine" {
+			a.Status = 500
 		}
 	}
-	r, err := check(t.Context(), s.db.SQL(), s.facts)
+	r, err := check(t.Context(), h.db.SQL(), h.want)
 	require.NoError(t, err)
-	require.Regexp(t, "the answer says that nothing was changed", strings.Join(r.violations, "\n"))
+	require.Regexp(t, "every response reports that nothing changed", strings.Join(r.violations, "\n"))
 }

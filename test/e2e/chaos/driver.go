@@ -18,27 +18,27 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest/cluster"
 )
 
-// driver runs the hosts and does things to them.
+// driver starts the hosts and injects faults into them.
 type driver struct {
-	dir        string // of the logs
-	log        *os.File
-	server     *cluster.Cluster
-	pool       *sql.DB // straight to the server
-	hosts      []*host
-	client     *http.Client
-	clicks     clicks
-	facts      facts
-	tally      tally
-	restarting sync.Mutex // held while the server is down
-	trap       sync.Mutex // held while the table of runs is locked
-	caught     sync.Map   // who was caught there: *host to func() that lets go
+	dir          string // of the logs
+	log          *os.File
+	server       *cluster.Cluster
+	pool         *sql.DB // connects to the server without a proxy
+	hosts        []*host
+	client       *http.Client
+	actions      actionLog
+	definitions  map[hostKind][]hourbell.Definition
+	tally        tally
+	restarting   sync.Mutex // held while the server is down
+	breaking     sync.Mutex // held while a breakpoint is set
+	atBreakpoint sync.Map   // *host at a breakpoint to the func() that clears it
 
-	mu         sync.Mutex
+	mu         sync.Mutex // guards violations and writes to log
 	violations []string
 }
 
-// errLost says that the run has shown a fault. What it was is in the summary.
-var errLost = errors.New("something was lost; see above")
+// errViolated reports violations. The summary lists them.
+var errViolated = errors.New("the run violated the contract; see above")
 
 // chaos makes one run and prints its summary.
 func chaos(ctx context.Context, o options, out io.Writer) error {
@@ -52,42 +52,44 @@ func chaos(ctx context.Context, o options, out io.Writer) error {
 	}
 	defer d.close()
 	if err := d.run(ctx, o); err != nil {
-		d.wrong(err.Error())
+		d.violation(err.Error())
 	}
 	if ctx.Err() != nil {
 		return errors.Join(ctx.Err(), os.RemoveAll(d.dir))
 	}
-	return d.verdict(ctx, o, out)
+	return d.verify(ctx, o, out)
 }
 
-// verdict checks what the run has left, says what it was, and keeps the logs where something was lost.
-func (d *driver) verdict(ctx context.Context, o options, out io.Writer) error {
-	if _, err := d.pool.ExecContext(ctx, "ANALYZE"); err != nil { // the checker's joins are as large as the run was long
+// verify checks the tables and prints the summary. It keeps the logs if there
+// are violations.
+func (d *driver) verify(ctx context.Context, o options, out io.Writer) error {
+	if _, err := d.pool.ExecContext(ctx, "ANALYZE"); err != nil { // the checker joins large tables
 		return err
 	}
-	d.facts.Clicks = d.clicks.list
-	result, err := check(ctx, d.pool, d.facts)
+	result, err := check(ctx, d.pool, expected{Definitions: d.definitions, Actions: d.actions.list})
 	if err != nil {
 		return err
 	}
 	if result.fired == 0 {
-		d.wrong("nothing fired")
+		d.violation("nothing fired")
 	}
 	result.violations = append(d.violations, result.violations...)
 	d.summary(out, o, result)
 	if len(result.violations) == 0 {
 		return os.RemoveAll(d.dir)
 	}
-	d.lastWords(out)
-	return errLost
+	d.printLogTails(out)
+	return errViolated
 }
 
-// newDriver starts the server, which writes to disk as one that is not thrown away does, and makes the hosts.
+// newDriver starts the server and creates the hosts. The server has fsync on,
+// because the plan crashes it.
 func newDriver(ctx context.Context, o options) (_ *driver, err error) {
 	d := &driver{
-		// No connection is used twice: a request that fails on an old one would be sent again behind our back.
-		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-		facts:  facts{Definitions: map[kind][]hourbell.Definition{}},
+		// Keep-alive is off: http.Client repeats a request that fails on a
+		// reused connection, and the driver would not see it.
+		client:      &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		definitions: map[hostKind][]hourbell.Definition{},
 	}
 	defer func() {
 		if err != nil {
@@ -114,8 +116,8 @@ func newDriver(ctx context.Context, o options) (_ *driver, err error) {
 	if err = prepare(ctx, db); err != nil {
 		return nil, err
 	}
-	for _, k := range kinds {
-		d.facts.Definitions[k] = schedulesOf(k, o.Schedules)
+	for _, k := range hostKinds {
+		d.definitions[k] = definitionsOf(k, o.Schedules)
 	}
 	for i := range o.Hosts {
 		k := tableHost
@@ -146,31 +148,33 @@ func (d *driver) close() {
 	}
 }
 
-// run is the run from the first start to the last stop.
+// run starts the hosts, injects the faults of the plan while operators act, and
+// stops the hosts.
 func (d *driver) run(ctx context.Context, o options) error {
 	for _, h := range d.hosts {
 		if err := h.start(); err != nil {
 			return err
 		}
 	}
-	if err := d.awaitQuiet(ctx); err != nil {
+	if err := d.awaitHealthy(ctx); err != nil {
 		return fmt.Errorf("before the first fault: %w", err)
 	}
 	began := time.Now()
-	clicking, stopClicking := context.WithCancel(ctx)
-	var people sync.WaitGroup
-	people.Go(func() { d.people(clicking, o.Seed) })
-	d.carryOut(ctx, newPlan(o.Seed, o.Time, o.Hosts))
+	operatorCtx, stopOperators := context.WithCancel(ctx)
+	var operators sync.WaitGroup
+	operators.Go(func() { d.runOperators(operatorCtx, o.Seed) })
+	d.injectAll(ctx, newPlan(o.Seed, o.Time, o.Hosts))
 	sleep(ctx, time.Until(began.Add(o.Time)))
-	stopClicking()
-	people.Wait()
-	d.tally.faulty = time.Since(began)
+	stopOperators()
+	operators.Wait()
+	d.tally.faultTime = time.Since(began)
 	return d.finish(ctx)
 }
 
-// finish brings the run to rest: all is well again, then nothing fires any more, then all is executed.
+// finish waits until the hosts have recovered, disables all schedules, waits
+// until every run is executed, and stops the hosts.
 func (d *driver) finish(ctx context.Context) error {
-	if err := d.awaitQuiet(ctx); err != nil {
+	if err := d.awaitHealthy(ctx); err != nil {
 		return fmt.Errorf("after the last fault: %w", err)
 	}
 	if err := d.disableAll(ctx); err != nil {
@@ -182,42 +186,47 @@ func (d *driver) finish(ctx context.Context) error {
 	err := d.stopAll(ctx)
 	for _, h := range d.hosts {
 		h.mu.Lock()
-		d.tally.many("starts of processes", h.starts)
-		d.tally.many("starts without a database", h.unlucky)
-		for _, failure := range h.failures {
-			d.wrong(failure)
+		d.tally.add("process starts", h.starts)
+		d.tally.add("process starts without a database", h.failedStarts)
+		for _, end := range h.unexpectedEnds {
+			d.violation(end)
 		}
 		h.mu.Unlock()
 	}
-	return errors.Join(err, d.readLogs())
+	return errors.Join(err, d.searchLogs())
 }
 
-// readLogs looks for what no process may say, whatever is done to it.
-func (d *driver) readLogs() error {
+// forbiddenLogText must not appear in the log of a host, whatever the faults.
+// The last one is logged when the unique index refuses a fire, which the fence
+// should have refused before.
+var forbiddenLogText = []string{"DATA RACE", "panic", "already fired"}
+
+func (d *driver) searchLogs() error {
 	for _, h := range d.hosts {
 		text, err := os.ReadFile(h.log.Name())
 		if err != nil {
 			return err
 		}
-		for _, never := range []string{"DATA RACE", "panic", "already fired"} {
-			if at := bytes.Index(text, []byte(never)); at >= 0 {
+		for _, forbidden := range forbiddenLogText {
+			if at := bytes.Index(text, []byte(forbidden)); at >= 0 {
 				line, _, _ := bytes.Cut(text[at:], []byte("\n"))
-				d.wrong(fmt.Sprintf("%s has said: %s", h.name, line))
+				d.violation(fmt.Sprintf("%s has logged: %s", h.name, line))
 			}
 		}
 	}
 	return nil
 }
 
-func (d *driver) wrong(what string) {
+// violation records a violation.
+func (d *driver) violation(text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.violations = append(d.violations, what)
-	_, _ = fmt.Fprintf(d.log, "%s VIOLATION %s\n", time.Now().UTC().Format(time.RFC3339Nano), what)
+	d.violations = append(d.violations, text)
+	_, _ = fmt.Fprintf(d.log, "%s VIOLATION %s\n", time.Now().UTC().Format(time.RFC3339Nano), text)
 }
 
-// note writes to the driver's log.
-func (d *driver) note(format string, args ...any) {
+// logf writes a line to the driver's log.
+func (d *driver) logf(format string, args ...any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, _ = fmt.Fprintf(d.log, "%s %s\n", time.Now().UTC().Format(time.RFC3339Nano), fmt.Sprintf(format, args...))

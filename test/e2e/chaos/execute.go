@@ -10,28 +10,27 @@ import (
 	"sync"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/hourbell/hourbell"
 )
 
-// execute takes what was enqueued and executes it, until ctx ends.
-func execute(ctx context.Context, role kind, scheduler *hourbell.Scheduler, pool *sql.DB, log *slog.Logger) {
+// execute executes enqueued runs until ctx ends.
+func execute(ctx context.Context, role hostKind, scheduler *hourbell.Scheduler, pool *sql.DB, log *slog.Logger) {
 	e := executor{scheduler, pool, fmt.Sprintf("%s:%d", os.Getenv(nameEnv), os.Getpid())}
-	batch := e.executeRuns
+	executeBatch := e.executeRuns
 	if role == engineHost {
-		batch = e.executeEngine
+		executeBatch = e.executeEngine
 	}
 	for ctx.Err() == nil {
-		n, err := batch(ctx)
+		n, err := executeBatch(ctx)
 		pause := 50 * time.Millisecond
 		if err != nil && ctx.Err() == nil {
-			log.Error("execution failed; will try again", "error", err)
+			log.Error("chaos: execution failed, retrying", "error", err)
 			pause = 500 * time.Millisecond
 		}
 		if n == 0 || err != nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
+			sleep(ctx, pause)
 		}
 	}
 }
@@ -42,17 +41,17 @@ type executor struct {
 	name      string
 }
 
-// errUnlucky is what some jobs fail of.
-var errUnlucky = errors.New("unlucky number")
+// errJobFailed is the error of the runs for which jobFails is true.
+var errJobFailed = errors.New("this run fails on purpose")
 
-// unlucky says whether a run fails. Failing is an end like another.
-func unlucky(runID int64) bool { return runID%97 == 0 }
+// jobFails reports whether a run is to fail. A failed run is finished, too.
+func jobFails(runID int64) bool { return runID%97 == 0 }
 
-// executeRuns takes runs from hourbell's table. What a job does here is to write down that it was executed.
+// executeRuns takes runs from hourbell's table and records each execution.
 func (e executor) executeRuns(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, lease)
 	defer cancel()
-	runs, err := e.scheduler.TakeRuns(ctx, hourbell.TakeRequest{Worker: e.name, Limit: 40, Lease: lease})
+	runs, err := e.scheduler.TakeRuns(ctx, hourbell.TakeRequest{LeasedBy: e.name, Limit: 40, Lease: lease})
 	if err != nil || len(runs) == 0 {
 		return 0, err
 	}
@@ -63,26 +62,26 @@ func (e executor) executeRuns(ctx context.Context) (int, error) {
 	_, err = e.pool.ExecContext(ctx, `INSERT INTO chaos_executed (run_id, attempt, worker)
 		SELECT r.id, r.attempt, $3 FROM unnest($1::bigint[], $2::bigint[]) AS r(id, attempt)`, ids, attempts, e.name)
 	if err != nil {
-		return 0, err // they come again when the lease has ended
+		return 0, err // the runs can be taken again after the lease
 	}
 	return len(runs), e.finish(ctx, runs)
 }
 
-// finish ends runs, a few at a time.
+// finish finishes runs, four at a time.
 func (e executor) finish(ctx context.Context, runs []hourbell.JobRun) error {
-	const hands = 4
-	errs := make([]error, hands)
+	const finishers = 4
+	errs := make([]error, finishers)
 	var working sync.WaitGroup
-	for hand := range hands {
+	for n := range finishers {
 		working.Go(func() {
-			for i := hand; i < len(runs); i += hands {
-				var failure error
-				if unlucky(runs[i].ID) {
-					failure = errUnlucky
+			for i := n; i < len(runs); i += finishers {
+				var jobErr error
+				if jobFails(runs[i].ID) {
+					jobErr = errJobFailed
 				}
-				err := e.scheduler.FinishRun(ctx, runs[i], failure)
-				if err != nil && !errors.Is(err, hourbell.ErrLeaseLost) { // another has it, or the answer was lost
-					errs[hand] = err
+				err := e.scheduler.FinishRun(ctx, runs[i], jobErr)
+				if err != nil && !errors.Is(err, hourbell.ErrLeaseLost) { // taken by another worker, or the response was lost
+					errs[n] = err
 				}
 			}
 		})
@@ -91,7 +90,7 @@ func (e executor) finish(ctx context.Context, runs []hourbell.JobRun) error {
 	return errors.Join(errs...)
 }
 
-// executeEngine is the engine's own worker.
+// executeEngine is the worker of the engine.
 func (e executor) executeEngine(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, lease)
 	defer cancel()
@@ -105,23 +104,23 @@ WHERE seq IN (SELECT seq FROM chaos_engine WHERE done_at IS NULL ORDER BY seq LI
 	return int(n), err
 }
 
-// engine is an Enqueuer whose queue is a table of the same database.
+// engine is an Enqueuer whose queue is a table in the same database.
 type engine struct{}
 
 // Enqueue implements [hourbell.Enqueuer].
-func (engine) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
-	rows := make([]queued, len(runs))
+func (engine) Enqueue(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
+	rows := make([]engineRun, len(runs))
 	for i, run := range runs {
-		rows[i] = queued{RunID: run.ID, Key: run.Key()}
+		rows[i] = engineRun{RunID: run.ID, Key: run.Key()}
 	}
 	return tx.WithContext(ctx).CreateInBatches(rows, 500).Error
 }
 
-// queued is a row of the engine.
-type queued struct {
+// engineRun is a row of chaos_engine.
+type engineRun struct {
 	RunID int64
 	Key   string
 }
 
-// TableName is for gorm.
-func (queued) TableName() string { return "chaos_engine" }
+// TableName names the table for gorm.
+func (engineRun) TableName() string { return "chaos_engine" }

@@ -11,10 +11,11 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest/cluster"
 )
 
-// carryOut has the faults of the plan happen, each at its time, until all are over.
-func (d *driver) carryOut(ctx context.Context, plan []fault) {
-	var under sync.WaitGroup
-	defer under.Wait()
+// injectAll injects the faults of the plan, each at its time. It returns when
+// all are over.
+func (d *driver) injectAll(ctx context.Context, plan []fault) {
+	var pending sync.WaitGroup
+	defer pending.Wait()
 	began := time.Now()
 	for _, f := range plan {
 		select {
@@ -22,48 +23,50 @@ func (d *driver) carryOut(ctx context.Context, plan []fault) {
 			return
 		case <-time.After(time.Until(began.Add(f.at))):
 		}
-		under.Go(func() {
-			done, err := d.apply(ctx, f)
+		pending.Go(func() {
+			injected, err := d.inject(ctx, f)
 			switch {
 			case err != nil:
-				d.wrong(fmt.Sprintf("%s: %v", f.what, err))
-			case done:
-				d.tally.add(f.what)
+				d.violation(fmt.Sprintf("%s: %v", f.kind, err))
+			case injected:
+				d.tally.add(string(f.kind), 1)
 			default:
-				d.tally.add("not carried out")
+				d.tally.add("fault not injected", 1)
 			}
-			d.note("%v: %t", f, done)
+			d.logf("%v: injected %t", f, injected)
 		})
 	}
 }
 
-// apply lets one fault happen and be over. It does nothing where others are at everything that it could befall.
-func (d *driver) apply(ctx context.Context, f fault) (bool, error) {
+// inject injects a fault and returns when it is over. It reports false if other
+// faults affect every host or session that it could affect.
+func (d *driver) inject(ctx context.Context, f fault) (bool, error) {
 	var h *host
-	switch f.what {
+	switch f.kind {
 	case faultImmediate, faultFast:
 		return d.restartPostgres(ctx, f)
-	case faultNobody:
-		return true, d.killAll(ctx, d.hosts[f.host].kind, f.last)
+	case faultOutage:
+		return true, d.killKind(ctx, d.hosts[f.host].kind, f.duration)
 	case faultTerminate:
-		return d.terminate(ctx, f.many)
+		return d.terminateSessions(ctx, f.count)
 	case faultKillInFire, faultPauseInFire:
-		h = d.catch(ctx, inFire)
+		h = d.runTo(ctx, inFire)
 	case faultPauseInClaim:
-		h = d.catch(ctx, inClaim)
+		h = d.runTo(ctx, inClaim)
 	default:
-		h = d.free(f.host)
+		h = d.lockHost(f.host)
 	}
 	if h == nil {
 		return false, nil
 	}
 	defer h.busy.Unlock()
-	defer d.release(h)
-	return true, d.befall(ctx, h, f)
+	defer d.clearBreakpoint(h)
+	return true, d.injectFault(ctx, h, f)
 }
 
-// free is the host of that number, or the next one that no other fault is at. Its busy is held then.
-func (d *driver) free(number int) *host {
+// lockHost returns the host with this number, or the next one that no fault
+// affects, with its busy locked.
+func (d *driver) lockHost(number int) *host {
 	for i := range d.hosts {
 		if h := d.hosts[(number+i)%len(d.hosts)]; h.busy.TryLock() {
 			return h
@@ -72,54 +75,55 @@ func (d *driver) free(number int) *host {
 	return nil
 }
 
-// befall lets a fault happen to a host.
-func (d *driver) befall(ctx context.Context, h *host, f fault) error {
-	lasting := func() { sleep(ctx, f.last) }
-	network := func(change, back func()) {
+// injectFault injects a fault of one host.
+func (d *driver) injectFault(ctx context.Context, h *host, f fault) error {
+	wait := func() { sleep(ctx, f.duration) }
+	disturb := func(change, restore func()) {
 		h.network.set(change)
-		lasting()
-		h.network.set(back)
+		wait()
+		h.network.set(restore)
 	}
-	switch f.what {
+	switch f.kind {
 	case faultKill, faultKillInFire:
 		if err := h.kill(); err != nil {
 			return err
 		}
-		d.release(h)
-		lasting()
+		d.clearBreakpoint(h)
+		wait()
 		return h.start()
 	case faultStop:
 		took, err := h.stop()
 		if err != nil {
 			return err
 		}
-		d.tally.stopped(took)
-		lasting()
+		d.tally.addStop(took)
+		wait()
 		return h.start()
 	case faultPause, faultPauseInFire, faultPauseInClaim:
 		h.signal(syscall.SIGSTOP)
-		d.release(h)
-		lasting()
+		d.clearBreakpoint(h)
+		wait()
 		h.signal(syscall.SIGCONT)
 	case faultCut:
 		h.network.cut()
 	case faultRefuse:
-		network(func() { h.network.refusing = true }, func() { h.network.refusing = false })
+		disturb(func() { h.network.refusing = true }, func() { h.network.refusing = false })
 	case faultDelay:
-		delay := time.Duration(f.many*f.many) * 5 * time.Millisecond // up to 320 ms each way
-		network(func() { h.network.delay = delay }, func() { h.network.delay = 0 })
-	case faultSilence:
-		network(func() { h.network.silent = true }, func() { h.network.silent = false })
+		delay := time.Duration(f.count*f.count) * 5 * time.Millisecond // up to 320 ms each way
+		disturb(func() { h.network.delay = delay }, func() { h.network.delay = 0 })
+	case faultStall:
+		disturb(func() { h.network.stalled = true }, func() { h.network.stalled = false })
 	case faultHog:
-		d.hog(ctx, h, f.last)
+		d.requestHog(ctx, h, f.duration)
 	}
 	return nil
 }
 
-func (d *driver) hog(ctx context.Context, h *host, last time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, last+5*time.Second)
+// requestHog makes the host hold its whole pool.
+func (d *driver) requestHog(ctx context.Context, h *host, duration time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, duration+5*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+h.address+"/hog?for="+last.String(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+h.address+"/hog?for="+duration.String(), nil)
 	if err != nil {
 		panic(err)
 	}
@@ -128,9 +132,10 @@ func (d *driver) hog(ctx context.Context, h *host, last time.Duration) {
 	}
 }
 
-// killAll kills every host of a kind, once the faults that are at them are over.
-func (d *driver) killAll(ctx context.Context, k kind, last time.Duration) error {
-	var victims []*host
+// killKind kills every host of a kind and restarts them after a while. It first
+// waits until the faults that affect them are over.
+func (d *driver) killKind(ctx context.Context, k hostKind, duration time.Duration) error {
+	var killed []*host
 	for _, h := range d.hosts {
 		if h.kind != k {
 			continue
@@ -140,10 +145,10 @@ func (d *driver) killAll(ctx context.Context, k kind, last time.Duration) error 
 		if err := h.kill(); err != nil {
 			return err
 		}
-		victims = append(victims, h)
+		killed = append(killed, h)
 	}
-	sleep(ctx, last)
-	for _, h := range victims {
+	sleep(ctx, duration)
+	for _, h := range killed {
 		if err := h.start(); err != nil {
 			return err
 		}
@@ -151,33 +156,33 @@ func (d *driver) killAll(ctx context.Context, k kind, last time.Duration) error 
 	return nil
 }
 
-// restartPostgres takes the server down and brings it back.
+// restartPostgres stops the server and starts it after a while.
 func (d *driver) restartPostgres(ctx context.Context, f fault) (bool, error) {
 	if !d.restarting.TryLock() {
 		return false, nil
 	}
 	defer d.restarting.Unlock()
-	how := cluster.Fast
-	if f.what == faultImmediate {
-		how = cluster.Immediate
+	mode := cluster.Fast
+	if f.kind == faultImmediate {
+		mode = cluster.Immediate
 	}
-	last := context.WithoutCancel(ctx) // it is not left down
-	if err := d.server.Down(last, how); err != nil {
+	serverCtx := context.WithoutCancel(ctx) // an interrupt must not leave the server down
+	if err := d.server.Down(serverCtx, mode); err != nil {
 		return false, err
 	}
-	sleep(ctx, f.last)
-	return true, d.server.Up(last)
+	sleep(ctx, f.duration)
+	return true, d.server.Up(serverCtx)
 }
 
-// terminate ends some sessions of hosts.
-func (d *driver) terminate(ctx context.Context, many int) (bool, error) {
+// terminateSessions ends up to count database sessions of hosts.
+func (d *driver) terminateSessions(ctx context.Context, count int) (bool, error) {
 	var ended int
 	err := d.pool.QueryRowContext(ctx, `SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity
-		WHERE application_name LIKE 'host-%' ORDER BY random() LIMIT $1) sessions`, many).Scan(&ended)
+		WHERE application_name LIKE 'host-%' ORDER BY random() LIMIT $1) sessions`, count).Scan(&ended)
 	if err != nil {
-		return false, nil //nolint:nilerr // the server is just being restarted
+		return false, nil //nolint:nilerr // the server is restarting
 	}
-	d.tally.many("sessions terminated", ended)
+	d.tally.add("sessions terminated", ended)
 	return ended > 0, nil
 }
 

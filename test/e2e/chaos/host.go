@@ -22,41 +22,49 @@ import (
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
+	"github.com/hourbell/hourbell/internal/timing"
 	"github.com/hourbell/hourbell/store"
 )
 
-// What a host is told by whoever starts it. Its listener comes as file 3, so that its address outlives it.
+// The driver configures a host through these variables. The host's listener is
+// file 3, so that the address stays the same across processes.
 const (
 	databaseEnv  = "DATABASE_URL"
 	nameEnv      = "HOURBELL_CHAOS_NAME"
 	schedulesEnv = "HOURBELL_CHAOS_SCHEDULES"
-	clockEnv     = "HOURBELL_CHAOS_CLOCK" // how far its clock is ahead; see build.sh
+	clockEnv     = "HOURBELL_CHAOS_CLOCK" // how far the process clock is ahead
 )
 
-// exitUnstarted is the code of a host that could not start, as when there is no database. It is started again.
-const exitUnstarted = 3
+// exitNotStarted is the exit code of a host that could not start, for example
+// because there was no database. The host is then restarted.
+const exitNotStarted = 3
 
-// poolSize is small, so that holding all of it is soon felt.
+// poolSize is small, so that exhausting the pool has an effect soon.
 const poolSize = 8
 
-// hostMain is a small backend: the loop, the admin handler, and something that executes.
+// hostMain runs a small backend: the loop, the admin handler and an executor.
 func hostMain(role string) int {
-	go func() { // only the driver holds the other end, so this ends when the driver does, however it does
+	offset, err := time.ParseDuration(os.Getenv(clockEnv))
+	if err != nil {
+		panic(err)
+	}
+	timing.Now = func() time.Time { return time.Now().Add(offset) }
+	go func() { // the driver alone holds the other end, so the host exits with it
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(4)
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stdout, nil))
-	if err := runHost(ctx, kind(role), log); err != nil {
-		log.Error("host did not start", "error", err)
-		return exitUnstarted
+	if err := runHost(ctx, hostKind(role), log); err != nil {
+		log.Error("chaos: host did not start", "error", err)
+		return exitNotStarted
 	}
-	log.Info("host ended")
+	log.Info("chaos: host ended")
 	return 0
 }
 
-func runHost(ctx context.Context, role kind, log *slog.Logger) error {
+func runHost(ctx context.Context, role hostKind, log *slog.Logger) error {
 	n, err := strconv.Atoi(os.Getenv(schedulesEnv))
 	if err != nil {
 		return err
@@ -76,23 +84,23 @@ func runHost(ctx context.Context, role kind, log *slog.Logger) error {
 	}
 	listener, err := net.FileListener(os.NewFile(3, "listener"))
 	if err != nil {
-		return fmt.Errorf("the listener that was handed over: %w", err)
+		return fmt.Errorf("open the inherited listener: %w", err)
 	}
 	ctx, stop := context.WithCancel(ctx)
-	var beside sync.WaitGroup
-	beside.Go(func() { serve(ctx, server, listener) })
-	beside.Go(func() { execute(ctx, role, scheduler, pool, log) })
+	var background sync.WaitGroup
+	background.Go(func() { serve(ctx, server, listener) })
+	background.Go(func() { execute(ctx, role, scheduler, pool, log) })
 	err = scheduler.Run(ctx)
 	stop()
-	beside.Wait()
+	background.Wait()
 	return err
 }
 
-func hostConfig(role kind, schedules int, log *slog.Logger) hourbell.Config {
+func hostConfig(role hostKind, schedules int, log *slog.Logger) hourbell.Config {
 	cfg := hourbell.Config{
-		Namespace: string(role), Jobs: declaredJobs, Definitions: schedulesOf(role, schedules), LockTTL: lockTTL, PollInterval: poll,
+		Namespace: string(role), Jobs: declaredJobs, Definitions: definitionsOf(role, schedules), LockTTL: lockTTL, PollInterval: poll,
 		Grace: grace, Logger: log,
-		BatchSize: max(schedules/8, 1), // so that what comes due in one second is shared by several connections
+		BatchSize: max(schedules/8, 1), // small enough that a full second needs several connections
 	}
 	if role == engineHost {
 		cfg.Enqueuer = engine{}
@@ -100,7 +108,7 @@ func hostConfig(role kind, schedules int, log *slog.Logger) hourbell.Config {
 	return cfg
 }
 
-// openPool opens a pool as a backend would. It does not connect yet.
+// openPool opens a pool as a backend does. It does not connect yet.
 func openPool(dsn string) (*gorm.DB, *sql.DB, error) {
 	db, err := gorm.Open(postgres.Open(dsn), &gorm.Config{DisableAutomaticPing: true, Logger: logger.Discard})
 	if err != nil {
@@ -116,7 +124,7 @@ func openPool(dsn string) (*gorm.DB, *sql.DB, error) {
 	return db, pool, nil
 }
 
-// actorHeader names who clicks.
+// actorHeader names the operator who sends a request.
 const actorHeader = "X-Actor"
 
 func newServer(scheduler *hourbell.Scheduler, pool *sql.DB, log *slog.Logger) (*http.Server, error) {
@@ -135,7 +143,8 @@ func newServer(scheduler *hourbell.Scheduler, pool *sql.DB, log *slog.Logger) (*
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, nil
 }
 
-// hog is the host's own code when it takes every connection there is, for a while.
+// hog holds every connection of the pool for a while, as code of the host
+// might.
 func hog(ctx context.Context, pool *sql.DB, d time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -147,7 +156,8 @@ func hog(ctx context.Context, pool *sql.DB, d time.Duration) {
 	<-ctx.Done()
 }
 
-// serve answers requests until ctx ends. Those under way are then cut off: a click may lose its answer.
+// serve serves requests until ctx ends. It then aborts the requests in
+// progress: an operator may lose a response.
 func serve(ctx context.Context, server *http.Server, listener net.Listener) {
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()

@@ -1,14 +1,17 @@
-// Command chaos runs hosts of hourbell as real processes on a real Postgres, does to them what the world does to
-// servers, and then proves from the tables that every slot has fired once or is recorded as skipped:
+// Command chaos runs hosts of hourbell as separate processes on a Postgres
+// server of its own. It kills, stops and pauses them, disturbs their networks
+// and restarts the server. Then it proves from the tables that every slot fired
+// once or is recorded as skipped:
 //
 //	make chaos                        # ten minutes
-//	make chaos CHAOSTIME=1m SEED=7    # the same faults at the same times, as far as the world allows
+//	make chaos CHAOSTIME=1m SEED=7    # the plan of seed 7
 //
-// The plan of the faults is derived from the seed, which is printed. Afterwards one summary tells what was done and
-// what was lost. If anything was, the command names it, says where it keeps the processes' logs, and ends with code 1.
+// The seed determines the plan: which faults, and when. chaos prints the seed,
+// and at the end a summary of the faults and violations. If there are
+// violations, it keeps the logs of the processes and exits with code 1.
 //
-// With -soak it runs no faults but watches what a process that fires all the time takes of memory, goroutines and
-// connections; see soak.go.
+// With -soak it injects no faults. It watches memory, goroutines and
+// connections of a process that fires constantly; see soak.go.
 package main
 
 import (
@@ -21,7 +24,7 @@ import (
 	"time"
 )
 
-// roleEnv makes this program, or the test binary, one of the hosts.
+// roleEnv makes this program, or the test binary, run as a host.
 const roleEnv = "HOURBELL_CHAOS_ROLE"
 
 func main() {
@@ -29,17 +32,17 @@ func main() {
 		os.Exit(hostMain(role))
 	}
 	o := options{}
-	flag.DurationVar(&o.Time, "time", 10*time.Minute, "how long there are faults, or how long the soak takes")
+	flag.DurationVar(&o.Time, "time", 10*time.Minute, "how long to inject faults, or to run the soak")
 	flag.Uint64Var(&o.Seed, "seed", 0, "the seed of the plan; 0 draws one")
-	flag.IntVar(&o.Hosts, "hosts", 5, "how many processes")
-	flag.IntVar(&o.Schedules, "schedules", 600, "how many schedules")
-	soaks := flag.Bool("soak", false, "run the soak instead")
+	flag.IntVar(&o.Hosts, "hosts", 5, "number of processes")
+	flag.IntVar(&o.Schedules, "schedules", 600, "number of schedules")
+	soakOnly := flag.Bool("soak", false, "run the soak instead")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run := chaos
-	if *soaks {
+	if *soakOnly {
 		run = soak
 	}
 	if err := run(ctx, o, os.Stdout); err != nil {
@@ -49,7 +52,7 @@ func main() {
 	}
 }
 
-// options say how large a run is.
+// options set the length and size of a run.
 type options struct {
 	Time      time.Duration
 	Seed      uint64

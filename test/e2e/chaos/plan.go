@@ -7,43 +7,46 @@ import (
 	"time"
 )
 
-// fault is something that the plan has happen.
+// fault is one entry of the plan.
 type fault struct {
-	at   time.Duration // from the beginning
-	what string
-	host int           // which one, where it concerns one
-	last time.Duration // how long the fault lasts
-	many int           // of how many, where it has a number
+	kind     faultKind
+	at       time.Duration // since the start of the plan
+	host     int           // the preferred host, for a fault of one host
+	duration time.Duration
+	count    int // number of sessions, or the degree of a slow network
 }
 
 func (f fault) String() string {
-	return fmt.Sprintf("%6.1fs %s, host %d, for %v, of %d", f.at.Seconds(), f.what, f.host, f.last, f.many)
+	return fmt.Sprintf("%6.1fs %s, host %d, duration %v, count %d", f.at.Seconds(), f.kind, f.host, f.duration, f.count)
 }
 
-// The faults there are.
+// faultKind names a kind of fault in the plan, the log and the summary.
+type faultKind string
+
 const (
-	faultKill         = "kill -9"
-	faultKillInFire   = "kill -9 in the middle of a fire"
-	faultStop         = "clean stop"
-	faultPause        = "SIGSTOP past the lock's life"
-	faultPauseInFire  = "SIGSTOP in the middle of a fire"
-	faultPauseInClaim = "SIGSTOP in the middle of a claim"
-	faultCut          = "cut network"
-	faultRefuse       = "refusing network"
-	faultDelay        = "slow network"
-	faultSilence      = "silent network"
-	faultTerminate    = "pg_terminate_backend"
-	faultHog          = "pool held by the host"
-	faultImmediate    = "Postgres restart, immediate"
-	faultFast         = "Postgres restart, fast"
-	faultNobody       = "nobody there for longer than grace"
+	faultKill         faultKind = "kill -9"
+	faultKillInFire   faultKind = "kill -9 during a fire"
+	faultStop         faultKind = "clean stop"
+	faultPause        faultKind = "SIGSTOP past the lock's TTL"
+	faultPauseInFire  faultKind = "SIGSTOP during a fire"
+	faultPauseInClaim faultKind = "SIGSTOP during a claim"
+	faultCut          faultKind = "network connections cut"
+	faultRefuse       faultKind = "network refuses connections"
+	faultDelay        faultKind = "network slow"
+	faultStall        faultKind = "network stalled"
+	faultTerminate    faultKind = "pg_terminate_backend"
+	faultHog          faultKind = "pool exhausted by the host"
+	faultImmediate    faultKind = "Postgres restart, immediate"
+	faultFast         faultKind = "Postgres restart, fast"
+	faultOutage       faultKind = "all hosts of a kind down past grace"
 )
 
-// kindsOfFault has each, how often it is in a deck, and how long it lasts.
-var kindsOfFault = []struct {
-	what        string
-	often       int
-	least, most time.Duration
+// faultKinds lists every kind, how often a round of the plan contains it, and
+// the range of its duration.
+var faultKinds = []struct {
+	kind     faultKind
+	weight   int
+	min, max time.Duration
 }{
 	{faultKill, 4, 0, 3 * time.Second},
 	{faultKillInFire, 3, 0, time.Second},
@@ -54,56 +57,65 @@ var kindsOfFault = []struct {
 	{faultCut, 2, 0, 0},
 	{faultRefuse, 2, time.Second, 5 * time.Second},
 	{faultDelay, 2, 2 * time.Second, 6 * time.Second},
-	{faultSilence, 2, 2 * time.Second, 8 * time.Second},
+	{faultStall, 2, 2 * time.Second, 8 * time.Second},
 	{faultTerminate, 3, 0, 0},
 	{faultHog, 2, 2 * time.Second, 6 * time.Second},
 	{faultImmediate, 1, 0, 2 * time.Second},
 	{faultFast, 1, 0, 2 * time.Second},
-	{faultNobody, 1, grace + time.Second, lockTTL + grace + 4*time.Second},
+	{faultOutage, 1, grace + time.Second, lockTTL + grace + 4*time.Second},
 }
 
-// faultEvery is how long it is from one fault to the next, on average. Several are under way at a time.
-const faultEvery = 1100 * time.Millisecond
+// faultInterval is the mean time between the starts of two faults. Faults
+// overlap.
+const faultInterval = 1100 * time.Millisecond
 
-// newPlan deals the faults of a run: first one of each kind, then from decks, so that a short run has them all.
+// newPlan draws the faults of a run. The first round has one fault of each
+// kind, so that even a short run has all of them.
 func newPlan(seed uint64, length time.Duration, hosts int) []fault {
 	random := rand.New(rand.NewPCG(seed, 1))
 	var plan []fault
-	var deck []int
-	at := faultEvery
-	for first := true; at < length; at += faultEvery/2 + rand64(random, faultEvery) {
-		if len(deck) == 0 {
-			deck = newDeck(random, first)
-			first = false
+	round := firstRound(random)
+	for at := faultInterval; at < length; at += faultInterval/2 + randomUpTo(random, faultInterval) {
+		if len(round) == 0 {
+			round = newRound(random)
 		}
-		k := kindsOfFault[deck[0]]
-		deck = deck[1:]
-		f := fault{at: at, what: k.what, host: random.IntN(hosts), many: 1 + random.IntN(8)}
-		f.last = k.least + rand64(random, k.most-k.least).Truncate(time.Millisecond)
+		k := faultKinds[round[0]]
+		round = round[1:]
+		f := fault{kind: k.kind, at: at, host: random.IntN(hosts), count: 1 + random.IntN(8)}
+		f.duration = k.min + randomUpTo(random, k.max-k.min).Truncate(time.Millisecond)
 		plan = append(plan, f)
 	}
 	return plan
 }
 
-// newDeck is a shuffled deck of kinds, or one card of each.
-func newDeck(random *rand.Rand, one bool) (deck []int) {
-	for i, k := range kindsOfFault {
-		n := k.often
-		if one {
-			n = 1
-		}
-		for range n {
-			deck = append(deck, i)
-		}
+// firstRound returns one index of each kind, shuffled. The outage comes first:
+// it lasts longest, and a short run should not have to wait for it at its end.
+func firstRound(random *rand.Rand) []int {
+	round := make([]int, len(faultKinds))
+	for i := range round {
+		round[i] = i
 	}
-	random.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
-	if one { // the one that lasts longest comes first, so that a short run does not wait for it in the end
-		longest := slices.IndexFunc(deck, func(i int) bool { return kindsOfFault[i].what == faultNobody })
-		deck[0], deck[longest] = deck[longest], deck[0]
-	}
-	return deck
+	shuffle(random, round)
+	outage := slices.IndexFunc(round, func(i int) bool { return faultKinds[i].kind == faultOutage })
+	round[0], round[outage] = round[outage], round[0]
+	return round
 }
 
-func rand64(random *rand.Rand, most time.Duration) time.Duration {
-	return time.Duration(random.Int64N(int64(most) + 1))
+// newRound returns the index of each kind as often as its weight, shuffled.
+func newRound(random *rand.Rand) (round []int) {
+	for i, k := range faultKinds {
+		for range k.weight {
+			round = append(round, i)
+		}
+	}
+	shuffle(random, round)
+	return round
+}
+
+func shuffle(random *rand.Rand, list []int) {
+	random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+}
+
+func randomUpTo(random *rand.Rand, limit time.Duration) time.Duration {
+	return time.Duration(random.Int64N(int64(limit) + 1))
 }

@@ -16,32 +16,34 @@ import (
 	"time"
 )
 
-// wrongClocks are the clocks that a process may have, where build.sh has made it so that it can have a wrong one.
-var wrongClocks = []time.Duration{0, 0, 0, 2500 * time.Millisecond, -40 * time.Second, time.Hour, -25 * time.Hour}
+// clockOffsets are the offsets of a process's clock to choose from.
+var clockOffsets = []time.Duration{0, 0, 0, 2500 * time.Millisecond, -40 * time.Second, time.Hour, -25 * time.Hour}
 
-// host is a process that is started again whenever it has ended. Its address and its network outlive it.
+// host is a backend whose process is restarted when it exits. Its address and
+// its proxy stay the same across processes.
 type host struct {
 	name     string
-	kind     kind
+	kind     hostKind
 	network  *proxy
 	address  string // of its HTTP server
 	listener *os.File
 	env      []string
-	clocks   *rand.Rand // how wrong the clock of each process is
+	clocks   *rand.Rand // draws the clock offset of each process
 	log      *os.File
-	busy     sync.Mutex // held by the fault that is at it
+	busy     sync.Mutex // held by the fault that affects this host
 
-	mu       sync.Mutex // guards what follows
-	cmd      *exec.Cmd
-	exited   chan struct{}
-	starts   int
-	unlucky  int      // starts that failed, as without a database
-	told     bool     // it was killed or told to stop, and stays down until start is called
-	failures []string // ends that nobody had asked for
+	mu             sync.Mutex // guards the fields below
+	cmd            *exec.Cmd
+	exited         chan struct{}
+	starts         int
+	failedStarts   int      // processes that exited with exitNotStarted
+	stopping       bool     // killed or stopped by a fault; start restarts it
+	unexpectedEnds []string // exits that no fault caused
 }
 
-// newHost makes a host that is not running yet. dsn is the database's own; the host gets it through its proxy.
-func newHost(name string, k kind, dsn, dir string, schedules int, clocks *rand.Rand) (*host, error) {
+// newHost returns a host that is not running yet. dsn leads to the server
+// itself; the process connects through its proxy.
+func newHost(name string, k hostKind, dsn, dir string, schedules int, clocks *rand.Rand) (*host, error) {
 	u, err := url.Parse(dsn)
 	if err != nil {
 		return nil, err
@@ -82,25 +84,26 @@ func (h *host) close() {
 	_ = h.log.Close()
 }
 
-// start starts the process, unless it runs.
+// start starts the process unless it is running.
 func (h *host) start() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.cmd != nil && !h.told {
+	if h.cmd != nil && !h.stopping {
 		return nil
 	}
-	h.told = false
+	h.stopping = false
 	return h.launch()
 }
 
-// launch starts another process. The caller holds mu.
+// launch starts a process. The caller holds mu.
 func (h *host) launch() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(append(os.Environ(), h.env...), clockEnv+"="+wrongClocks[h.clocks.IntN(len(wrongClocks))].String())
+	offset := clockOffsets[h.clocks.IntN(len(clockOffsets))]
+	cmd.Env = append(append(os.Environ(), h.env...), clockEnv+"="+offset.String())
 	cmd.Stdout, cmd.Stderr = h.log, h.log
 	cmd.ExtraFiles = []*os.File{h.listener}
 	lifeline, err := cmd.StdinPipe()
@@ -112,53 +115,55 @@ func (h *host) launch() error {
 	}
 	h.cmd, h.exited = cmd, make(chan struct{})
 	h.starts++
-	go h.watch(cmd, h.exited, lifeline)
+	go h.supervise(cmd, h.exited, lifeline)
 	return nil
 }
 
-// watch waits for the process's end, and starts another one if that was not asked for.
-func (h *host) watch(cmd *exec.Cmd, exited chan struct{}, lifeline io.Closer) {
+// supervise waits until the process exits. Unless a fault caused the exit, it
+// starts another process, as a supervisor in production does.
+func (h *host) supervise(cmd *exec.Cmd, exited chan struct{}, lifeline io.Closer) {
 	_ = cmd.Wait()
 	_ = lifeline.Close()
 	h.mu.Lock()
-	told := h.told
+	expected := h.stopping
 	code := cmd.ProcessState.ExitCode()
 	switch {
-	case code == exitUnstarted:
-		h.unlucky++
-	case !told:
-		h.failures = append(h.failures, fmt.Sprintf("%s, process %d, ended by itself: %v", h.name, cmd.Process.Pid, cmd.ProcessState))
+	case code == exitNotStarted:
+		h.failedStarts++
+	case !expected:
+		h.unexpectedEnds = append(h.unexpectedEnds, fmt.Sprintf("%s, process %d, exited unexpectedly: %v", h.name, cmd.Process.Pid, cmd.ProcessState))
 	}
 	close(exited)
 	h.mu.Unlock()
-	if told {
+	if expected {
 		return
 	}
-	time.Sleep(300 * time.Millisecond) // as a supervisor would
+	time.Sleep(300 * time.Millisecond) // the delay of a supervisor
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.told || h.cmd != cmd {
+	if h.stopping || h.cmd != cmd {
 		return
 	}
 	if err := h.launch(); err != nil {
-		h.failures = append(h.failures, fmt.Sprintf("%s cannot be started: %v", h.name, err))
+		h.unexpectedEnds = append(h.unexpectedEnds, fmt.Sprintf("%s cannot be started: %v", h.name, err))
 	}
 }
 
-// end marks the process as told, and returns it with what is closed at its end.
-func (h *host) end() (*os.Process, chan struct{}) {
+// markStopping prevents a restart. It returns the process, nil if there is
+// none, and the channel that is closed when the process has exited.
+func (h *host) markStopping() (*os.Process, chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.told = true
+	h.stopping = true
 	if h.cmd == nil {
 		return nil, nil
 	}
 	return h.cmd.Process, h.exited
 }
 
-// kill ends the process as nothing it can notice does.
+// kill sends SIGKILL and waits until the process has exited.
 func (h *host) kill() error {
-	process, exited := h.end()
+	process, exited := h.markStopping()
 	if process == nil {
 		return nil
 	}
@@ -169,32 +174,32 @@ func (h *host) kill() error {
 	return nil
 }
 
-// stop asks the process to end, and says how long that took.
+// stop sends SIGTERM and returns how long the process took to exit.
 func (h *host) stop() (time.Duration, error) {
-	process, exited := h.end()
+	process, exited := h.markStopping()
 	if process == nil {
 		return 0, nil
 	}
-	asked := time.Now()
+	signaled := time.Now()
 	if err := process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return 0, err
 	}
 	select {
 	case <-exited:
 	case <-time.After(time.Minute):
-		return 0, fmt.Errorf("%s, process %d, does not end", h.name, process.Pid)
+		return 0, fmt.Errorf("%s, process %d, does not exit", h.name, process.Pid)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	state := h.cmd.ProcessState
-	if code := state.ExitCode(); code != 0 && code != exitUnstarted && !endedBy(state, syscall.SIGTERM) {
-		return 0, fmt.Errorf("%s, process %d, was told to stop and ended with: %v", h.name, process.Pid, state)
+	if code := state.ExitCode(); code != 0 && code != exitNotStarted && !endedBy(state, syscall.SIGTERM) {
+		return 0, fmt.Errorf("%s, process %d, exited after SIGTERM with: %v", h.name, process.Pid, state)
 	}
-	return time.Since(asked), nil
+	return time.Since(signaled), nil
 }
 
-// endedBy says whether the system ended the process by a signal. By one that a host listens to, it does so only before
-// the host has come to that.
+// endedBy reports whether a signal ended the process. SIGTERM does so only
+// before the host has installed its signal handler.
 func endedBy(state *os.ProcessState, s syscall.Signal) bool {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == s

@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// proxy is the network between one host and the database. It can be cut, refuse, be slow, and be silent.
+// proxy is the network between one host and the database. It can close all
+// connections, refuse new ones, delay data, and stall.
 type proxy struct {
 	listener net.Listener
 	target   string
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	changed  *sync.Cond
 	conns    map[net.Conn]bool
 	refusing bool
-	silent   bool
+	stalled  bool
 	delay    time.Duration
 }
 
@@ -34,11 +35,11 @@ func (p *proxy) address() string { return p.listener.Addr().String() }
 
 func (p *proxy) close() {
 	_ = p.listener.Close()
-	p.set(func() { p.silent = false })
+	p.set(func() { p.stalled = false })
 	p.cut()
 }
 
-// set changes the network.
+// set applies a change of the proxy's state.
 func (p *proxy) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,7 +47,7 @@ func (p *proxy) set(change func()) {
 	p.changed.Broadcast()
 }
 
-// cut ends all connections.
+// cut closes all connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,35 +66,35 @@ func (p *proxy) accept() {
 	}
 }
 
-func (p *proxy) connect(near net.Conn) {
-	defer func() { _ = near.Close() }()
-	if p.pass() {
+func (p *proxy) connect(client net.Conn) {
+	defer func() { _ = client.Close() }()
+	if refused := p.wait(); refused {
 		return
 	}
-	far, err := net.Dial("tcp", p.target)
+	server, err := net.Dial("tcp", p.target)
 	if err != nil {
 		return
 	}
-	defer func() { _ = far.Close() }()
-	p.set(func() { p.conns[near], p.conns[far] = true, true })
-	defer p.set(func() { delete(p.conns, near); delete(p.conns, far) })
+	defer func() { _ = server.Close() }()
+	p.set(func() { p.conns[client], p.conns[server] = true, true })
+	defer p.set(func() { delete(p.conns, client); delete(p.conns, server) })
 	done := make(chan struct{}, 2)
-	go p.pump(near, far, done)
-	go p.pump(far, near, done)
-	<-done // either side has ended: so does the other
-	_ = near.Close()
-	_ = far.Close()
+	go p.forward(client, server, done)
+	go p.forward(server, client, done)
+	<-done // one side has ended, so close the other
+	_ = client.Close()
+	_ = server.Close()
 	<-done
 }
 
-// pump carries one direction.
-func (p *proxy) pump(to, from net.Conn, done chan<- struct{}) {
+// forward copies one direction until either side ends.
+func (p *proxy) forward(to, from net.Conn, done chan<- struct{}) {
 	defer func() { done <- struct{}{} }()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 {
-			p.pass()
+			p.wait()
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}
@@ -104,10 +105,11 @@ func (p *proxy) pump(to, from net.Conn, done chan<- struct{}) {
 	}
 }
 
-// pass waits for as long as the network is silent or slow, and says whether it refuses.
-func (p *proxy) pass() (refused bool) {
+// wait blocks while the proxy is stalled, then for its delay. It reports
+// whether the proxy refuses connections.
+func (p *proxy) wait() (refused bool) {
 	p.mu.Lock()
-	for p.silent {
+	for p.stalled {
 		p.changed.Wait()
 	}
 	delay, refused := p.delay, p.refusing

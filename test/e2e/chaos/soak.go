@@ -18,23 +18,24 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// The soak is one process with three replicas that fire hundreds of schedules each second, execute their runs and are
-// looked at by people. There are no faults. What is watched is the process, which must not grow; the tables do, for
-// nothing is old enough to be deleted.
+// The soak runs several replicas in one process. They fire hundreds of
+// schedules per second, execute the runs and serve an operator, without faults.
+// The process must not grow. The tables do, because no row is old enough to be
+// deleted.
 
-// soakHosts are its replicas.
-var soakHosts = []kind{tableHost, tableHost, engineHost}
+// soakHosts lists the replicas.
+var soakHosts = []hostKind{tableHost, tableHost, engineHost}
 
-// soak runs the replicas, prints the curve and fails where it rises.
+// soak runs the replicas, prints samples and fails if they rise.
 func soak(ctx context.Context, o options, out io.Writer) error {
-	samples, err := soakCurve(ctx, o, out)
+	samples, err := soakSamples(ctx, o, out)
 	if err != nil {
 		return err
 	}
-	return judge(samples, out)
+	return checkSamples(samples, out)
 }
 
-func soakCurve(ctx context.Context, o options, out io.Writer) ([]sample, error) {
+func soakSamples(ctx context.Context, o options, out io.Writer) ([]sample, error) {
 	if err := os.Setenv(cluster.FsyncEnv, "1"); err != nil {
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func soakCurve(ctx context.Context, o options, out io.Writer) ([]sample, error) 
 	_, _ = fmt.Fprintf(out, "soak: %v, %d replicas in one process, %d schedules\n", o.Time, len(soakHosts), o.Schedules)
 
 	ctx, stop := context.WithCancel(ctx)
-	var working sync.WaitGroup
+	var replicas sync.WaitGroup
 	pools, errs := make([]*sql.DB, len(soakHosts)), make([]error, len(soakHosts))
 	for i, k := range soakHosts {
 		db, own, err := openPool(server.URL)
@@ -63,12 +64,12 @@ func soakCurve(ctx context.Context, o options, out io.Writer) ([]sample, error) 
 			return nil, err
 		}
 		pools[i] = own
-		working.Go(func() { errs[i] = soakReplica(ctx, k, store.New(db), own, o.Schedules) })
+		replicas.Go(func() { errs[i] = soakReplica(ctx, k, store.New(db), own, o.Schedules) })
 	}
-	samples := watch(ctx, o.Time, pool, pools, out)
+	samples := takeSamples(ctx, o.Time, pool, pools, out)
 	interrupted := ctx.Err()
 	stop()
-	working.Wait()
+	replicas.Wait()
 	for _, err := range append(errs, interrupted) {
 		if err != nil {
 			return nil, err
@@ -77,8 +78,9 @@ func soakCurve(ctx context.Context, o options, out io.Writer) ([]sample, error) 
 	return samples, nil
 }
 
-// soakReplica is a backend: the loop, the admin handler, an executor, and somebody who looks at the page.
-func soakReplica(ctx context.Context, k kind, st hourbell.Store, pool *sql.DB, schedules int) error {
+// soakReplica runs a backend (the loop, the admin handler and an executor) and
+// an operator who uses it.
+func soakReplica(ctx context.Context, k hostKind, st hourbell.Store, pool *sql.DB, schedules int) error {
 	defer func() { _ = pool.Close() }()
 	log := slog.New(slog.DiscardHandler)
 	cfg := hostConfig(k, schedules, log)
@@ -95,19 +97,20 @@ func soakReplica(ctx context.Context, k kind, st hourbell.Store, pool *sql.DB, s
 	if err != nil {
 		return err
 	}
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	beside.Go(func() { serve(ctx, server, listener) })
-	beside.Go(func() { execute(ctx, k, scheduler, pool, log) })
-	beside.Go(func() { look(ctx, "http://"+listener.Addr().String()) })
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { serve(ctx, server, listener) })
+	background.Go(func() { execute(ctx, k, scheduler, pool, log) })
+	background.Go(func() { soakOperator(ctx, "http://"+listener.Addr().String()) })
 	return scheduler.Run(ctx)
 }
 
-// look asks for what the page and its script ask for, and runs something now at times.
-func look(ctx context.Context, host string) {
-	client := &http.Client{Timeout: clickTimeout}
+// soakOperator repeatedly requests what the page and its script request, and
+// runs a schedule.
+func soakOperator(ctx context.Context, host string) {
+	client := &http.Client{Timeout: actionTimeout}
 	defer client.CloseIdleConnections()
-	ask := func(method, path string) {
+	send := func(method, path string) {
 		request, err := http.NewRequestWithContext(ctx, method, host+"/admin"+path, nil)
 		if err != nil {
 			panic(err)
@@ -120,9 +123,9 @@ func look(ctx context.Context, host string) {
 	}
 	for ctx.Err() == nil {
 		for _, path := range []string{"/", "/api/schedules", "/api/runs", "/api/health", "/api/schedules/s001/events"} {
-			ask(http.MethodGet, path)
+			send(http.MethodGet, path)
 		}
-		ask(http.MethodPost, "/api/schedules/s001/run")
+		send(http.MethodPost, "/api/schedules/s001/run")
 		sleep(ctx, 500*time.Millisecond)
 	}
 }

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// sample is what the process takes at an instant.
+// sample is one measurement of the process.
 type sample struct {
-	at         time.Duration
-	heap, rss  uint64 // bytes, after a collection
+	at         time.Duration // since the start of the soak
+	heap, rss  uint64        // bytes, after a garbage collection
 	goroutines int
 	conns      int   // open connections of all pools
 	runs       int64 // enqueued so far
@@ -26,25 +26,25 @@ type sample struct {
 
 func (s sample) String() string {
 	return fmt.Sprintf("%6.0fs  heap %6.1f MB  rss %6.1f MB  %4d goroutines  %3d connections  %9d runs",
-		s.at.Seconds(), mega(s.heap), mega(s.rss), s.goroutines, s.conns, s.runs)
+		s.at.Seconds(), megabytes(s.heap), megabytes(s.rss), s.goroutines, s.conns, s.runs)
 }
 
-func mega(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
+func megabytes(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 
-// sampleEvery is how long it is from one sample to the next: one every ten seconds, and twenty at least in all.
-func sampleEvery(length time.Duration) time.Duration { return min(10*time.Second, length/20) }
+// sampleInterval is ten seconds, or less so that there are twenty samples.
+func sampleInterval(length time.Duration) time.Duration { return min(10*time.Second, length/20) }
 
-// watch samples until the time is over.
-func watch(ctx context.Context, length time.Duration, db *sql.DB, pools []*sql.DB, out io.Writer) (samples []sample) {
+func takeSamples(ctx context.Context, length time.Duration, db *sql.DB, pools []*sql.DB, out io.Writer) (samples []sample) {
 	began := time.Now()
-	for next := sampleEvery(length); next <= length; next += sampleEvery(length) {
+	for next := sampleInterval(length); next <= length; next += sampleInterval(length) {
 		sleep(ctx, time.Until(began.Add(next)))
 		if ctx.Err() != nil {
 			return samples
 		}
 		s := measure(pools)
 		s.at = time.Since(began)
-		// Without a count of all rows, which takes longer each time.
+		// The greatest id stands for the number of runs: count(*) takes longer
+		// with each sample.
 		_ = db.QueryRowContext(ctx, "SELECT COALESCE(max(id), 0) FROM hourbell_job_runs").Scan(&s.runs)
 		samples = append(samples, s)
 		_, _ = fmt.Fprintln(out, s)
@@ -53,18 +53,19 @@ func watch(ctx context.Context, length time.Duration, db *sql.DB, pools []*sql.D
 }
 
 func measure(pools []*sql.DB) (s sample) {
-	debug.FreeOSMemory() // collects first
+	debug.FreeOSMemory() // includes a garbage collection
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
-	s.heap, s.rss, s.goroutines = memory.HeapAlloc, resident(), runtime.NumGoroutine()
+	s.heap, s.rss, s.goroutines = memory.HeapAlloc, residentMemory(), runtime.NumGoroutine()
 	for _, pool := range pools {
 		s.conns += pool.Stats().OpenConnections
 	}
 	return s
 }
 
-// resident is the memory that the process takes of the machine, 0 where the system does not say.
-func resident() uint64 {
+// residentMemory returns the resident set size of the process in bytes, 0 where
+// there is no /proc.
+func residentMemory() uint64 {
 	text, _ := os.ReadFile("/proc/self/statm")
 	fields := strings.Fields(string(text))
 	if len(fields) < 2 {
@@ -74,12 +75,14 @@ func resident() uint64 {
 	return pages * uint64(os.Getpagesize())
 }
 
-// soakFactor is how much higher than after the warm-up anything may be at the end, with a slack for what happens to be
-// under way just then. A leak of a hundred bytes a fire is beyond it within minutes.
+// soakFactor limits each figure at the end, relative to the one after the
+// warm-up. A slack for what is in progress comes on top. A leak of a hundred
+// bytes per fire exceeds the limit within minutes.
 const soakFactor = 1.25
 
-// judge compares the last fifth of the samples with the second: the first is the warm-up. Of each it takes the median.
-func judge(samples []sample, out io.Writer) error {
+// checkSamples compares the median of the last fifth of the samples with that
+// of the second fifth. The first fifth is the warm-up.
+func checkSamples(samples []sample, out io.Writer) error {
 	fifth := len(samples) / 5
 	if fifth == 0 {
 		return errors.New("soak: too short")
@@ -90,28 +93,28 @@ func judge(samples []sample, out io.Writer) error {
 	}
 	var errs []error
 	for _, m := range []struct {
-		what  string
+		name  string
 		slack float64
-		of    func(sample) float64
+		value func(sample) float64
 	}{
-		{"heap, MB", 4, func(s sample) float64 { return mega(s.heap) }},
-		{"resident memory, MB", 16, func(s sample) float64 { return mega(s.rss) }},
+		{"heap, MB", 4, func(s sample) float64 { return megabytes(s.heap) }},
+		{"resident memory, MB", 16, func(s sample) float64 { return megabytes(s.rss) }},
 		{"goroutines", 12, func(s sample) float64 { return float64(s.goroutines) }},
 		{"connections", 6, func(s sample) float64 { return float64(s.conns) }},
 	} {
-		before, after := median(warm, m.of), median(end, m.of)
-		_, _ = fmt.Fprintf(out, "soak: %-20s %7.1f after the warm-up, %7.1f at the end\n", m.what, before, after)
+		before, after := median(warm, m.value), median(end, m.value)
+		_, _ = fmt.Fprintf(out, "soak: %-20s %7.1f after the warm-up, %7.1f at the end\n", m.name, before, after)
 		if after > before*soakFactor+m.slack {
-			errs = append(errs, fmt.Errorf("soak: %s rose from %.1f to %.1f", m.what, before, after))
+			errs = append(errs, fmt.Errorf("soak: %s rose from %.1f to %.1f", m.name, before, after))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func median(samples []sample, of func(sample) float64) float64 {
+func median(samples []sample, value func(sample) float64) float64 {
 	values := make([]float64, len(samples))
 	for i, s := range samples {
-		values[i] = of(s)
+		values[i] = value(s)
 	}
 	slices.Sort(values)
 	return values[len(values)/2]

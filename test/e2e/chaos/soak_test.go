@@ -8,13 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The soak of a few seconds fires while it is watched, and ends.
+// A soak of a few seconds fires while it is sampled, and ends.
 func TestSoak(t *testing.T) {
 	needServer(t)
 	if testing.Short() {
-		t.Skip("takes seconds, and shows little in so short a time")
+		t.Skip("takes seconds, and a short soak shows little")
 	}
-	samples, err := soakCurve(t.Context(), options{Time: 5 * time.Second, Schedules: 30}, testWriter{t})
+	samples, err := soakSamples(t.Context(), options{Time: 5 * time.Second, Schedules: 30}, testWriter{t})
 	require.NoError(t, err)
 	first, last := samples[0], samples[len(samples)-1]
 	require.Greater(t, last.runs, first.runs)
@@ -22,8 +22,8 @@ func TestSoak(t *testing.T) {
 	require.Positive(t, last.conns)
 }
 
-func TestTheSoakSeesWhatRises(t *testing.T) {
-	curve := func(change func(i int, s *sample)) []sample {
+func TestSoakReportsRisingFigures(t *testing.T) {
+	samplesWith := func(change func(i int, s *sample)) []sample {
 		samples := make([]sample, 20)
 		for i := range samples {
 			samples[i] = sample{heap: 20 << 20, rss: 60 << 20, goroutines: 40, conns: 12, runs: int64(1 + 100*i)}
@@ -31,21 +31,21 @@ func TestTheSoakSeesWhatRises(t *testing.T) {
 		}
 		return samples
 	}
-	require.NoError(t, judge(curve(func(i int, s *sample) {
+	require.NoError(t, checkSamples(samplesWith(func(i int, s *sample) {
 		if i < 4 {
 			s.heap, s.goroutines = 5<<20, 10 // the warm-up
 		}
 		if i == 17 {
-			s.heap *= 4 // one that is out of line
+			s.heap *= 4 // an outlier
 		}
 	}), io.Discard))
-	for what, change := range map[string]func(i int, s *sample){
+	for want, change := range map[string]func(i int, s *sample){
 		"heap":            func(i int, s *sample) { s.heap += uint64(i) << 20 },
 		"resident memory": func(i int, s *sample) { s.rss += uint64(4*i) << 20 },
 		"goroutines":      func(i int, s *sample) { s.goroutines += 4 * i },
 		"connections":     func(i int, s *sample) { s.conns += i },
 		"nothing fires":   func(_ int, s *sample) { s.runs = 1 },
 	} {
-		require.ErrorContains(t, judge(curve(change), io.Discard), what)
+		require.ErrorContains(t, checkSamples(samplesWith(change), io.Discard), want)
 	}
 }

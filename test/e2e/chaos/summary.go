@@ -13,18 +13,16 @@ import (
 	"time"
 )
 
-// tally counts what was done.
+// tally counts the faults of a run and what else the driver did.
 type tally struct {
-	faulty time.Duration // how long there were faults
+	faultTime time.Duration // from the first fault to the last
 
-	mu      sync.Mutex
-	counts  map[string]int
-	longest time.Duration // that a clean stop took
+	mu          sync.Mutex // guards the fields below
+	counts      map[string]int
+	longestStop time.Duration // the slowest clean stop
 }
 
-func (t *tally) add(what string) { t.many(what, 1) }
-
-func (t *tally) many(what string, n int) {
+func (t *tally) add(what string, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
@@ -33,39 +31,40 @@ func (t *tally) many(what string, n int) {
 	t.counts[what] += n
 }
 
-func (t *tally) stopped(took time.Duration) {
+func (t *tally) addStop(took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.longest = max(t.longest, took)
+	t.longestStop = max(t.longestStop, took)
 }
 
-// shownViolations is how many are printed. The rest is of the same kinds.
+// shownViolations limits how many violations the summary prints. The rest are
+// usually of the same kinds.
 const shownViolations = 40
 
 func (d *driver) summary(out io.Writer, o options, r result) {
 	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(out, "  %-34s %s\n", name, fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(out, "  %-48s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	_, _ = fmt.Fprintf(out, "chaos: seed %d, %v of faults on %d processes and %d schedules\n", o.Seed, d.tally.faulty.Round(time.Second), o.Hosts, o.Schedules)
+	_, _ = fmt.Fprintf(out, "chaos: seed %d, %v of faults on %d processes and %d schedules\n", o.Seed, d.tally.faultTime.Round(time.Second), o.Hosts, o.Schedules)
 	line("slots of enabled schedules", "%d", r.slots)
-	line("slots fired", "%d (%d runs; p50 %v late, p99 %v)", r.fired, r.runs, r.p50.Round(time.Millisecond), r.p99.Round(time.Millisecond))
+	line("slots fired", "%d (%d runs; lateness p50 %v, p99 %v)", r.fired, r.runs, r.p50.Round(time.Millisecond), r.p99.Round(time.Millisecond))
 	for _, reason := range slices.Sorted(maps.Keys(r.skipped)) {
-		line("slots skipped, "+reason, "%d", r.skipped[reason])
+		line("slots skipped, "+string(reason), "%d", r.skipped[reason])
 	}
-	line("executed more than once", "%d runs", r.again)
+	line("runs executed more than once", "%d", r.repeated)
 	line("locks taken over", "%d", r.takeovers)
 	if r.skewed > 0 {
-		line("processes whose clock is wrong", "%d, by %v at most", r.skewed, r.skew.Round(time.Millisecond))
+		line("processes with a wrong clock", "%d, by %v at most", r.skewed, r.skew.Round(time.Millisecond))
 	}
 	for _, what := range slices.Sorted(maps.Keys(d.tally.counts)) {
 		line(what, "%d", d.tally.counts[what])
 	}
-	line("the longest clean stop", "%v", d.tally.longest.Round(10*time.Millisecond))
-	for _, what := range slices.Sorted(maps.Keys(r.clicks)) {
-		line("clicks, "+what, "%d", r.clicks[what])
+	line("longest clean stop", "%v", d.tally.longestStop.Round(10*time.Millisecond))
+	for _, what := range slices.Sorted(maps.Keys(r.actions)) {
+		line("operator actions, "+what, "%d", r.actions[what])
 	}
 	if len(r.violations) == 0 {
-		line("lost, doubled, early or untrue", "nothing")
+		line("violations", "none")
 		return
 	}
 	_, _ = fmt.Fprintf(out, "chaos: %d VIOLATIONS\n", len(r.violations))
@@ -74,15 +73,15 @@ func (d *driver) summary(out io.Writer, o options, r result) {
 	}
 }
 
-// lastWords prints the end of each log, and says where all of it is.
-func (d *driver) lastWords(out io.Writer) {
+// printLogTails prints the end of each host's log, and the folder of the logs.
+func (d *driver) printLogTails(out io.Writer) {
 	for _, h := range d.hosts {
-		_, _ = fmt.Fprintf(out, "the last words of %s:\n%s", h.name, tail(filepath.Join(d.dir, h.name+".log"), 8))
+		_, _ = fmt.Fprintf(out, "end of the log of %s:\n%s", h.name, tail(filepath.Join(d.dir, h.name+".log"), 8))
 	}
 	_, _ = fmt.Fprintln(out, "chaos: the logs are in", d.dir)
 }
 
-// tail is the last lines of a file.
+// tail returns the last lines of a file, indented.
 func tail(path string, lines int) string {
 	file, err := os.Open(path)
 	if err != nil {

@@ -8,5 +8,5 @@ import (
 	"github.com/hourbell/hourbell/internal/leaktest"
 )
 
-// Nothing runs on behind the tests.
+// TestMain fails if the tests leave a goroutine, pool or transaction behind.
 func TestMain(m *testing.M) { leaktest.Main(m) }

@@ -1,4 +1,5 @@
-// Package pooler_test runs hourbell behind PgBouncer, which hands out connections by transaction.
+// Package pooler_test runs hourbell behind a PgBouncer with transaction
+// pooling.
 package pooler_test
 
 import (
@@ -16,12 +17,13 @@ import (
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
-// requireEnv, set to 1, makes a missing PgBouncer a failure.
+// requireEnv makes a missing PgBouncer a failure if it is set to 1.
 const requireEnv = "HOURBELL_REQUIRE_POOLER"
 
 const skipped = "POOLER SKIPPED: no pgbouncer on this machine; 'make test' installs it and runs everything"
 
-// settings are those of a pooler that has two connections for all its clients, and hands them out by transaction.
+// settings configure transaction pooling with two server connections for all
+// clients.
 const settings = `[databases]
 * = host=%s port=%s user=%s password=%s
 [pgbouncer]
@@ -34,23 +36,17 @@ default_pool_size = 2
 ignore_startup_parameters = extra_float_digits
 `
 
-// guard runs a program until the other end of its input is closed, as it is when the test ends, however it does.
+// guard runs a program until its own standard input is closed. That happens
+// when the test ends, even if the test process is killed.
 const guard = `"$@" & cat >/dev/null; kill $!; wait`
 
-// pooled starts a PgBouncer before a database's server, and returns the database as it is reached by way of it.
-func pooled(t *testing.T, db *dbtest.DB) *dbtest.DB {
+// startPooler starts a PgBouncer for the server of db, and returns the database
+// as its clients see it.
+func startPooler(t *testing.T, db *dbtest.DB) *dbtest.DB {
 	t.Helper()
-	binary, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		binary, err = exec.LookPath("/usr/sbin/pgbouncer") // where Debian has it, outside the PATH of most
-	}
-	if err != nil {
-		require.NotEqual(t, "1", os.Getenv(requireEnv), skipped)
-		dbtest.Shout("hourbell tests: " + skipped)
-		t.Skip(skipped)
-	}
 	server, err := url.Parse(db.DSN)
 	require.NoError(t, err)
+	binary := findPooler(t)
 	port := freePort(t)
 	dir, err := os.MkdirTemp("/tmp", "hourbell-pooler-")
 	require.NoError(t, err)
@@ -63,7 +59,7 @@ func pooled(t *testing.T, db *dbtest.DB) *dbtest.DB {
 
 	args := []string{"-c", guard, "guard", binary, "-q", file}
 	if os.Geteuid() == 0 {
-		args = append(args, "-u", "nobody") // it refuses to run as root
+		args = append(args, "-u", "nobody") // PgBouncer refuses to run as root
 	}
 	command := exec.Command("/bin/sh", args...)
 	log, err := os.Create(filepath.Join(dir, "log"))
@@ -76,11 +72,11 @@ func pooled(t *testing.T, db *dbtest.DB) *dbtest.DB {
 		_ = lifeline.Close()
 		_ = command.Wait()
 		if text, _ := os.ReadFile(log.Name()); t.Failed() {
-			t.Logf("pgbouncer said:\n%s", text)
+			t.Logf("log of pgbouncer:\n%s", text)
 		}
 	})
 	server.Host = fmt.Sprintf("127.0.0.1:%d", port)
-	await(t, "the pooler takes connections", func() bool {
+	await(t, "pgbouncer accepts connections", func() bool {
 		conn, err := net.Dial("tcp", server.Host)
 		if err == nil {
 			_ = conn.Close()
@@ -88,6 +84,21 @@ func pooled(t *testing.T, db *dbtest.DB) *dbtest.DB {
 		return err == nil
 	})
 	return &dbtest.DB{DSN: server.String(), Dialect: db.Dialect}
+}
+
+// findPooler returns the path of pgbouncer. Without one it skips the test, or
+// fails it if requireEnv is set.
+func findPooler(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"pgbouncer", "/usr/sbin/pgbouncer"} { // Debian installs it outside the usual PATH
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	require.NotEqual(t, "1", os.Getenv(requireEnv), skipped)
+	dbtest.Shout("hourbell tests: " + skipped)
+	t.Skip(skipped)
+	return ""
 }
 
 func freePort(t *testing.T) int {
@@ -98,12 +109,12 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// await waits until something has come about that others are at. It gives up long after it should have.
+// await waits until a condition holds, and fails the test after 30 seconds.
 func await(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("still not: %s", what)
+			t.Fatalf("timed out: %s", what)
 		}
 	}
 }

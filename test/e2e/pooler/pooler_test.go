@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/admin"
@@ -19,14 +20,16 @@ import (
 	"github.com/hourbell/hourbell/store"
 )
 
-// modes are the ways of pgx to send a statement that keep nothing on the server for the next transaction, which may have another
-// connection. Its usual one keeps prepared statements; so it needs PgBouncer 1.21 with max_prepared_statements.
-var modes = []string{"exec", "cache_describe", "simple_protocol"}
+// execModes lists the modes in which pgx keeps no prepared statement on the
+// server. Behind a transaction pooler, the next transaction may use another
+// server connection, which lacks the statement.
+var execModes = []string{"exec", "cache_describe", "simple_protocol"}
 
-// O1, and what docs/operations.md says: behind PgBouncer with pool_mode = transaction, and with fewer connections than
-// replicas, everything works in each of these modes: migrating, both roads of the loop, what people read and ask for, and workers.
-func TestEverythingWorksBehindATransactionPooler(t *testing.T) {
-	modes := modes
+// O1, and docs/operations.md: everything works behind PgBouncer with pool_mode =
+// transaction and fewer server connections than replicas: migrations, claim path
+// and fast path, reads, operators' requests and job workers.
+func TestTransactionPooler(t *testing.T) {
+	modes := execModes
 	if testing.Short() {
 		modes = modes[:1]
 	}
@@ -34,30 +37,30 @@ func TestEverythingWorksBehindATransactionPooler(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			direct := dbtest.EmptyPostgres(t)
-			db := pooled(t, direct)
+			db := startPooler(t, direct)
 			db.DSN += "&default_query_exec_mode=" + mode
 			require.NoError(t, store.Migrate(t.Context(), db.Open(t, nil)))
-			s := syncedReplica(t, db)
-			host := replicas(t, db)
+			s := newSyncedScheduler(t, db)
+			replicas := startReplicas(t, db)
 
-			runs := func() (n int) {
+			firedSlots := func() (n int) {
 				require.NoError(t, direct.Raw("SELECT count(DISTINCT (schedule_id, scheduled_for)) FROM hourbell_job_runs WHERE trigger = 'CRON'").Scan(&n).Error)
 				return n
 			}
-			asked := 0
-			await(t, "slots fire while people ask for all there is", func() bool {
-				asked++
-				ask(t, s)
-				return asked >= 20 && runs() >= 6
+			rounds := 0
+			await(t, "slots fire while operators and a job worker send requests", func() bool {
+				rounds++
+				sendRequests(t, s)
+				return rounds >= 20 && firedSlots() >= 6
 			})
-			host.stop(t)
-			require.NotContains(t, host.log.String(), "level=ERROR")
-			account(t, direct, asked)
+			replicas.stop(t)
+			require.NotContains(t, replicas.log.String(), "level=ERROR")
+			checkLedger(t, direct, rounds)
 		})
 	}
 }
 
-// config is what the test's host declares: a schedule that is due every second.
+// config declares a schedule that is due every second.
 func config(log *slog.Logger) hourbell.Config {
 	return hourbell.Config{
 		Jobs: []hourbell.Job{{Name: "import", Group: "feed", Args: map[string]int{"shop": 7}}, {Name: "publish", Group: "feed"}},
@@ -68,7 +71,7 @@ func config(log *slog.Logger) hourbell.Config {
 	}
 }
 
-func syncedReplica(t *testing.T, db *dbtest.DB) *hourbell.Scheduler {
+func newSyncedScheduler(t *testing.T, db *dbtest.DB) *hourbell.Scheduler {
 	t.Helper()
 	s, err := hourbell.New(store.New(db.Open(t, nil)), config(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
@@ -76,109 +79,112 @@ func syncedReplica(t *testing.T, db *dbtest.DB) *hourbell.Scheduler {
 	return s
 }
 
-// fleet is some replicas that run.
-type fleet struct {
-	log    *lines
-	cancel context.CancelFunc
-	ended  sync.WaitGroup
-	errs   []error
+// replicaSet is several running replicas.
+type replicaSet struct {
+	log     *logBuffer
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	errs    []error
 }
 
-// replicas runs four loops, each with a pool of its own. Two have an Enqueuer, and so the other road.
-func replicas(t *testing.T, db *dbtest.DB) *fleet {
+// startReplicas runs four loops, each with its own pool. Two of them have an
+// Enqueuer and so use the claim path, the others use the fast path.
+func startReplicas(t *testing.T, db *dbtest.DB) *replicaSet {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &fleet{log: &lines{}, cancel: cancel, errs: make([]error, 4)}
-	for i := range f.errs {
-		cfg := config(slog.New(slog.NewTextHandler(f.log, nil)))
+	r := &replicaSet{log: &logBuffer{}, cancel: cancel, errs: make([]error, 4)}
+	for i := range r.errs {
+		cfg := config(slog.New(slog.NewTextHandler(r.log, nil)))
 		if i%2 == 0 {
-			cfg.Enqueuer = selecting{}
+			cfg.Enqueuer = selectEnqueuer{}
 		}
 		s, err := hourbell.New(store.New(db.Open(t, nil)), cfg)
 		require.NoError(t, err)
-		f.ended.Go(func() { f.errs[i] = s.Run(ctx) })
+		r.running.Go(func() { r.errs[i] = s.Run(ctx) })
 	}
 	t.Cleanup(func() {
 		cancel()
-		f.ended.Wait()
+		r.running.Wait()
 	})
-	return f
+	return r
 }
 
-func (f *fleet) stop(t *testing.T) {
+func (r *replicaSet) stop(t *testing.T) {
 	t.Helper()
-	f.cancel()
-	f.ended.Wait()
-	for _, err := range f.errs {
+	r.cancel()
+	r.running.Wait()
+	for _, err := range r.errs {
 		require.NoError(t, err)
 	}
 }
 
-// selecting is an Enqueuer that uses its transaction.
-type selecting struct{}
+// selectEnqueuer is an Enqueuer that sends a query in its transaction.
+type selectEnqueuer struct{}
 
-func (selecting) Enqueue(ctx context.Context, tx hourbell.Tx, runs []hourbell.JobRun) error {
-	var one int
-	return tx.WithContext(ctx).Raw("SELECT count(*) FROM hourbell_job_runs WHERE id = ?", runs[0].ID).Scan(&one).Error
+func (selectEnqueuer) Enqueue(ctx context.Context, tx *gorm.DB, runs []hourbell.JobRun) error {
+	var count int
+	return tx.WithContext(ctx).Raw("SELECT count(*) FROM hourbell_job_runs WHERE id = ?", runs[0].ID).Scan(&count).Error
 }
 
-// ask asks for all that a person or a worker asks for.
-func ask(t *testing.T, s *hourbell.Scheduler) {
+// sendRequests sends every kind of request of operators and job workers. It
+// enqueues four runs.
+func sendRequests(t *testing.T, s *hourbell.Scheduler) {
 	t.Helper()
 	handler, err := admin.New(s, admin.Config{Authorize: admin.AllowAll})
 	require.NoError(t, err)
 	for _, path := range []string{"/", "/api/schedules", "/api/schedules/s", "/api/schedules/s/runs", "/api/schedules/s/events", "/api/runs", "/api/workers", "/api/health"} {
-		answer := httptest.NewRecorder()
-		handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
-		require.Less(t, answer.Code, 400, "%s: %s", path, answer.Body)
+		response := httptest.NewRecorder()
+		handler.ServeHTTP(response, httptest.NewRequest(http.MethodGet, path, nil))
+		require.Less(t, response.Code, 400, "%s: %s", path, response.Body)
 	}
 	run := httptest.NewRequest(http.MethodPost, "/api/schedules/s/run", strings.NewReader("{}"))
 	run.Header.Set("Content-Type", "application/json")
-	answer := httptest.NewRecorder()
-	handler.ServeHTTP(answer, run)
-	require.Equal(t, http.StatusCreated, answer.Code, answer.Body)
+	response := httptest.NewRecorder()
+	handler.ServeHTTP(response, run)
+	require.Equal(t, http.StatusCreated, response.Code, response.Body)
 	_, err = s.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
 	require.NoError(t, err)
-	taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{Worker: "w", Limit: 2})
+	taken, err := s.TakeRuns(t.Context(), hourbell.TakeRequest{LeasedBy: "w", Limit: 2})
 	require.NoError(t, err)
 	for _, run := range taken {
 		require.NoError(t, s.FinishRun(t.Context(), run, nil))
 	}
 }
 
-// account checks that each slot has fired, whole, or is in a skip, and no other; and that what was asked for is there.
-func account(t *testing.T, db *dbtest.DB, asked int) {
+// checkLedger checks that each slot fired with both jobs or is in a skip, that
+// no other slot fired, and that the runs of all requests exist.
+func checkLedger(t *testing.T, db *dbtest.DB, rounds int) {
 	t.Helper()
-	var fired, skipped, slots, halves, byHand, left int
+	var fired, skipped, slots, incomplete, requested, locked int
 	require.NoError(t, db.Raw(`
 SELECT (SELECT count(*) FROM hourbell_job_runs WHERE trigger = 'CRON' AND ordinal = 0),
 	(SELECT COALESCE(sum(slot_count), 0) FROM hourbell_events WHERE kind = 'SKIPPED'),
-	(SELECT count(*) FROM hourbell_schedules, generate_series(date_trunc('second', created_at) + interval '1 second', settled_until, interval '1 second')),
-	(SELECT count(*) FROM (SELECT 1 FROM hourbell_job_runs WHERE trigger = 'CRON' GROUP BY scheduled_for HAVING count(*) <> 2) h),
+	(SELECT count(*) FROM hourbell_schedules, generate_series(date_trunc('second', created_at) + interval '1 second', settled_through, interval '1 second')),
+	(SELECT count(*) FROM (SELECT 1 FROM hourbell_job_runs WHERE trigger = 'CRON' GROUP BY scheduled_for HAVING count(*) <> 2) incomplete),
 	(SELECT count(*) FROM hourbell_job_runs WHERE trigger <> 'CRON'),
-	(SELECT count(*) FROM hourbell_schedules WHERE locked_by IS NOT NULL OR owed_since IS NOT NULL)`).
-		Row().Scan(&fired, &skipped, &slots, &halves, &byHand, &left))
+	(SELECT count(*) FROM hourbell_schedules WHERE locked_by IS NOT NULL OR unfinished_since IS NOT NULL)`).
+		Row().Scan(&fired, &skipped, &slots, &incomplete, &requested, &locked))
 	require.Equal(t, slots, fired+skipped)
-	require.Zero(t, halves)
-	require.Equal(t, 4*asked, byHand)
-	require.Zero(t, left)
-	t.Logf("%d slots fired, %d skipped; %d runs by hand", fired, skipped, byHand)
+	require.Zero(t, incomplete)
+	require.Equal(t, 4*rounds, requested)
+	require.Zero(t, locked)
+	t.Logf("%d slots fired, %d skipped; %d runs requested", fired, skipped, requested)
 }
 
-// lines is a log that the test reads.
-type lines struct {
+// logBuffer is a log that the test can read while replicas write to it.
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
 }
 
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }

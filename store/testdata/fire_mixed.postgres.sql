@@ -1,0 +1,54 @@
+-- $1 = now
+-- $2 = namespace
+-- $3 = first_id
+-- $4 = first_slot
+-- $5 = last_id
+-- $6 = last_slot
+-- $7 = c_id
+-- $8 = c_hash
+-- $9 = c_slot
+-- $10 = c_next
+-- $11 = c_job
+-- $12 = c_job_group
+-- $13 = c_args
+-- $14 = c_other_id
+-- $15 = c_other_slot
+-- $16 = c_ordinal
+-- $17 = c_other
+-- $18 = c_other_group
+-- $19 = c_other_args
+
+WITH
+-- the database time
+clock AS MATERIALIZED (SELECT COALESCE(CAST($1 AS timestamptz), clock_timestamp()) AS now),
+-- whether the first and the last slot are settled already; if so, nothing is tried
+ends AS MATERIALIZED (
+	SELECT count(*) = 2 AS already_settled FROM (SELECT 1 FROM hourbell_schedules s WHERE s.namespace = $2 AND s.id = $3 AND s.settled_through >= CAST($4 AS timestamptz) UNION ALL SELECT 1 FROM hourbell_schedules s WHERE s.namespace = $2 AND s.id = $5 AND s.settled_through >= CAST($6 AS timestamptz)) settled),
+-- the slots that may fire, with the place of their rows, which are locked
+free AS MATERIALIZED (
+	SELECT s.row_ctid, c.* FROM unnest(CAST($7 AS text[]), CAST($8 AS text[]), CAST($9 AS timestamptz[]), CAST($10 AS timestamptz[]),
+		CAST($11 AS text[]), CAST($12 AS text[]), CAST($13 AS text[])) AS c(id, hash, slot, next, job, job_group, args)
+	CROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s WHERE s.namespace = $2 AND s.id = c.id AND (s.enabled AND s.removed_at IS NULL) IS TRUE AND s.definition_hash = c.hash
+		AND (s.next_run_at = c.slot) IS TRUE AND c.slot <= (SELECT now FROM clock) AND c.next > (SELECT now FROM clock) AND (SELECT now FROM clock) <= c.slot + s.grace
+		AND s.locked_by IS NULL AND s.unfinished_since IS NULL AND s.retry_at IS NULL AND s.consecutive_failures = 0
+		LIMIT 1 FOR UPDATE SKIP LOCKED) s
+	WHERE NOT (SELECT already_settled FROM ends)),
+-- the advance
+fired AS (
+	UPDATE hourbell_schedules s SET next_run_at = c.next, settled_through = c.slot, last_run_at = clock.now,
+		last_scheduled_for = c.slot, version = s.version + 1, updated_at = clock.now
+	FROM free c CROSS JOIN clock WHERE s.ctid = c.row_ctid
+	RETURNING c.*),
+-- the first run of each fire
+first_runs AS (
+	INSERT INTO hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at)
+	SELECT $2, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED', CAST(NULLIF(c.args, '') AS jsonb), clock.now FROM (SELECT id, slot, 0 AS ordinal, job, job_group, args FROM fired) c CROSS JOIN clock
+	RETURNING 1),
+-- the other runs
+other_runs AS (
+	INSERT INTO hourbell_job_runs (namespace, job, job_group, trigger, schedule_id, scheduled_for, ordinal, status, args, queued_at)
+	SELECT $2, c.job, NULLIF(c.job_group, ''), 'CRON', c.id, c.slot, c.ordinal, 'QUEUED', CAST(NULLIF(c.args, '') AS jsonb), clock.now FROM unnest(CAST($14 AS text[]), CAST($15 AS timestamptz[]), CAST($16 AS bigint[]), CAST($17 AS text[]),
+		CAST($18 AS text[]), CAST($19 AS text[])) AS c(id, slot, ordinal, job, job_group, args) CROSS JOIN clock
+	WHERE (c.id IN (SELECT id FROM fired)) IS TRUE AND (SELECT count(*) FROM first_runs) > 0
+	RETURNING 1)
+SELECT clock.now, (SELECT count(*) FROM first_runs), (SELECT count(*) FROM other_runs), (SELECT already_settled FROM ends) FROM clock

@@ -1,0 +1,4 @@
+SELECT namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
+	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_through, locked_at, locked_by, version,
+	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, created_at, updated_at, COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000) FROM hourbell_schedules WHERE namespace = @namespace AND id IN (SELECT value FROM json_each(@ids)) AND lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST(@pattern AS text)) ESCAPE '\' AND removed_at IS NULL AND enabled AND next_run_at + grace < @at AND next_run_at < @at AND (lower(name), id) > (lower(CAST(@key AS text)), @id)
+ORDER BY lower(name), id LIMIT @limit

@@ -1,0 +1,13 @@
+-- $1 = now
+-- $2 = namespace
+-- $3 = ids
+-- $4 = pattern
+-- $5 = at
+-- $6 = key
+-- $7 = id
+-- $8 = limit
+
+SELECT namespace, id, name, description, cron, time_zone, target_kind, target, CAST(EXTRACT(EPOCH FROM grace) * 1000000 AS bigint), definition_hash,
+	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_through, locked_at, locked_by, version,
+	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, created_at, updated_at, COALESCE(CAST($1 AS timestamptz), clock_timestamp()) FROM hourbell_schedules WHERE namespace = $2 AND id IN (SELECT unnest(CAST($3 AS text[]))) AND lower(id || ' ' || name || ' ' || description || ' ' || target) LIKE lower(CAST($4 AS text)) ESCAPE '\' AND removed_at IS NULL AND enabled AND next_run_at + grace < CAST($5 AS timestamptz) AND next_run_at < CAST($5 AS timestamptz) AND (COALESCE(CAST(EXTRACT(EPOCH FROM next_run_at) * 1000000 AS bigint), 9223372036854775807), id) > (CAST($6 AS bigint), $7)
+ORDER BY COALESCE(CAST(EXTRACT(EPOCH FROM next_run_at) * 1000000 AS bigint), 9223372036854775807), id LIMIT $8
