@@ -116,7 +116,7 @@ func (h *handler) renderWith(c *call, state hourbell.Health, name, title, tab st
 		Root: rootLink(c.r), Title: title, Tab: tab, Actor: c.actor, ReadOnly: h.cfg.ReadOnly, At: state.At, Poll: poll, Body: body,
 		Health: &healthView{
 			Workers: state.Workers, NewestTick: relTime{state.NewestTick, state.At}, Overdue: state.Overdue, OldestDue: relTime{state.OldestDue, state.At},
-			Skew: formatDuration(state.MaxSkew), Problems: healthProblems(state, nil),
+			Skew: formatDuration(state.MaxSkew), Problems: append(processProblems(state), fleetProblems(state)...),
 		},
 	})
 }

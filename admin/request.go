@@ -79,6 +79,18 @@ func (c *call) intParam(name string, least, most, fallback int) (int, error) {
 	return n, nil
 }
 
+// boolParam returns a boolean parameter, or false if it is missing.
+func (c *call) boolParam(name string) (bool, error) {
+	if !c.query.Has(name) {
+		return false, nil
+	}
+	value, err := strconv.ParseBool(c.query.Get(name))
+	if err != nil {
+		return false, badValue(name, "%q is neither 1 nor 0", c.query.Get(name))
+	}
+	return value, nil
+}
+
 // pageSize returns the number of rows of a page.
 func (c *call) pageSize() (int, error) { return c.intParam("limit", 1, maxPage, 50) }
 

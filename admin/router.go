@@ -38,7 +38,7 @@ func (h *handler) routes() []route {
 		{"POST", "/api/enqueue/groups/{group}", Enqueue, nil, h.enqueueGroup},
 		{"POST", "/api/enqueue/jobs/{job}", Enqueue, nil, h.enqueueJob},
 		{"GET", "/api/workers", View, nil, h.listWorkers},
-		{"GET", "/api/health", Probe, []string{"fleet"}, h.health},
+		{"GET", "/api/health", Probe, []string{"fleet", "live"}, h.health},
 		{"GET", "/api/openapi.json", View, nil, h.openAPI},
 	}
 }
