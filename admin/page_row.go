@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -88,7 +89,6 @@ func failedFires(outcomes []hourbell.Outcome) (n int) {
 
 // addControls sets the buttons of a row.
 func (h *handler) addControls(c *call, row *rowView) {
-	const removed = "it was removed from code"
 	path := "schedules/" + url.PathEscape(row.ID)
 	row.Switch = control{
 		ID: "switch-" + row.ID, Subject: row.Name, Switch: true, On: row.Enabled, IfMatch: row.ETag, Method: "post", Action: path + "/enable",
@@ -102,14 +102,25 @@ func (h *handler) addControls(c *call, row *rowView) {
 	row.Run = h.authorizeControl(c, Action{Verb: Run, ScheduleID: row.ID}, control{
 		ID: "run-" + row.ID, Label: "Run now", Subject: row.Name, Action: path + "/run", Confirm: true,
 	})
-	if row.State == hourbell.StateRemoved {
-		row.Switch.Denied, row.Run.Denied = removed, removed
+	if denied := removedText(row.schedule); denied != "" {
+		row.Switch.Denied, row.Run.Denied = denied, denied
+	} else if !row.DeclaredHere && row.Run.Denied == "" {
+		row.Run.Denied = cmp.Or(row.Problem, "another build declares it, so this process cannot run it as stored")
 	}
 	if row.Lock != nil {
 		row.Unlock = h.authorizeControl(c, Action{Verb: Unlock, ScheduleID: row.ID}, control{
 			ID: "unlock-" + row.ID, Label: "Unlock", Subject: row.Name, Action: path + "/unlock", Confirm: true,
 		})
 	}
+}
+
+// removedText returns why a removed schedule cannot be enabled, disabled or
+// run, or "" if the schedule is not removed.
+func removedText(s hourbell.Schedule) string {
+	if s.RemovedAt.IsZero() {
+		return ""
+	}
+	return "it was removed from code"
 }
 
 // authorizeControl sets Denied if the user may not perform the action. An

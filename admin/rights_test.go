@@ -236,3 +236,45 @@ func TestEmptyActorIsRecordedAsAnonymous(t *testing.T) {
 		require.Equal(t, anonymous, e.Actor, e.Kind)
 	}
 }
+
+// controlOf returns the button with an id, from a page.
+func (f *fixture) controlOf(path, id string) string {
+	f.Helper()
+	request := httptest.NewRequest("GET", path, nil)
+	request.Header.Set("Accept", "text/html")
+	w := f.do(request)
+	require.Equal(f, http.StatusOK, w.Code, w.Body)
+	_, after, found := strings.Cut(w.Body.String(), `<button id="`+id+`"`)
+	require.True(f, found, "%s has no button %s", path, id)
+	button, _, _ := strings.Cut(after, "</button>")
+	return button
+}
+
+// The page disables the switch and the run button of a removed schedule, and
+// the run button of a schedule that another build declares.
+func TestPageDisablesControlsOfUnavailableSchedules(t *testing.T) {
+	f := newFixture(t, Config{})
+	require.NoError(t, f.db.Exec("UPDATE hourbell_schedules SET removed_at = next_run_at, locked_by = NULL, locked_at = NULL WHERE id = 'on'").Error)
+	require.NoError(t, f.db.Exec("UPDATE hourbell_schedules SET definition_hash = 'another build' WHERE id = 'off'").Error)
+	for _, root := range []string{"/", "/schedules/"} {
+		path := func(id string) string {
+			if root == "/" {
+				return root
+			}
+			return root + id
+		}
+		for _, id := range []string{"switch-on", "run-on"} {
+			button := f.controlOf(path("on"), id)
+			require.Contains(t, button, `aria-disabled="true" title="it was removed from code"`, root+id)
+		}
+		require.Contains(t, f.controlOf(path("off"), "run-off"), `aria-disabled="true" title="another build declares it`, root)
+		require.NotContains(t, f.controlOf(path("off"), "switch-off"), "aria-disabled", root)
+	}
+	for path, text := range map[string]string{
+		"/schedules/on/disable": "it was removed from code", "/schedules/on/run": "it was removed from code", "/schedules/off/run": "another build declares it",
+	} {
+		w := f.do(httptest.NewRequest("GET", path, nil))
+		require.Contains(t, w.Body.String(), "You cannot do this: "+text, path)
+		require.NotContains(t, w.Body.String(), "<textarea", path)
+	}
+}

@@ -187,7 +187,7 @@ func TestSchedulesOfOtherBuildsAreShown(t *testing.T) {
 		require.Equal(t, false, changed["declaredHere"])
 		require.Equal(t, `this process does not declare the target JOBS ["brand-new"]`, changed["problem"])
 		body := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/run"})
-		require.Equal(t, "unknown-target", body["code"])
+		require.Equal(t, "declared-elsewhere", body["code"])
 
 		// An invalid stored expression affects only its own schedule.
 		require.NoError(t, h.db.Exec("UPDATE hourbell_schedules SET cron = 'invalid' WHERE id = 'nightly'").Error)
@@ -198,6 +198,30 @@ func TestSchedulesOfOtherBuildsAreShown(t *testing.T) {
 		require.Contains(t, upcoming["problem"], "expected 5 fields")
 		body = h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/enable"})
 		require.Equal(t, "unreadable-definition", body["code"])
+	})
+}
+
+// Every process refuses to enable, disable or run a removed schedule. A process
+// that does not declare a stored schedule can enable and disable it, but cannot
+// run it.
+func TestRemovedAndUnknownSchedulesAreRefused(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		added := append([]hourbell.Definition{{ID: "added", Cron: "@daily", Target: hourbell.AllJobs()}}, definitions[1:]...)
+		other := newHost(t, h.db, setup{Config: hourbell.Config{Definitions: added}})
+		h.requireUnchanged(func() {
+			for _, from := range []*host{h, other} {
+				for _, verb := range []string{"enable", "disable", "run"} {
+					body := from.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/hourly/" + verb})
+					require.Equal(t, "schedule-removed", body["code"], verb)
+				}
+			}
+			body := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/added/run"})
+			require.Equal(t, "declared-elsewhere", body["code"])
+			require.Contains(t, body["detail"], `schedule "added" is declared by another build`)
+		})
+		require.Equal(t, true, h.post("/api/schedules/added/enable", "")["enabled"])
+		require.Equal(t, false, h.post("/api/schedules/added/disable", "")["enabled"])
+		other.call(http.StatusCreated, request{method: "POST", path: "/api/schedules/added/run"})
 	})
 }
 
