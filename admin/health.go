@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,7 +101,7 @@ func (h *handler) health(c *call) (*response, error) {
 	case err != nil:
 		body.Problems = append(body.Problems, databaseProblem(err))
 	default:
-		body.Fleet = toFleetJSON(state)
+		body.Fleet = h.toFleetJSON(c, state)
 		body.Problems = append(body.Problems, fleetProblems(state)...)
 	}
 	if fleet {
@@ -116,7 +117,15 @@ func (h *handler) health(c *call) (*response, error) {
 // isStarting reports whether Run was called and has not yet synced.
 func isStarting(state hourbell.Health) bool { return state.Running && !state.Synced }
 
-func toFleetJSON(state hourbell.Health) *fleetJSON {
+// toFleetJSON converts the health of the fleet. Its lists leave out schedules
+// that the request may not probe.
+func (h *handler) toFleetJSON(c *call, state hourbell.Health) *fleetJSON {
+	isHidden := func(id string) bool {
+		_, err := h.authorize(c.r, Action{Verb: Probe, ScheduleID: id})
+		return err != nil
+	}
+	state.Late = slices.DeleteFunc(slices.Clone(state.Late), func(s hourbell.Schedule) bool { return isHidden(s.ID) })
+	state.Mismatched = slices.DeleteFunc(slices.Clone(state.Mismatched), isHidden)
 	return &fleetJSON{
 		At: timestamp{state.At}, Workers: state.Workers, NewestTickAt: timestamp{state.NewestTick}, Overdue: state.Overdue, OldestDueAt: timestamp{state.OldestDue},
 		Late: mapSlice(state.Late, func(s hourbell.Schedule) lateJSON {
@@ -162,14 +171,4 @@ func fleetProblems(state hourbell.Health) problemList {
 	problems.addIf(state.MaxSkew > maxSkew, "CLOCK_SKEW", "a worker's clock is off by %v; slots fire on time all the same, because the database clock decides", state.MaxSkew)
 	problems.addIf(state.ClockBehind > 0, "CLOCK_BEHIND", "the database clock was stepped back: slots that fired do not repeat, and firing resumes in %v", state.ClockBehind)
 	return problems
-}
-
-func (h *handler) listWorkers(c *call) (*response, error) {
-	workers, err := h.scheduler.Workers(c.r.Context())
-	if err != nil {
-		return nil, err
-	}
-	return okResponse(struct {
-		Workers []workerJSON `json:"workers"`
-	}{mapSlice(workers, toWorkerJSON)})
 }

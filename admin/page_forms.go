@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"crypto/rand"
 	"net/http"
 	"net/url"
@@ -121,6 +122,11 @@ func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, id := range ids {
+			if err := h.viewSchedule(c, id); err != nil {
+				return nil, err
+			}
+		}
 		form := confirmation{
 			Title: capitalize(string(verb)) + " " + plural(len(ids), "schedule") + "?", Button: capitalize(string(verb)), Action: string(verb), Back: rootLink(c.r), IDs: ids,
 			Text: "They fire from their next slots on. Missed slots do not fire.",
@@ -133,8 +139,12 @@ func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
 			return nil, err
 		}
 		form.Items = mapSlice(schedules, func(s hourbell.Schedule) item {
-			return item{Name: s.Name, Text: s.ID, Error: h.authorizeControl(c, Action{Verb: verb, ScheduleID: s.ID}, control{}).Denied}
+			denied := cmp.Or(removedText(s), h.authorizeControl(c, Action{Verb: verb, ScheduleID: s.ID}, control{}).Denied)
+			return item{Name: s.Name, Text: s.ID, Error: denied}
 		})
+		if !slices.ContainsFunc(form.Items, func(i item) bool { return i.Error == "" }) {
+			form.Denied = form.Items[0].Error
+		}
 		return h.render(c, "confirm", form.Title, "schedules", form)
 	}
 }

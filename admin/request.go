@@ -25,6 +25,7 @@ type call struct {
 	pathParams map[string]string
 	query      url.Values
 	body       requestBody
+	views      map[string]error // the results of viewSchedule by schedule
 }
 
 // The limits of a request.

@@ -278,3 +278,49 @@ func TestPageDisablesControlsOfUnavailableSchedules(t *testing.T) {
 		require.NotContains(t, w.Body.String(), "<textarea", path)
 	}
 }
+
+// The pages leave out a schedule that the user may not view, and its runs.
+func TestPagesHideScheduleThatViewRefuses(t *testing.T) {
+	refused := false
+	f := newFixture(t, Config{Authorize: func(_ *http.Request, action Action) (string, error) {
+		if action.ScheduleID == "on" && refused {
+			return "", errors.New("hidden from bob")
+		}
+		return "bob", nil
+	}})
+	_, err := f.scheduler.RunNow(t.Context(), "on", hourbell.EnqueueOptions{IdempotencyKey: "secret"})
+	require.NoError(t, err)
+	refused = true
+	for _, path := range []string{"/runs?schedule=on", "/runs/2", "/enable?id=on", "/enable?id=on&id=off", "/disable?id=on", "/schedules/on"} {
+		w := f.do(httptest.NewRequest("GET", path, nil))
+		require.Equal(t, http.StatusForbidden, w.Code, path)
+		require.Contains(t, w.Body.String(), "hidden from bob", path)
+	}
+	for _, path := range []string{"/", "/runs", "/?sort=name", "/?state=ENABLED"} {
+		w := f.do(httptest.NewRequest("GET", path, nil))
+		require.Equal(t, http.StatusOK, w.Code, path)
+		require.NotContains(t, w.Body.String(), "schedules/on", path)
+		require.NotContains(t, w.Body.String(), "No schedule is declared", path)
+	}
+	require.Contains(t, f.do(httptest.NewRequest("GET", "/", nil)).Body.String(), "1 schedule: 0 enabled, 1 disabled")
+}
+
+// The pages that change several schedules have no button if the user may change
+// none of them.
+func TestPagesOfSeveralSchedulesHaveNoButtonForViewer(t *testing.T) {
+	for reason, cfg := range map[string]Config{"bob may only view": {Authorize: viewOnly}, readOnly: {ReadOnly: true}} {
+		f := newFixture(t, cfg)
+		for _, path := range []string{"/enable?id=on&id=off", "/disable?id=on&id=off"} {
+			w := f.do(httptest.NewRequest("GET", path, nil))
+			require.Equal(t, http.StatusOK, w.Code, path)
+			require.Contains(t, w.Body.String(), "You cannot do this: "+reason, path)
+			require.NotContains(t, w.Body.String(), "<button", path)
+		}
+	}
+	f := newFixture(t, Config{})
+	require.NoError(t, f.db.Exec("UPDATE hourbell_schedules SET removed_at = next_run_at WHERE id = 'on'").Error)
+	w := f.do(httptest.NewRequest("GET", "/enable?id=on", nil))
+	require.Contains(t, w.Body.String(), "You cannot do this: it was removed from code")
+	w = f.do(httptest.NewRequest("GET", "/enable?id=on&id=off", nil))
+	require.Contains(t, w.Body.String(), `<button class="primary"`)
+}

@@ -37,7 +37,7 @@ func (h *handler) routes() []route {
 		{"POST", "/api/enqueue/all", Enqueue, nil, h.enqueueAll},
 		{"POST", "/api/enqueue/groups/{group}", Enqueue, nil, h.enqueueGroup},
 		{"POST", "/api/enqueue/jobs/{job}", Enqueue, nil, h.enqueueJob},
-		{"GET", "/api/workers", View, nil, h.listWorkers},
+		{"GET", "/api/workers", View, paged(), h.listWorkers},
 		{"GET", "/api/health", Probe, []string{"fleet", "live"}, h.health},
 		{"GET", "/api/openapi.json", View, nil, h.openAPI},
 	}
@@ -63,6 +63,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*response, erro
 	action := Action{Verb: found.verb, Group: pathParams["group"], Job: pathParams["job"]}
 	if strings.Contains(found.path, "/schedules/{id}") {
 		action.ScheduleID = pathParams["id"]
+	} else if slices.Contains(found.query, "schedule") {
+		action.ScheduleID = r.URL.Query().Get("schedule") // parseQuery refuses a second one
 	}
 	if c.actor, err = h.authorize(r, action); err != nil {
 		return nil, err

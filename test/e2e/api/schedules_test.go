@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -271,5 +272,16 @@ func TestWorkersShowStates(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[any]any{"active": "ACTIVE", "dead": "DEAD", "stopped": "STOPPED"}, states)
+
+		// The list is paged. A start during the reads does not disturb it.
+		all := column(items(h.get("/api/workers"), "workers"), "id")
+		require.Equal(t, []any{"stopped", "active", "dead"}, all)
+		added := 0
+		rows := h.readPages("/api/workers?limit=1", "workers", func() {
+			added++
+			heartbeat(fmt.Sprint("new", added), noon.Add(time.Duration(added)*time.Second), 0)
+		})
+		require.Equal(t, all, column(rows, "id"))
+		require.Equal(t, "cursor", h.call(http.StatusBadRequest, request{method: "GET", path: "/api/workers?cursor=x"})["field"])
 	})
 }
