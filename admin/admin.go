@@ -35,6 +35,11 @@ type Config struct {
 	// browser sends from another origin. A host behind a proxy that changes the
 	// Host header lists its own origin here. Defaults to none.
 	TrustedOrigins []string
+	// FormField returns the name and value of a hidden field that each form of
+	// the page then has, such as the token of the host's CSRF middleware. The
+	// page's script sends the field too. The name must not be a field of the
+	// page: note, ifMatch, idempotencyKey, back or id. Defaults to none.
+	FormField func(r *http.Request) (name, value string)
 	// Logger receives server errors. Defaults to slog.Default().
 	Logger *slog.Logger
 }

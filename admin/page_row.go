@@ -46,6 +46,7 @@ type control struct {
 	IfMatch, Back      string
 	Switch, On         bool
 	Confirm            bool // the button opens a confirmation
+	HostField          formField
 }
 
 // newRow adds to a schedule what the page shows of it, with up to slotLimit
@@ -129,6 +130,9 @@ func removedText(s hourbell.Schedule) string {
 func (h *handler) authorizeControl(c *call, action Action, b control) control {
 	if b.Method == "" {
 		b.Method = "get"
+	}
+	if b.Method == "post" {
+		b.HostField = h.formField(c.r)
 	}
 	if _, err := h.cfg.Authorize(c.r, action); err != nil {
 		b.Denied = err.Error()
