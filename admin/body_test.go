@@ -228,3 +228,27 @@ func TestFormsHaveFieldOfHost(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, postForm(host, "/schedules/off/enable", url.Values{"note": {"x"}, "csrf.Token": {"1-" + token}}.Encode()).Code)
 	require.Equal(t, http.StatusBadRequest, postForm(f, "/schedules/off/enable", "other=x").Code)
 }
+
+// If a middleware of the host compresses the response, which shows in the
+// header before the handler is called, the handler does not compress it too.
+func TestResponseIsLeftToCompressingMiddleware(t *testing.T) {
+	f := newFixture(t, Config{})
+	for _, header := range []http.Header{
+		{}, {"Vary": {"Origin"}}, {"Content-Encoding": {"br"}}, {"Vary": {"Accept-Encoding"}}, {"Vary": {"Origin, accept-encoding"}}, {"Vary": {"Origin", "Accept-Encoding"}},
+	} {
+		w := httptest.NewRecorder()
+		for name, values := range header {
+			w.Header()[name] = values
+		}
+		isLeft := len(header) > 0 && header.Get("Vary") != "Origin" || len(header["Vary"]) > 1
+		request := httptest.NewRequest("GET", "/", nil)
+		request.Header.Set("Accept-Encoding", "gzip")
+		f.ServeHTTP(w, request)
+		require.Equal(t, isLeft, strings.Contains(w.Body.String(), "<h1>Schedules</h1>"), header)
+		require.Equal(t, 1, strings.Count(strings.ToLower(strings.Join(w.Header().Values("Vary"), ",")), "accept-encoding"), header)
+		if !isLeft {
+			require.Equal(t, "gzip", w.Header().Get("Content-Encoding"), header)
+		}
+		require.True(t, strings.HasPrefix(w.Header().Get("ETag"), "W/"), header)
+	}
+}
