@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/hourbell/hourbell"
 )
@@ -22,7 +23,10 @@ type Config struct {
 	// A panic propagates to the host and nothing is done.
 	//
 	// To decide which controls to offer, the page also calls Authorize for
-	// actions that the request does not perform.
+	// actions that the request does not perform. Lists call it once for each
+	// schedule of their rows, with the verb View, and leave out what it refuses.
+	// Once it has refused to show a schedule, lists of schedules read all of
+	// them and call it for each, so that their totals count only what is shown.
 	Authorize func(r *http.Request, action Action) (actor string, err error)
 	// ReadOnly refuses every action that changes something. Defaults to false.
 	ReadOnly bool
@@ -31,6 +35,11 @@ type Config struct {
 	// browser sends from another origin. A host behind a proxy that changes the
 	// Host header lists its own origin here. Defaults to none.
 	TrustedOrigins []string
+	// FormField returns the name and value of a hidden field that each form of
+	// the page then has, such as the token of the host's CSRF middleware. The
+	// page's script sends the field too. The name must not be a field of the
+	// page: note, ifMatch, idempotencyKey, back or id. Defaults to none.
+	FormField func(r *http.Request) (name, value string)
 	// Logger receives server errors. Defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -74,6 +83,7 @@ type handler struct {
 	cfg       Config
 	origins   *http.CrossOriginProtection
 	table     []route
+	restricts atomic.Bool // Authorize has refused to show a schedule of a list
 }
 
 // New returns the handler. It does not access the database.
@@ -123,4 +133,24 @@ func (h *handler) authorize(r *http.Request, action Action) (string, error) {
 		return "", newProblem(http.StatusForbidden, "read-only", "%s", readOnly)
 	}
 	return cmp.Or(actor, anonymous), nil
+}
+
+// viewSchedule checks that the request may view a schedule. It calls Authorize
+// once per schedule and request.
+func (h *handler) viewSchedule(c *call, id string) error {
+	err, known := c.views[id]
+	if !known {
+		_, err = h.authorize(c.r, Action{Verb: View, ScheduleID: id})
+		if c.views == nil {
+			c.views = map[string]error{}
+		}
+		c.views[id] = err
+	}
+	return err
+}
+
+// canView reports whether the request may view a row that belongs to a
+// schedule, or to none if the id is empty.
+func (h *handler) canView(c *call, scheduleID string) bool {
+	return scheduleID == "" || h.viewSchedule(c, scheduleID) == nil
 }

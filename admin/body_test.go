@@ -9,11 +9,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/hourbell/hourbell"
 )
 
 // postRaw sends a POST with a raw header and body and returns the connection.
@@ -134,5 +138,117 @@ func TestAmbiguousBodyIsRefused(t *testing.T) {
 		request := httptest.NewRequest("POST", "/api/enqueue/all", strings.NewReader(body))
 		request.Header.Set("Content-Type", "application/json; charset=utf-8")
 		require.Equal(t, http.StatusCreated, f.do(request).Code, body)
+	}
+}
+
+// parsesForm is a middleware that parses the form, as many hosts have one.
+func parsesForm(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// postForm sends a form to a handler.
+func postForm(h http.Handler, path, body string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest("POST", path, strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, request)
+	return w
+}
+
+// If a middleware has parsed the form, its fields are not lost.
+func TestFormParsedByMiddlewareIsUsed(t *testing.T) {
+	f := newFixture(t, Config{})
+	host := parsesForm(f)
+	for range 2 {
+		require.Equal(t, http.StatusOK, postForm(host, "/schedules/off/run", "idempotencyKey=k&note=by+hand").Code)
+	}
+	runs, err := f.scheduler.Runs(t.Context(), hourbell.RunQuery{ScheduleID: "off"})
+	require.NoError(t, err)
+	require.Len(t, runs, 1, "the second request is a duplicate")
+	require.Equal(t, "k", runs[0].IdempotencyKey)
+	events, err := f.scheduler.Events(t.Context(), hourbell.EventQuery{Kind: hourbell.EventRunNow, Limit: 1})
+	require.NoError(t, err)
+	require.Equal(t, "by hand", events[0].Note)
+
+	f.requireUnchanged("refused forms", func() {
+		require.Equal(t, http.StatusConflict, postForm(host, "/schedules/off/enable", "ifMatch=outdated").Code)
+		require.Equal(t, http.StatusBadRequest, postForm(host, "/schedules/off/enable", "color=red").Code)
+		require.Equal(t, http.StatusBadRequest, postForm(host, "/schedules/off/enable", "note=a&note=b").Code)
+		require.Equal(t, http.StatusRequestEntityTooLarge, postForm(host, "/schedules/off/enable", "note="+strings.Repeat("x", maxBody)).Code)
+	})
+	w := postForm(host, "/schedules/off/enable", "note=go&back=%3Fsort%3Dname")
+	require.Equal(t, "../../?sort=name", w.Header().Get("Location"))
+	schedule, err := f.scheduler.Schedule(t.Context(), "off")
+	require.NoError(t, err)
+	require.Equal(t, "go", schedule.EnabledNote)
+	require.Contains(t, postForm(host, "/disable", "id=off&note=stop").Body.String(), "1 schedule disabled")
+
+	request := httptest.NewRequest("POST", "/api/schedules/off/enable", strings.NewReader(`{"note": "as JSON"}`))
+	request.Header.Set("Content-Type", "application/json")
+	w = httptest.NewRecorder()
+	host.ServeHTTP(w, request)
+	require.Contains(t, w.Body.String(), "as JSON")
+}
+
+// Each form that changes something has the host's field, so that the host's
+// CSRF middleware accepts it. Other forms do not show it.
+func TestFormsHaveFieldOfHost(t *testing.T) {
+	const token = `to"ken`
+	f := newFixture(t, Config{FormField: func(r *http.Request) (string, string) { return "csrf.Token", r.Header.Get("X-Session") + token }})
+	host := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Set("X-Session", "1-")
+		if r.Method == http.MethodPost && r.PostFormValue("csrf.Token") != "1-"+token {
+			http.Error(w, "no token", http.StatusForbidden)
+			return
+		}
+		f.ServeHTTP(w, r)
+	})
+	field := `<input type="hidden" name="csrf.Token" value="1-to&#34;ken">`
+	forms := regexp.MustCompile(`(?s)<form.*?</form>`)
+	posts := 0
+	for _, r := range f.table {
+		if r.method != http.MethodGet || strings.HasPrefix(r.path, "/api/") || strings.HasPrefix(r.path, "/static/") {
+			continue
+		}
+		w := httptest.NewRecorder()
+		host.ServeHTTP(w, r.request())
+		for _, form := range forms.FindAllString(w.Body.String(), -1) {
+			isPost := strings.Contains(form, `method="post"`)
+			require.Equal(t, isPost, strings.Contains(form, field), "%s: %s", r.path, form)
+			if isPost {
+				posts++
+			}
+		}
+	}
+	require.Greater(t, posts, 9)
+	require.Equal(t, http.StatusForbidden, postForm(host, "/schedules/off/enable", "note=x").Code)
+	require.Equal(t, http.StatusSeeOther, postForm(host, "/schedules/off/enable", url.Values{"note": {"x"}, "csrf.Token": {"1-" + token}}.Encode()).Code)
+	require.Equal(t, http.StatusBadRequest, postForm(f, "/schedules/off/enable", "other=x").Code)
+}
+
+// If a middleware of the host compresses the response, which shows in the
+// header before the handler is called, the handler does not compress it too.
+func TestResponseIsLeftToCompressingMiddleware(t *testing.T) {
+	f := newFixture(t, Config{})
+	for _, header := range []http.Header{
+		{}, {"Vary": {"Origin"}}, {"Content-Encoding": {"br"}}, {"Vary": {"Accept-Encoding"}}, {"Vary": {"Origin, accept-encoding"}}, {"Vary": {"Origin", "Accept-Encoding"}},
+	} {
+		w := httptest.NewRecorder()
+		for name, values := range header {
+			w.Header()[name] = values
+		}
+		isLeft := len(header) > 0 && header.Get("Vary") != "Origin" || len(header["Vary"]) > 1
+		request := httptest.NewRequest("GET", "/", nil)
+		request.Header.Set("Accept-Encoding", "gzip")
+		f.ServeHTTP(w, request)
+		require.Equal(t, isLeft, strings.Contains(w.Body.String(), "<h1>Schedules</h1>"), header)
+		require.Equal(t, 1, strings.Count(strings.ToLower(strings.Join(w.Header().Values("Vary"), ",")), "accept-encoding"), header)
+		if !isLeft {
+			require.Equal(t, "gzip", w.Header().Get("Content-Encoding"), header)
+		}
+		require.True(t, strings.HasPrefix(w.Header().Get("ETag"), "W/"), header)
 	}
 }

@@ -3,13 +3,19 @@ package admin
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/hourbell/hourbell"
 )
 
 func (h *handler) runNow(c *call) (*response, error) {
 	return enqueue(c, func(options hourbell.EnqueueOptions) ([]hourbell.JobRun, error) {
-		return h.scheduler.RunNow(c.r.Context(), c.pathParams["id"], options)
+		runs, err := h.scheduler.RunNow(c.r.Context(), c.pathParams["id"], options)
+		if errors.Is(err, hourbell.ErrUnknownTarget) {
+			err = newProblem(http.StatusConflict, "declared-elsewhere", "%s; send the request to a process of the build that declares the schedule",
+				strings.TrimPrefix(err.Error(), "hourbell: "))
+		}
+		return runs, err
 	})
 }
 

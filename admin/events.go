@@ -11,7 +11,7 @@ func (h *handler) listEvents(c *call) (*response, error) {
 		return nil, err
 	}
 	query := hourbell.EventQuery{ScheduleID: schedule.ID, Kind: hourbell.EventKind(c.query.Get("kind"))}
-	return listPage(c, "events", h.eventReader(c, query), eventID, toEventJSON)
+	return listPage(c, "events", h.eventReader(c, query), keepAll, eventID, toEventJSON)
 }
 
 // eventReader returns the read function of a page of events.

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -59,17 +60,25 @@ type lateJSON struct {
 	OverdueSeconds int64     `json:"overdueSeconds"`
 }
 
-// health reports whether slots fire. The status is 503 only if this process
-// runs the loop and the loop is stalled. A problem of the fleet does not change
-// the status, because a restart of this process would not fix it. With fleet=1,
-// for alerts, the status is 503 for every problem.
+// health reports whether slots fire. Its status serves readiness probes: 503
+// until the first sync of a process that calls Run, while its loop is stalled,
+// and after its Run has failed. A problem of the fleet does not change the
+// status, because a restart of this process would not fix it.
+//
+// With fleet=1, for alerts, the status is 503 for every problem. With live=1,
+// for liveness probes, the handler does not access the database, and the status
+// is 503 only for what a restart may fix: a stalled loop or a failed Run.
 func (h *handler) health(c *call) (*response, error) {
-	fleet := false
-	if c.query.Has("fleet") {
-		var err error
-		if fleet, err = strconv.ParseBool(c.query.Get("fleet")); err != nil {
-			return nil, badValue("fleet", "%q is neither 1 nor 0", c.query.Get("fleet"))
-		}
+	fleet, err := c.boolParam("fleet")
+	if err != nil {
+		return nil, err
+	}
+	live, err := c.boolParam("live")
+	switch {
+	case err != nil:
+		return nil, err
+	case fleet && live:
+		return nil, badValue("live", "excludes fleet: with live, the database is not read")
 	}
 	timeout := probeTimeout
 	if fleet {
@@ -77,15 +86,23 @@ func (h *handler) health(c *call) (*response, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.r.Context(), timeout)
 	defer cancel()
+	if live {
+		cancel() // Health returns the state of the process and sends no statement
+	}
 	state, err := h.scheduler.Health(ctx)
 
 	body := healthJSON{
-		Healthy:  !state.Stalled,
+		Healthy:  !state.Stalled && state.RunError == "" && (live || !isStarting(state)),
 		Process:  processJSON{state.Running, state.Stalled, timestamp{state.LastTickAt}},
-		Problems: healthProblems(state, err),
+		Problems: processProblems(state),
 	}
-	if err == nil {
-		body.Fleet = toFleetJSON(state)
+	switch {
+	case live:
+	case err != nil:
+		body.Problems = append(body.Problems, databaseProblem(err))
+	default:
+		body.Fleet = h.toFleetJSON(c, state)
+		body.Problems = append(body.Problems, fleetProblems(state)...)
 	}
 	if fleet {
 		body.Healthy = len(body.Problems) == 0
@@ -97,7 +114,18 @@ func (h *handler) health(c *call) (*response, error) {
 	return &response{status: status, body: body}, nil
 }
 
-func toFleetJSON(state hourbell.Health) *fleetJSON {
+// isStarting reports whether Run was called and has not yet synced.
+func isStarting(state hourbell.Health) bool { return state.Running && !state.Synced }
+
+// toFleetJSON converts the health of the fleet. Its lists leave out schedules
+// that the request may not probe.
+func (h *handler) toFleetJSON(c *call, state hourbell.Health) *fleetJSON {
+	isHidden := func(id string) bool {
+		_, err := h.authorize(c.r, Action{Verb: Probe, ScheduleID: id})
+		return err != nil
+	}
+	state.Late = slices.DeleteFunc(slices.Clone(state.Late), func(s hourbell.Schedule) bool { return isHidden(s.ID) })
+	state.Mismatched = slices.DeleteFunc(slices.Clone(state.Mismatched), isHidden)
 	return &fleetJSON{
 		At: timestamp{state.At}, Workers: state.Workers, NewestTickAt: timestamp{state.NewestTick}, Overdue: state.Overdue, OldestDueAt: timestamp{state.OldestDue},
 		Late: mapSlice(state.Late, func(s hourbell.Schedule) lateJSON {
@@ -108,36 +136,39 @@ func toFleetJSON(state hourbell.Health) *fleetJSON {
 	}
 }
 
-// healthProblems lists the problems that the health shows, those of this
-// process first. err is the error of reading the health.
-func healthProblems(state hourbell.Health, err error) []healthProblemJSON {
-	problems := []healthProblemJSON{}
-	addIf := func(condition bool, code, format string, args ...any) {
-		if condition {
-			problems = append(problems, healthProblemJSON{code, fmt.Sprintf(format, args...)})
-		}
+// problemList is a list of health problems under construction.
+type problemList []healthProblemJSON
+
+func (l *problemList) addIf(condition bool, code, format string, args ...any) {
+	if condition {
+		*l = append(*l, healthProblemJSON{code, fmt.Sprintf(format, args...)})
 	}
-	addIf(state.Stalled, "NOT_TICKING", "this process's loop has not ticked for two poll intervals")
-	if err != nil {
-		unmigrated := errors.Is(err, hourbell.ErrNotMigrated)
-		addIf(unmigrated, "NOT_MIGRATED", "%v", hourbell.ErrNotMigrated)
-		addIf(!unmigrated, "DATABASE_UNAVAILABLE", "the database did not respond, so the state of the fleet is unknown")
-		return problems
-	}
-	addIf(state.Workers == 0, "NO_WORKER", "no worker is active: nothing fires until one runs")
-	addIf(state.Overdue > 0, "OVERDUE", "%s overdue; the oldest slot was due at %s", plural(state.Overdue, "schedule"), state.OldestDue.UTC().Format(time.RFC3339))
-	addIf(len(state.Mismatched) > 0, "MISMATCHED", "%d overdue: the stored definition differs from this process's; unless another build runs, they wait for a deploy", len(state.Mismatched))
-	addIf(state.MaxSkew > maxSkew, "CLOCK_SKEW", "a worker's clock is off by %v; slots fire on time all the same, because the database clock decides", state.MaxSkew)
-	addIf(state.ClockBehind > 0, "CLOCK_BEHIND", "the database clock was stepped back: slots that fired do not repeat, and firing resumes in %v", state.ClockBehind)
+}
+
+// processProblems lists the problems of this process.
+func processProblems(state hourbell.Health) problemList {
+	problems := problemList{}
+	problems.addIf(state.RunError != "", "RUN_FAILED", "this process's loop does not run, because Run has failed: %s", strings.TrimPrefix(state.RunError, "hourbell: "))
+	problems.addIf(isStarting(state), "NOT_SYNCED", "this process has not synced its definitions yet: Run is starting, or waits for what its log says")
+	problems.addIf(state.Stalled, "NOT_TICKING", "this process's loop has not ticked for two poll intervals")
 	return problems
 }
 
-func (h *handler) listWorkers(c *call) (*response, error) {
-	workers, err := h.scheduler.Workers(c.r.Context())
-	if err != nil {
-		return nil, err
+// databaseProblem returns the problem of an error of reading the health.
+func databaseProblem(err error) healthProblemJSON {
+	if errors.Is(err, hourbell.ErrNotMigrated) {
+		return healthProblemJSON{"NOT_MIGRATED", hourbell.ErrNotMigrated.Error()}
 	}
-	return okResponse(struct {
-		Workers []workerJSON `json:"workers"`
-	}{mapSlice(workers, toWorkerJSON)})
+	return healthProblemJSON{"DATABASE_UNAVAILABLE", "the database did not respond, so the state of the fleet is unknown"}
+}
+
+// fleetProblems lists the problems of the fleet.
+func fleetProblems(state hourbell.Health) problemList {
+	var problems problemList
+	problems.addIf(state.Workers == 0, "NO_WORKER", "no worker is active: nothing fires until one runs")
+	problems.addIf(state.Overdue > 0, "OVERDUE", "%s overdue; the oldest slot was due at %s", plural(state.Overdue, "schedule"), state.OldestDue.UTC().Format(time.RFC3339))
+	problems.addIf(len(state.Mismatched) > 0, "MISMATCHED", "%d overdue: the stored definition differs from this process's; unless another build runs, they wait for a deploy", len(state.Mismatched))
+	problems.addIf(state.MaxSkew > maxSkew, "CLOCK_SKEW", "a worker's clock is off by %v; slots fire on time all the same, because the database clock decides", state.MaxSkew)
+	problems.addIf(state.ClockBehind > 0, "CLOCK_BEHIND", "the database clock was stepped back: slots that fired do not repeat, and firing resumes in %v", state.ClockBehind)
+	return problems
 }

@@ -44,7 +44,7 @@ func parsePages(names ...string) map[string]*template.Template {
 func (h *handler) pageRoutes() []route {
 	list := []string{"search", "state", "sort", "cursor"}
 	return []route{
-		{"GET", "", View, list, h.redirectToSlash},
+		{"GET", "", View, list, h.schedulesPage}, // the mount point without a trailing slash
 		{"GET", "/", View, list, h.schedulesPage},
 		{"GET", "/schedules/{id}", View, []string{"status", "trigger", "job", "cursor", "events"}, h.schedulePage},
 		{"POST", "/schedules/{id}/enable", Enable, nil, h.changeAndReturn(h.scheduler.Enable)},
@@ -116,7 +116,7 @@ func (h *handler) renderWith(c *call, state hourbell.Health, name, title, tab st
 		Root: rootLink(c.r), Title: title, Tab: tab, Actor: c.actor, ReadOnly: h.cfg.ReadOnly, At: state.At, Poll: poll, Body: body,
 		Health: &healthView{
 			Workers: state.Workers, NewestTick: relTime{state.NewestTick, state.At}, Overdue: state.Overdue, OldestDue: relTime{state.OldestDue, state.At},
-			Skew: formatDuration(state.MaxSkew), Problems: healthProblems(state, nil),
+			Skew: formatDuration(state.MaxSkew), Problems: append(processProblems(state), fleetProblems(state)...),
 		},
 	})
 }
@@ -151,7 +151,18 @@ func pageResponse(status int, name string, v view) (*response, error) {
 // rootLink returns the relative link from a page to the mount point. Links are
 // relative because the handler does not know the prefix under which the host,
 // or a proxy, serves it.
+//
+// Without a trailing slash, the mount point is relative to the path above it.
+// The handler does not redirect to the slash, because the host's router may
+// strip it, or redirect back.
 func rootLink(r *http.Request) string {
+	if r.URL.Path == "" {
+		requested := requestedPath(r)
+		if last := requested[strings.LastIndex(requested, "/")+1:]; last != "" && last != "." && last != ".." {
+			return "./" + last + "/"
+		}
+		return "./"
+	}
 	if up := strings.Count(r.URL.EscapedPath(), "/") - 1; up > 0 {
 		return strings.Repeat("../", up)
 	}
@@ -166,17 +177,6 @@ func wantsPage(r *http.Request) bool {
 
 func redirect(status int, location string) *response {
 	return &response{status: status, contentType: "text/plain; charset=utf-8", header: http.Header{"Location": {location}}}
-}
-
-// redirectToSlash redirects from the mount point without a trailing slash to
-// the page. The page's relative links need the slash.
-func (h *handler) redirectToSlash(c *call) (*response, error) {
-	uriPath, query, hasQuery := strings.Cut(c.r.RequestURI, "?")
-	location := "./" + path.Base(uriPath) + "/"
-	if hasQuery {
-		location += "?" + query
-	}
-	return redirect(http.StatusTemporaryRedirect, location), nil
 }
 
 // staticVersion is a hash of the static files. It is part of their links, so

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"crypto/rand"
 	"net/http"
 	"net/url"
@@ -17,13 +18,34 @@ type formFields struct {
 	ids            []string // the selected schedules
 }
 
+// formField is a hidden field of a form.
+type formField struct{ Name, Value string }
+
+// formField returns the host's form field, which has no name if there is none.
+func (h *handler) formField(r *http.Request) formField {
+	if h.cfg.FormField == nil {
+		return formField{}
+	}
+	name, value := h.cfg.FormField(r)
+	return formField{name, value}
+}
+
 // decodeForm decodes the body of a page's form.
-func decodeForm(text string, into *requestBody) error {
+func decodeForm(text, hostField string, into *requestBody) error {
 	fields, err := url.ParseQuery(text)
 	if err != nil {
 		return newProblem(http.StatusBadRequest, "bad-body", "invalid form: %v", err)
 	}
-	if err := checkValues(fields, "field", []string{"note", "ifMatch", "idempotencyKey", "back", repeatableParam}); err != nil {
+	return checkForm(fields, hostField, into)
+}
+
+// checkForm checks the fields of a page's form and decodes them.
+func checkForm(fields url.Values, hostField string, into *requestBody) error {
+	allowed := []string{"note", "ifMatch", "idempotencyKey", "back", repeatableParam}
+	if hostField != "" {
+		allowed = append(allowed, hostField)
+	}
+	if err := checkValues(fields, "field", allowed); err != nil {
 		return err
 	}
 	*into = requestBody{
@@ -43,6 +65,7 @@ type confirmation struct {
 	IDs                     []string
 	Items                   []item // the jobs or schedules that the action concerns
 	Denied                  string // why the user may not do this; empty if they may
+	HostField               formField
 }
 
 // item is an entry of the list on a confirmation or result page.
@@ -57,7 +80,7 @@ func (h *handler) confirmChange(verb Verb) func(*call) (*response, error) {
 			return nil, err
 		}
 		row := h.newRow(c, s, 0)
-		form := confirmation{Action: string(verb), Back: rootLink(c.r) + "schedules/" + url.PathEscape(s.ID)}
+		form := confirmation{Action: string(verb), Back: rootLink(c.r) + "schedules/" + url.PathEscape(s.ID), HostField: h.formField(c.r)}
 		switch verb {
 		case Disable:
 			form.Title, form.Button, form.IfMatch, form.Denied = "Disable "+s.Name+"?", "Disable", s.ETag, row.Switch.Denied
@@ -91,7 +114,7 @@ func (h *handler) confirmChange(verb Verb) func(*call) (*response, error) {
 // group or one job are enqueued.
 func (h *handler) confirmEnqueue(c *call) (*response, error) {
 	group, job := c.pathParams["group"], c.pathParams["job"]
-	form := confirmation{Button: "Enqueue", IdempotencyKey: rand.Text(), Back: rootLink(c.r) + "enqueue"}
+	form := confirmation{Button: "Enqueue", IdempotencyKey: rand.Text(), Back: rootLink(c.r) + "enqueue", HostField: h.formField(c.r)}
 	for _, j := range h.scheduler.Jobs() {
 		if (group == "" || j.Group == group) && (job == "" || j.Name == job) {
 			form.Items = append(form.Items, item{Name: j.Name, Text: j.Description})
@@ -121,9 +144,14 @@ func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, id := range ids {
+			if err := h.viewSchedule(c, id); err != nil {
+				return nil, err
+			}
+		}
 		form := confirmation{
 			Title: capitalize(string(verb)) + " " + plural(len(ids), "schedule") + "?", Button: capitalize(string(verb)), Action: string(verb), Back: rootLink(c.r), IDs: ids,
-			Text: "They fire from their next slots on. Missed slots do not fire.",
+			Text: "They fire from their next slots on. Missed slots do not fire.", HostField: h.formField(c.r),
 		}
 		if verb == Disable {
 			form.Text = "They do not fire until they are enabled again. Enqueued runs are not affected."
@@ -133,8 +161,12 @@ func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
 			return nil, err
 		}
 		form.Items = mapSlice(schedules, func(s hourbell.Schedule) item {
-			return item{Name: s.Name, Text: s.ID, Error: h.authorizeControl(c, Action{Verb: verb, ScheduleID: s.ID}, control{}).Denied}
+			denied := cmp.Or(removedText(s), h.authorizeControl(c, Action{Verb: verb, ScheduleID: s.ID}, control{}).Denied)
+			return item{Name: s.Name, Text: s.ID, Error: denied}
 		})
+		if !slices.ContainsFunc(form.Items, func(i item) bool { return i.Error == "" }) {
+			form.Denied = form.Items[0].Error
+		}
 		return h.render(c, "confirm", form.Title, "schedules", form)
 	}
 }

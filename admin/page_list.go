@@ -41,7 +41,7 @@ type chip struct {
 }
 
 func (h *handler) schedulesPage(c *call) (*response, error) {
-	page, err := h.querySchedules(c, schedulesPerPage, timelineOutcomes)
+	page, hides, err := h.querySchedules(c, schedulesPerPage, timelineOutcomes)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (h *handler) schedulesPage(c *call) (*response, error) {
 		Counts: countsByName(page), Timeline: newTimeline(schedules, page.At), Back: "?" + c.query.Encode(),
 	}
 	v.Filtered = v.Search != "" || v.State != ""
-	v.NothingDeclared = !v.Filtered && v.First && len(schedules) == 0
+	v.NothingDeclared = !hides && !v.Filtered && v.First && len(schedules) == 0
 	v.NothingEnabled = v.Search == "" && page.Counts[hourbell.StateEnabled] == 0 && page.Counts[hourbell.StateDisabled] > 0
 	v.Chips = v.chips(page)
 	if page.Next != "" {

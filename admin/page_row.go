@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -45,6 +46,7 @@ type control struct {
 	IfMatch, Back      string
 	Switch, On         bool
 	Confirm            bool // the button opens a confirmation
+	HostField          formField
 }
 
 // newRow adds to a schedule what the page shows of it, with up to slotLimit
@@ -88,7 +90,6 @@ func failedFires(outcomes []hourbell.Outcome) (n int) {
 
 // addControls sets the buttons of a row.
 func (h *handler) addControls(c *call, row *rowView) {
-	const removed = "it was removed from code"
 	path := "schedules/" + url.PathEscape(row.ID)
 	row.Switch = control{
 		ID: "switch-" + row.ID, Subject: row.Name, Switch: true, On: row.Enabled, IfMatch: row.ETag, Method: "post", Action: path + "/enable",
@@ -102,8 +103,10 @@ func (h *handler) addControls(c *call, row *rowView) {
 	row.Run = h.authorizeControl(c, Action{Verb: Run, ScheduleID: row.ID}, control{
 		ID: "run-" + row.ID, Label: "Run now", Subject: row.Name, Action: path + "/run", Confirm: true,
 	})
-	if row.State == hourbell.StateRemoved {
-		row.Switch.Denied, row.Run.Denied = removed, removed
+	if denied := removedText(row.schedule); denied != "" {
+		row.Switch.Denied, row.Run.Denied = denied, denied
+	} else if !row.DeclaredHere && row.Run.Denied == "" {
+		row.Run.Denied = cmp.Or(row.Problem, "another build declares it, so this process cannot run it as stored")
 	}
 	if row.Lock != nil {
 		row.Unlock = h.authorizeControl(c, Action{Verb: Unlock, ScheduleID: row.ID}, control{
@@ -112,12 +115,24 @@ func (h *handler) addControls(c *call, row *rowView) {
 	}
 }
 
+// removedText returns why a removed schedule cannot be enabled, disabled or
+// run, or "" if the schedule is not removed.
+func removedText(s hourbell.Schedule) string {
+	if s.RemovedAt.IsZero() {
+		return ""
+	}
+	return "it was removed from code"
+}
+
 // authorizeControl sets Denied if the user may not perform the action. An
 // allowed control grants nothing: the action is authorized again when it is
 // requested.
 func (h *handler) authorizeControl(c *call, action Action, b control) control {
 	if b.Method == "" {
 		b.Method = "get"
+	}
+	if b.Method == "post" {
+		b.HostField = h.formField(c.r)
 	}
 	if _, err := h.cfg.Authorize(c.r, action); err != nil {
 		b.Denied = err.Error()

@@ -66,7 +66,7 @@ func (h *handler) runsView(c *call, scheduleID string, at time.Time, zone *time.
 	if scheduleID != "" {
 		query.ScheduleID = scheduleID
 	}
-	runs, next, err := readPage(c, "cursor", rowsPerPage, h.runReader(c, query), runID)
+	runs, next, err := readPage(c, "cursor", rowsPerPage, h.runReader(c, query), h.runFilter(c, query), runID)
 	if err != nil {
 		return v, err
 	}

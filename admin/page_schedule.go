@@ -44,7 +44,7 @@ func (h *handler) schedulePage(c *call) (*response, error) {
 // eventViews reads a page of a schedule's events, newest first, and returns the
 // query of the next page.
 func (h *handler) eventViews(c *call, row rowView) ([]eventView, string, error) {
-	events, next, err := readPage(c, "events", rowsPerPage, h.eventReader(c, hourbell.EventQuery{ScheduleID: row.ID}), eventID)
+	events, next, err := readPage(c, "events", rowsPerPage, h.eventReader(c, hourbell.EventQuery{ScheduleID: row.ID}), keepAll, eventID)
 	if err != nil {
 		return nil, "", err
 	}

@@ -76,6 +76,8 @@ func knownProblem(err error) *problem {
 		return badValue(parameterName(query.Field), "%v", query.Err)
 	case errors.Is(err, hourbell.ErrUnknownSchedule):
 		return newProblem(http.StatusNotFound, "unknown-schedule", "%s", text)
+	case errors.Is(err, hourbell.ErrRemoved):
+		return newProblem(http.StatusConflict, "schedule-removed", "%s", text)
 	case errors.Is(err, hourbell.ErrChanged):
 		return newProblem(http.StatusConflict, "changed", "%s: reload it before you try again", text)
 	case errors.Is(err, hourbell.ErrBusy):
@@ -83,7 +85,7 @@ func knownProblem(err error) *problem {
 	case errors.Is(err, hourbell.ErrKeyReused):
 		return newProblem(http.StatusUnprocessableEntity, "key-reused", "%s: use a new Idempotency-Key for each new request", text)
 	case errors.Is(err, hourbell.ErrUnknownTarget):
-		return newProblem(http.StatusConflict, "unknown-target", "%s: this process does not declare the schedule's target; another build does", text)
+		return newProblem(http.StatusConflict, "unknown-target", "%s", text)
 	case errors.As(err, &definition):
 		return newProblem(http.StatusConflict, "unreadable-definition", "%s: this process cannot read the definition that another build stored", text)
 	case errors.Is(err, hourbell.ErrNotMigrated):

@@ -25,6 +25,7 @@ type call struct {
 	pathParams map[string]string
 	query      url.Values
 	body       requestBody
+	views      map[string]error // the results of viewSchedule by schedule
 }
 
 // The limits of a request.
@@ -79,6 +80,18 @@ func (c *call) intParam(name string, least, most, fallback int) (int, error) {
 	return n, nil
 }
 
+// boolParam returns a boolean parameter, or false if it is missing.
+func (c *call) boolParam(name string) (bool, error) {
+	if !c.query.Has(name) {
+		return false, nil
+	}
+	value, err := strconv.ParseBool(c.query.Get(name))
+	if err != nil {
+		return false, badValue(name, "%q is neither 1 nor 0", c.query.Get(name))
+	}
+	return value, nil
+}
+
 // pageSize returns the number of rows of a page.
 func (c *call) pageSize() (int, error) { return c.intParam("limit", 1, maxPage, 50) }
 
@@ -117,8 +130,10 @@ func (c *call) changeOptions() (hourbell.ChangeOptions, error) {
 	return hourbell.ChangeOptions{Actor: c.actor, Note: c.body.Note, IfMatch: c.body.IfMatch}, nil
 }
 
-// readBody reads the body: a form if it is sent to the page, else JSON.
-func (c *call) readBody(isPage bool) (body requestBody, err error) {
+// readBody reads the body: a form if it is sent to the page, else JSON. A
+// middleware may have parsed the form, which consumes the body. hostField is
+// the name of the host's form field, or "".
+func (c *call) readBody(isPage bool, hostField string) (body requestBody, err error) {
 	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -126,12 +141,18 @@ func (c *call) readBody(isPage bool) (body requestBody, err error) {
 		return body, newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "the body is larger than %d bytes", maxBody)
 	case err != nil:
 		return body, newProblem(http.StatusBadRequest, "bad-body", "the body is incomplete: %v", err)
+	case len(text) == 0 && isPage && len(c.r.PostForm) > 0:
+		if len(c.r.PostForm.Encode()) > maxBody {
+			return body, newProblem(http.StatusRequestEntityTooLarge, "body-too-large", "the form is larger than %d bytes", maxBody)
+		}
+		return body, checkForm(c.r.PostForm, hostField, &body)
 	case len(text) == 0:
 		return body, nil
 	}
 	want, decode := "application/json", decodeJSON
 	if isPage {
-		want, decode = "application/x-www-form-urlencoded", decodeForm
+		want = "application/x-www-form-urlencoded"
+		decode = func(text string, into *requestBody) error { return decodeForm(text, hostField, into) }
 	}
 	if contentType, _, _ := mime.ParseMediaType(c.r.Header.Get("Content-Type")); contentType != want {
 		p := newProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "the content type is %q; send %s, or no body", c.r.Header.Get("Content-Type"), want)

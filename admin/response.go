@@ -34,9 +34,12 @@ func (res *response) write(w http.ResponseWriter, r *http.Request) {
 			panic(err) // impossible: the types of this package can be encoded
 		}
 	}
-	compress := len(text) > minCompressSize && acceptsGzip(r.Header.Values("Accept-Encoding"))
 	header := w.Header()
-	header.Add("Vary", "Accept-Encoding")
+	hostCompresses := isCompressed(header)
+	compress := !hostCompresses && len(text) > minCompressSize && acceptsGzip(r.Header.Values("Accept-Encoding"))
+	if !variesByEncoding(header) {
+		header.Add("Vary", "Accept-Encoding")
+	}
 	header.Set("Cache-Control", "private, no-cache")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
@@ -46,7 +49,7 @@ func (res *response) write(w http.ResponseWriter, r *http.Request) {
 	if res.status == http.StatusOK && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		sum := sha256.Sum256(text)
 		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
-		if compress {
+		if compress || hostCompresses {
 			tag = "W/" + tag // same content, different bytes
 		}
 		header.Set("ETag", tag)
@@ -68,6 +71,25 @@ func (res *response) write(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(text) // fails only if the client is gone
 	}
+}
+
+// isCompressed reports whether a middleware of the host compresses the
+// response. It shows in the header that the middleware sets before it calls the
+// handler.
+func isCompressed(header http.Header) bool {
+	return header.Get("Content-Encoding") != "" || variesByEncoding(header)
+}
+
+// variesByEncoding reports whether the Vary header names Accept-Encoding.
+func variesByEncoding(header http.Header) bool {
+	for _, line := range header.Values("Vary") {
+		for name := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(name), "Accept-Encoding") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // minCompressSize is the size in bytes above which a response is compressed.

@@ -236,3 +236,91 @@ func TestEmptyActorIsRecordedAsAnonymous(t *testing.T) {
 		require.Equal(t, anonymous, e.Actor, e.Kind)
 	}
 }
+
+// controlOf returns the button with an id, from a page.
+func (f *fixture) controlOf(path, id string) string {
+	f.Helper()
+	request := httptest.NewRequest("GET", path, nil)
+	request.Header.Set("Accept", "text/html")
+	w := f.do(request)
+	require.Equal(f, http.StatusOK, w.Code, w.Body)
+	_, after, found := strings.Cut(w.Body.String(), `<button id="`+id+`"`)
+	require.True(f, found, "%s has no button %s", path, id)
+	button, _, _ := strings.Cut(after, "</button>")
+	return button
+}
+
+// The page disables the switch and the run button of a removed schedule, and
+// the run button of a schedule that another build declares.
+func TestPageDisablesControlsOfUnavailableSchedules(t *testing.T) {
+	f := newFixture(t, Config{})
+	require.NoError(t, f.db.Exec("UPDATE hourbell_schedules SET removed_at = next_run_at, locked_by = NULL, locked_at = NULL WHERE id = 'on'").Error)
+	require.NoError(t, f.db.Exec("UPDATE hourbell_schedules SET definition_hash = 'another build' WHERE id = 'off'").Error)
+	for _, root := range []string{"/", "/schedules/"} {
+		path := func(id string) string {
+			if root == "/" {
+				return root
+			}
+			return root + id
+		}
+		for _, id := range []string{"switch-on", "run-on"} {
+			button := f.controlOf(path("on"), id)
+			require.Contains(t, button, `aria-disabled="true" title="it was removed from code"`, root+id)
+		}
+		require.Contains(t, f.controlOf(path("off"), "run-off"), `aria-disabled="true" title="another build declares it`, root)
+		require.NotContains(t, f.controlOf(path("off"), "switch-off"), "aria-disabled", root)
+	}
+	for path, text := range map[string]string{
+		"/schedules/on/disable": "it was removed from code", "/schedules/on/run": "it was removed from code", "/schedules/off/run": "another build declares it",
+	} {
+		w := f.do(httptest.NewRequest("GET", path, nil))
+		require.Contains(t, w.Body.String(), "You cannot do this: "+text, path)
+		require.NotContains(t, w.Body.String(), "<textarea", path)
+	}
+}
+
+// The pages leave out a schedule that the user may not view, and its runs.
+func TestPagesHideScheduleThatViewRefuses(t *testing.T) {
+	refused := false
+	f := newFixture(t, Config{Authorize: func(_ *http.Request, action Action) (string, error) {
+		if action.ScheduleID == "on" && refused {
+			return "", errors.New("hidden from bob")
+		}
+		return "bob", nil
+	}})
+	_, err := f.scheduler.RunNow(t.Context(), "on", hourbell.EnqueueOptions{IdempotencyKey: "secret"})
+	require.NoError(t, err)
+	refused = true
+	for _, path := range []string{"/runs?schedule=on", "/runs/2", "/enable?id=on", "/enable?id=on&id=off", "/disable?id=on", "/schedules/on"} {
+		w := f.do(httptest.NewRequest("GET", path, nil))
+		require.Equal(t, http.StatusForbidden, w.Code, path)
+		require.Contains(t, w.Body.String(), "hidden from bob", path)
+	}
+	for _, path := range []string{"/", "/runs", "/?sort=name", "/?state=ENABLED"} {
+		w := f.do(httptest.NewRequest("GET", path, nil))
+		require.Equal(t, http.StatusOK, w.Code, path)
+		require.NotContains(t, w.Body.String(), "schedules/on", path)
+		require.NotContains(t, w.Body.String(), "No schedule is declared", path)
+	}
+	require.Contains(t, f.do(httptest.NewRequest("GET", "/", nil)).Body.String(), "1 schedule: 0 enabled, 1 disabled")
+}
+
+// The pages that change several schedules have no button if the user may change
+// none of them.
+func TestPagesOfSeveralSchedulesHaveNoButtonForViewer(t *testing.T) {
+	for reason, cfg := range map[string]Config{"bob may only view": {Authorize: viewOnly}, readOnly: {ReadOnly: true}} {
+		f := newFixture(t, cfg)
+		for _, path := range []string{"/enable?id=on&id=off", "/disable?id=on&id=off"} {
+			w := f.do(httptest.NewRequest("GET", path, nil))
+			require.Equal(t, http.StatusOK, w.Code, path)
+			require.Contains(t, w.Body.String(), "You cannot do this: "+reason, path)
+			require.NotContains(t, w.Body.String(), "<button", path)
+		}
+	}
+	f := newFixture(t, Config{})
+	require.NoError(t, f.db.Exec("UPDATE hourbell_schedules SET removed_at = next_run_at WHERE id = 'on'").Error)
+	w := f.do(httptest.NewRequest("GET", "/enable?id=on", nil))
+	require.Contains(t, w.Body.String(), "You cannot do this: it was removed from code")
+	w = f.do(httptest.NewRequest("GET", "/enable?id=on&id=off", nil))
+	require.Contains(t, w.Body.String(), `<button class="primary"`)
+}

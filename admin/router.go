@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,8 +38,8 @@ func (h *handler) routes() []route {
 		{"POST", "/api/enqueue/all", Enqueue, nil, h.enqueueAll},
 		{"POST", "/api/enqueue/groups/{group}", Enqueue, nil, h.enqueueGroup},
 		{"POST", "/api/enqueue/jobs/{job}", Enqueue, nil, h.enqueueJob},
-		{"GET", "/api/workers", View, nil, h.listWorkers},
-		{"GET", "/api/health", Probe, []string{"fleet"}, h.health},
+		{"GET", "/api/workers", View, paged(), h.listWorkers},
+		{"GET", "/api/health", Probe, []string{"fleet", "live"}, h.health},
 		{"GET", "/api/openapi.json", View, nil, h.openAPI},
 	}
 }
@@ -63,6 +64,8 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*response, erro
 	action := Action{Verb: found.verb, Group: pathParams["group"], Job: pathParams["job"]}
 	if strings.Contains(found.path, "/schedules/{id}") {
 		action.ScheduleID = pathParams["id"]
+	} else if slices.Contains(found.query, "schedule") {
+		action.ScheduleID = r.URL.Query().Get("schedule") // parseQuery refuses a second one
 	}
 	if c.actor, err = h.authorize(r, action); err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) (*response, erro
 		return nil, err
 	}
 	if r.Method == http.MethodPost {
-		if c.body, err = c.readBody(isPage); err != nil {
+		if c.body, err = c.readBody(isPage, h.formField(r).Name); err != nil {
 			return nil, err
 		}
 	}
@@ -104,8 +107,31 @@ func (h *handler) match(r *http.Request) (route, map[string]string, error) {
 		p.header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
 		return route{}, nil, p
 	}
-	return route{}, nil, newProblem(http.StatusNotFound, "unknown-path", "unknown path %q; /api/openapi.json lists the paths of the API. "+
-		"If the path begins with the prefix under which the handler is mounted, wrap the handler in http.StripPrefix", r.URL.EscapedPath())
+	return route{}, nil, newProblem(http.StatusNotFound, "unknown-path", "unknown path %q; /api/openapi.json lists the paths of the API. %s", r.URL.EscapedPath(), prefixHint(r))
+}
+
+// prefixHint returns what to do if the path of a request is unknown because the
+// host strips the wrong prefix.
+func prefixHint(r *http.Request) string {
+	received, requested := r.URL.EscapedPath(), requestedPath(r)
+	prefix, isSuffix := strings.CutSuffix(requested, received)
+	switch {
+	case received != "" && received[0] != '/':
+		return "The path does not begin with a slash: the prefix that http.StripPrefix gets must not end in one"
+	case isSuffix && prefix != "":
+		return fmt.Sprintf("The host stripped %q from the path. If the handler is mounted elsewhere, pass the path at which it is mounted to http.StripPrefix, without a slash at the end", prefix)
+	}
+	return "The host stripped nothing from the path. If the handler is mounted under a prefix, wrap it in http.StripPrefix with that prefix, without a slash at the end"
+}
+
+// requestedPath returns the escaped path that the client has requested, before
+// the host stripped a prefix; empty if it is unknown.
+func requestedPath(r *http.Request) string {
+	uri, err := url.ParseRequestURI(r.RequestURI)
+	if err != nil {
+		return ""
+	}
+	return uri.EscapedPath()
 }
 
 // matchPath compares an escaped path with the path of a route and returns the

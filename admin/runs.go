@@ -16,7 +16,7 @@ func (h *handler) listRuns(c *call) (*response, error) {
 		}
 		query.ScheduleID = id
 	}
-	return listPage(c, "runs", h.runReader(c, query), runID, toRunJSON)
+	return listPage(c, "runs", h.runReader(c, query), h.runFilter(c, query), runID, toRunJSON)
 }
 
 // runQuery returns the run query of a request's filters.
@@ -35,6 +35,15 @@ func (h *handler) runReader(c *call, query hourbell.RunQuery) func(before int64,
 	}
 }
 
+// runFilter returns the function that leaves out runs of schedules that the
+// request may not view. The runs of one schedule were authorized with it.
+func (h *handler) runFilter(c *call, query hourbell.RunQuery) func(hourbell.JobRun) bool {
+	if query.ScheduleID != "" {
+		return keepAll
+	}
+	return func(r hourbell.JobRun) bool { return h.canView(c, r.ScheduleID) }
+}
+
 func runID(r hourbell.JobRun) int64 { return r.ID }
 
 func (h *handler) showRun(c *call) (*response, error) {
@@ -45,7 +54,8 @@ func (h *handler) showRun(c *call) (*response, error) {
 	return okResponse(runWithArgsJSON{toRunJSON(run), run.Args})
 }
 
-// readRun reads the run in the path.
+// readRun reads the run in the path, and checks that the request may view its
+// schedule.
 func (h *handler) readRun(c *call) (hourbell.JobRun, error) {
 	id, err := strconv.ParseInt(c.pathParams["id"], 10, 64)
 	if err != nil || id < 1 {
@@ -57,6 +67,11 @@ func (h *handler) readRun(c *call) (hourbell.JobRun, error) {
 	}
 	if len(runs) == 0 {
 		return hourbell.JobRun{}, newProblem(http.StatusNotFound, "unknown-run", "there is no run %d; runs are deleted after their retention", id)
+	}
+	if id := runs[0].ScheduleID; id != "" {
+		if err := h.viewSchedule(c, id); err != nil {
+			return hourbell.JobRun{}, err
+		}
 	}
 	return runs[0], nil
 }

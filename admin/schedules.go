@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hourbell/hourbell"
@@ -17,7 +18,7 @@ func (h *handler) listSchedules(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := h.querySchedules(c, limit, recentOutcomes)
+	page, _, err := h.querySchedules(c, limit, recentOutcomes)
 	if err != nil {
 		return nil, err
 	}
@@ -31,12 +32,120 @@ func (h *handler) listSchedules(c *call) (*response, error) {
 	})
 }
 
-// querySchedules reads the page of schedules that the query selects.
-func (h *handler) querySchedules(c *call, limit, outcomes int) (hourbell.SchedulePage, error) {
-	return h.scheduler.Schedules(c.r.Context(), hourbell.ScheduleQuery{
+// querySchedules reads the page of schedules that the query selects and the
+// request may view. The counts leave out the others, and hides reports whether
+// there are any.
+func (h *handler) querySchedules(c *call, limit, outcomes int) (page hourbell.SchedulePage, hides bool, err error) {
+	query := hourbell.ScheduleQuery{
 		Search: c.query.Get("search"), State: hourbell.ScheduleState(c.query.Get("state")), Sort: c.query.Get("sort"),
 		After: c.query.Get("cursor"), Limit: limit, Outcomes: outcomes,
-	})
+	}
+	page, err = h.scheduler.Schedules(c.r.Context(), query)
+	if err != nil {
+		return page, false, err
+	}
+	if !slices.ContainsFunc(page.Schedules, func(s hourbell.Schedule) bool { return !h.canView(c, s.ID) }) {
+		// Small sets are checked as a whole. Large ones are only if Authorize
+		// is known to restrict what users may view.
+		isWhole := len(page.Schedules) == page.Total
+		if isWhole || page.Total > maxPage && !h.restricts.Load() {
+			return page, false, nil
+		}
+	}
+	visible, err := h.visibleSchedules(c, query.Search, page.Counts)
+	if err != nil || visible.hidden == 0 {
+		return page, false, err
+	}
+	h.restricts.Store(true)
+	page, err = h.queryVisible(c, query, visible)
+	return page, true, err
+}
+
+// visibleSet is the set of schedules that a request may view.
+type visibleSet struct {
+	ids    []string
+	counts map[hourbell.ScheduleState]int
+	hidden int // the number of the others
+}
+
+// visibleSchedules returns which of the schedules that a search selects the
+// request may view. It counts them by the states of all.
+func (h *handler) visibleSchedules(c *call, search string, all map[hourbell.ScheduleState]int) (visibleSet, error) {
+	visible := visibleSet{counts: make(map[hourbell.ScheduleState]int, len(all))}
+	for state := range all {
+		visible.counts[state] = 0
+	}
+	query := hourbell.ScheduleQuery{Search: search, Limit: readSize}
+	for {
+		page, err := h.scheduler.Schedules(c.r.Context(), query)
+		if err != nil {
+			return visible, err
+		}
+		for _, s := range page.Schedules {
+			if !h.canView(c, s.ID) {
+				visible.hidden++
+				continue
+			}
+			visible.ids = append(visible.ids, s.ID)
+			for _, state := range statesOf(s) {
+				visible.counts[state]++
+			}
+		}
+		if page.Next == "" {
+			return visible, nil
+		}
+		query.After = page.Next
+	}
+}
+
+// statesOf returns the states whose conditions a schedule meets, as described
+// at [hourbell.ScheduleQuery].
+func statesOf(s hourbell.Schedule) []hourbell.ScheduleState {
+	if !s.RemovedAt.IsZero() {
+		return []hourbell.ScheduleState{hourbell.StateRemoved}
+	}
+	states := []hourbell.ScheduleState{hourbell.StateDisabled}
+	if s.Enabled {
+		states[0] = hourbell.StateEnabled
+	}
+	if s.Overdue {
+		states = append(states, hourbell.StateOverdue)
+	}
+	if s.ConsecutiveFailures > 0 {
+		states = append(states, hourbell.StateFailing)
+	}
+	return states
+}
+
+// queryVisible reads a page of the visible schedules. If they are too many for
+// one query, it leaves out the others while it reads. Such a page may be short
+// before the end.
+func (h *handler) queryVisible(c *call, query hourbell.ScheduleQuery, visible visibleSet) (result hourbell.SchedulePage, err error) {
+	switch n := len(visible.ids); {
+	case n == 0:
+		query.IDs = []string{""} // no schedule has this id
+	case n <= readSize:
+		query.IDs = visible.ids
+	}
+	limit := query.Limit
+	for range maxReads {
+		page, err := h.scheduler.Schedules(c.r.Context(), query)
+		if err != nil {
+			return result, err
+		}
+		for _, s := range page.Schedules {
+			if h.canView(c, s.ID) {
+				result.Schedules = append(result.Schedules, s)
+			}
+		}
+		result.At, result.Next = page.At, page.Next
+		query.After, query.Limit = page.Next, limit-len(result.Schedules)
+		if query.After == "" || query.Limit == 0 {
+			break
+		}
+	}
+	result.Total, result.Counts = len(visible.ids), visible.counts
+	return result, nil
 }
 
 // countsByName returns the counts of a page by state in lower case, and their

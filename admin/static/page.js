@@ -310,7 +310,7 @@
 			try {
 				const { response, page } = await fetchPage(url);
 				if (!response.ok || own !== lastRefresh) return;
-				history.replaceState(null, "", url);
+				history.replaceState(null, "", response.url); // links are relative to it
 				show(page);
 			} catch {
 				search.form.submit();

@@ -48,6 +48,7 @@ var (
 	authorize   func(r *http.Request, action admin.Action) (string, error)
 	execute     func(ctx context.Context, run hourbell.JobRun) error
 	mux         *http.ServeMux
+	serve       func(ctx context.Context) error
 	requestID   string
 	revision    string
 	builtAt     time.Time

@@ -16,6 +16,8 @@ require (
 	gorm.io/gorm v1.31.2
 )
 
+require golang.org/x/time v0.15.0 // indirect
+
 require (
 	github.com/adhocore/gronx v1.20.4 // indirect
 	github.com/bytedance/gopkg v0.1.3 // indirect

@@ -201,7 +201,7 @@ func TestWriteToBusyScheduleReturnsConflict(t *testing.T) {
 		require.Equal(t, "1", res.Header.Get("Retry-After"))
 	}
 	// The same applies to a request whose key another transaction is using.
-	require.NoError(t, tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended('default k', 0))").Error)
+	require.NoError(t, tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended('hourbell_job_runs'::regclass::oid || ' default k', 0))").Error)
 	for _, path := range []string{"/api/schedules/hourly/run", "/api/enqueue/all", "/api/enqueue/groups/feed", "/api/enqueue/jobs/import"} {
 		body := h.call(http.StatusConflict, request{method: "POST", path: path, header: map[string]string{"Idempotency-Key": "k"}})
 		require.Equal(t, "busy", body["code"], path)

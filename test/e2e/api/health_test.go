@@ -84,12 +84,9 @@ func TestHealthReportsFleetProblems(t *testing.T) {
 func TestHealthReportsStalledLoop(t *testing.T) {
 	s := setup{databaseClock: true, Config: hourbell.Config{LockTTL: time.Second, PollInterval: 100 * time.Millisecond}}
 	eachHost(t, s, func(t *testing.T, h *host) {
-		ctx, stop := context.WithCancel(context.Background())
-		ended := make(chan error, 1)
-		go func() { ended <- h.scheduler.Run(ctx) }()
-		defer func() { stop(); require.NoError(t, <-ended) }()
+		h.startRun()
 		waitFor(t, "the first tick", func() bool {
-			process := h.call(http.StatusOK, request{method: "GET", path: "/api/health"})["process"].(map[string]any)
+			process := h.get("/api/health?live=1")["process"].(map[string]any)
 			return process["running"] == true && process["lastTickAt"] != nil
 		})
 
@@ -107,6 +104,92 @@ func TestHealthReportsStalledLoop(t *testing.T) {
 			return h.send(request{method: "GET", path: "/api/health?fleet=1"}).StatusCode == http.StatusOK
 		})
 	})
+}
+
+// startRun calls Run in the background and stops it when the test ends. The
+// returned function waits until Run returns.
+func (h *host) startRun() (wait func() error) {
+	h.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = h.scheduler.Run(ctx)
+	}()
+	wait = func() error { <-ended; return err }
+	h.Cleanup(func() { stop(); _ = wait() })
+	return wait
+}
+
+// Once Run was called, the process is ready only after the first sync. It is
+// live all the time, so an outage of the database during a deploy does not
+// restart it.
+func TestHealthIsNotReadyBeforeFirstSync(t *testing.T) {
+	h := newHost(t, dbtest.Postgres(t), setup{databaseClock: true})
+	tx := h.db.Begin() // the sync waits for it
+	defer tx.Rollback()
+	require.NoError(t, tx.Exec("LOCK TABLE hourbell_schedules IN ACCESS EXCLUSIVE MODE").Error)
+	h.startRun()
+	waitFor(t, "the call of Run", func() bool {
+		return h.get("/api/health?live=1")["process"].(map[string]any)["running"] == true
+	})
+	_, problems := h.health(http.StatusServiceUnavailable, "/api/health")
+	require.Equal(t, []any{"NOT_SYNCED", "DATABASE_UNAVAILABLE"}, problems)
+	body, problems := h.health(http.StatusOK, "/api/health?live=1")
+	require.Equal(t, []any{"NOT_SYNCED"}, problems)
+	require.Nil(t, body["fleet"])
+
+	require.NoError(t, tx.Rollback().Error)
+	waitFor(t, "the first sync", func() bool {
+		return h.send(request{method: "GET", path: "/api/health"}).StatusCode == http.StatusOK
+	})
+	_, problems = h.health(http.StatusOK, "/api/health?live=1")
+	require.Empty(t, problems)
+}
+
+// After Run has returned an error, the process is neither ready nor live, and
+// the body has the error.
+func TestHealthReportsFailedRun(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		require.NoError(t, h.db.Exec("DROP TABLE hourbell_migrations").Error)
+		require.ErrorIs(t, h.startRun()(), hourbell.ErrNotMigrated)
+		for _, path := range []string{"/api/health", "/api/health?live=1", "/api/health?fleet=1"} {
+			body, problems := h.health(http.StatusServiceUnavailable, path)
+			require.Equal(t, "RUN_FAILED", problems[0], path)
+			require.Contains(t, items(body, "problems")[0]["detail"], "not migrated", path)
+		}
+	})
+}
+
+// With live=1, health sends no statement, and reports the stalled loop.
+func TestLivenessAsksNoDatabase(t *testing.T) {
+	s := setup{databaseClock: true, Config: hourbell.Config{LockTTL: time.Second, PollInterval: 100 * time.Millisecond}}
+	eachHost(t, s, func(t *testing.T, h *host) {
+		h.startRun()
+		waitFor(t, "the first sync", func() bool {
+			return h.send(request{method: "GET", path: "/api/health"}).StatusCode == http.StatusOK
+		})
+		h.health(http.StatusOK, "/api/health?live=1")
+		require.NoError(t, h.db.SQL().Close())
+		body, _ := h.health(http.StatusOK, "/api/health?live=1")
+		require.Nil(t, body["fleet"])
+		waitFor(t, "liveness to report the stalled loop", func() bool {
+			return h.send(request{method: "GET", path: "/api/health?live=1"}).StatusCode == http.StatusServiceUnavailable
+		})
+		_, problems := h.health(http.StatusServiceUnavailable, "/api/health?live=1")
+		require.Equal(t, []any{"NOT_TICKING"}, problems)
+	})
+}
+
+func TestHealthRefusesInvalidParameters(t *testing.T) {
+	h := newHost(t, dbtest.SQLite(t), setup{})
+	for path, field := range map[string]string{
+		"/api/health?live=yes": "live", "/api/health?fleet=yes": "fleet", "/api/health?live=1&fleet=1": "live",
+	} {
+		require.Equal(t, field, h.call(http.StatusBadRequest, request{method: "GET", path: path})["field"], path)
+	}
+	h.health(http.StatusServiceUnavailable, "/api/health?live=0&fleet=1")
 }
 
 // If the database is unavailable, the process is still healthy, because a

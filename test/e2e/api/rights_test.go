@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,4 +143,83 @@ func TestNewRefusesInvalidConfig(t *testing.T) {
 	actor, err := admin.AllowAll(nil, admin.Action{Verb: admin.Enqueue})
 	require.NoError(t, err)
 	require.Equal(t, "anonymous", actor)
+}
+
+// hidesSchedule returns an Authorize that refuses every action on a schedule,
+// and every probe that shows it.
+func hidesSchedule(hidden string) func(*http.Request, admin.Action) (string, error) {
+	return func(_ *http.Request, action admin.Action) (string, error) {
+		if action.ScheduleID == hidden {
+			return "", errors.New("hidden from bob")
+		}
+		return "bob", nil
+	}
+}
+
+// Rights to single schedules cover their runs, and every list. Totals count
+// only what is shown.
+func TestRightsToSchedulesCoverRunsAndLists(t *testing.T) {
+	eachHost(t, setup{admin: admin.Config{Authorize: hidesSchedule("hourly")}}, func(t *testing.T, h *host) {
+		for _, id := range []string{"hourly", "nightly", "hourly"} {
+			_, err := h.scheduler.RunNow(t.Context(), id, hourbell.EnqueueOptions{})
+			require.NoError(t, err)
+		}
+		h.newRun() // of no schedule
+		hidden, err := h.scheduler.Runs(t.Context(), hourbell.RunQuery{ScheduleID: "hourly"})
+		require.NoError(t, err)
+		require.Len(t, hidden, 4)
+		for _, path := range []string{
+			"/api/runs?schedule=hourly", "/api/runs?job=import&schedule=hourly", "/api/schedules/hourly", "/api/schedules/hourly/runs", "/api/schedules/hourly/events",
+			"/api/schedules/hourly/upcoming", fmt.Sprintf("/api/runs/%d", hidden[0].ID),
+		} {
+			require.Equal(t, "hidden from bob", h.call(http.StatusForbidden, request{method: "GET", path: path})["detail"], path)
+		}
+
+		require.Equal(t, []any{"", "nightly", "nightly", "nightly"}, column(h.readPages("/api/runs?limit=2", "runs", func() {}), "scheduleId"))
+		require.Len(t, items(h.get("/api/runs?limit=4"), "runs"), 4)
+		require.Empty(t, h.get("/api/runs?limit=4")["next"])
+		require.Len(t, items(h.get("/api/runs?schedule=nightly"), "runs"), 3)
+
+		for _, limit := range []int{1, 2, 50} {
+			path := fmt.Sprintf("/api/schedules?limit=%d", limit)
+			require.Equal(t, []any{"nightly", "shop/feed.v2:a"}, column(h.readPages(path, "schedules", func() {}), "id"), path)
+			counts := h.get(path)["counts"].(map[string]any)
+			require.Equal(t, []any{2.0, 1.0, 1.0}, []any{counts["all"], counts["enabled"], counts["disabled"]}, path)
+		}
+		require.Empty(t, items(h.get("/api/schedules?search=hourly"), "schedules"))
+		require.Equal(t, 0.0, h.get("/api/schedules?search=hourly")["counts"].(map[string]any)["all"])
+
+		h.enable("hourly")
+		h.clock.Set(noon.Add(90 * time.Minute)) // overdue
+		fleet := h.get("/api/health")["fleet"].(map[string]any)
+		require.Equal(t, []any{"shop/feed.v2:a"}, column(items(fleet, "late"), "id"))
+	})
+}
+
+// If Authorize hides schedules among more than one query selects by id, pages
+// and totals are still exact.
+func TestListsLeaveOutHiddenSchedulesAmongMany(t *testing.T) {
+	const n = 1205
+	mayView := func(id string) bool { return id < "schedule-00003" || id > "schedule-00009" }
+	s := setup{Config: hourbell.Config{Definitions: manyDefinitions(n)}, admin: admin.Config{Authorize: func(_ *http.Request, action admin.Action) (string, error) {
+		if action.ScheduleID != "" && !mayView(action.ScheduleID) {
+			return "", errors.New("hidden from bob")
+		}
+		return "bob", nil
+	}}}
+	h := newHost(t, dbtest.SQLite(t), s)
+	var want []any
+	for _, d := range manyDefinitions(n) {
+		if mayView(d.ID) {
+			want = append(want, d.ID)
+		}
+	}
+	require.Equal(t, want, column(h.readPages("/api/schedules?limit=200", "schedules", func() {}), "id"))
+	all := h.get("/api/schedules?limit=5")
+	require.Len(t, all["schedules"], 5)
+	require.Equal(t, float64(len(want)), all["counts"].(map[string]any)["all"])
+	for _, state := range []string{"ENABLED", "DISABLED"} {
+		rows := h.readPages("/api/schedules?limit=200&state="+state, "schedules", func() {})
+		require.Equal(t, float64(len(rows)), all["counts"].(map[string]any)[strings.ToLower(state)], state)
+	}
 }

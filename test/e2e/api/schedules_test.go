@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -187,7 +188,7 @@ func TestSchedulesOfOtherBuildsAreShown(t *testing.T) {
 		require.Equal(t, false, changed["declaredHere"])
 		require.Equal(t, `this process does not declare the target JOBS ["brand-new"]`, changed["problem"])
 		body := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/run"})
-		require.Equal(t, "unknown-target", body["code"])
+		require.Equal(t, "declared-elsewhere", body["code"])
 
 		// An invalid stored expression affects only its own schedule.
 		require.NoError(t, h.db.Exec("UPDATE hourbell_schedules SET cron = 'invalid' WHERE id = 'nightly'").Error)
@@ -198,6 +199,30 @@ func TestSchedulesOfOtherBuildsAreShown(t *testing.T) {
 		require.Contains(t, upcoming["problem"], "expected 5 fields")
 		body = h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/nightly/enable"})
 		require.Equal(t, "unreadable-definition", body["code"])
+	})
+}
+
+// Every process refuses to enable, disable or run a removed schedule. A process
+// that does not declare a stored schedule can enable and disable it, but cannot
+// run it.
+func TestRemovedAndUnknownSchedulesAreRefused(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		added := append([]hourbell.Definition{{ID: "added", Cron: "@daily", Target: hourbell.AllJobs()}}, definitions[1:]...)
+		other := newHost(t, h.db, setup{Config: hourbell.Config{Definitions: added}})
+		h.requireUnchanged(func() {
+			for _, from := range []*host{h, other} {
+				for _, verb := range []string{"enable", "disable", "run"} {
+					body := from.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/hourly/" + verb})
+					require.Equal(t, "schedule-removed", body["code"], verb)
+				}
+			}
+			body := h.call(http.StatusConflict, request{method: "POST", path: "/api/schedules/added/run"})
+			require.Equal(t, "declared-elsewhere", body["code"])
+			require.Contains(t, body["detail"], `schedule "added" is declared by another build`)
+		})
+		require.Equal(t, true, h.post("/api/schedules/added/enable", "")["enabled"])
+		require.Equal(t, false, h.post("/api/schedules/added/disable", "")["enabled"])
+		other.call(http.StatusCreated, request{method: "POST", path: "/api/schedules/added/run"})
 	})
 }
 
@@ -247,5 +272,16 @@ func TestWorkersShowStates(t *testing.T) {
 			}
 		}
 		require.Equal(t, map[any]any{"active": "ACTIVE", "dead": "DEAD", "stopped": "STOPPED"}, states)
+
+		// The list is paged. A start during the reads does not disturb it.
+		all := column(items(h.get("/api/workers"), "workers"), "id")
+		require.Equal(t, []any{"stopped", "active", "dead"}, all)
+		added := 0
+		rows := h.readPages("/api/workers?limit=1", "workers", func() {
+			added++
+			heartbeat(fmt.Sprint("new", added), noon.Add(time.Duration(added)*time.Second), 0)
+		})
+		require.Equal(t, all, column(rows, "id"))
+		require.Equal(t, "cursor", h.call(http.StatusBadRequest, request{method: "GET", path: "/api/workers?cursor=x"})["field"])
 	})
 }

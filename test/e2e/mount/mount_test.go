@@ -18,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/labstack/echo/v4"
+	echomiddleware "github.com/labstack/echo/v4/middleware"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell"
@@ -216,33 +217,120 @@ func TestPageLinksWorkUnderAnyMountPoint(t *testing.T) {
 	}
 }
 
-// A request for the prefix without the trailing slash is redirected to the
-// page, by the host's router or by the handler.
-func TestMountPointRedirectsToSlash(t *testing.T) {
-	for name, serve := range map[string]http.Handler{
-		"net/http": mux(newHandler(t)),
-		"a router that does not redirect": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.StripPrefix(prefix, newHandler(t)).ServeHTTP(w, r)
-		}),
+// The page works at the mount point with and without the trailing slash, also
+// behind a router that strips slashes or redirects to the path without.
+func TestPageWorksWithoutTrailingSlash(t *testing.T) {
+	noSlash := func(h http.Handler) *http.ServeMux {
+		m := mux(h).(*http.ServeMux)
+		m.Handle(prefix, http.StripPrefix(prefix, h))
+		return m
+	}
+	withChi := func(middlewares ...func(http.Handler) http.Handler) func(h http.Handler) http.Handler {
+		return func(h http.Handler) http.Handler {
+			r := chi.NewRouter()
+			r.Use(middlewares...)
+			r.Mount(prefix, http.StripPrefix(prefix, h))
+			return r
+		}
+	}
+	for name, mount := range map[string]func(h http.Handler) http.Handler{
+		"net/http": mux,
+		"a router that does not redirect": func(h http.Handler) http.Handler {
+			return http.StripPrefix(prefix, h)
+		},
+		"both paths":                        func(h http.Handler) http.Handler { return noSlash(h) },
+		"chi StripSlashes":                  withChi(middleware.StripSlashes),
+		"chi StripSlashes around":           func(h http.Handler) http.Handler { return middleware.StripSlashes(noSlash(h)) },
+		"chi RedirectSlashes":               withChi(middleware.RedirectSlashes),
+		"chi RedirectSlashes around":        func(h http.Handler) http.Handler { return middleware.RedirectSlashes(noSlash(h)) },
+		"gin RedirectTrailingSlash":         mountGin(prefix),
+		"gin RedirectTrailingSlash, all":    mountGin(prefix, prefix+"/*path"),
+		"echo RemoveTrailingSlash redirect": mountEcho(echomiddleware.RemoveTrailingSlashWithConfig(echomiddleware.TrailingSlashConfig{RedirectCode: http.StatusMovedPermanently})),
 	} {
-		server := httptest.NewServer(serve)
-		res, err := http.Get(server.URL + prefix + "?search=e")
-		require.NoError(t, err, name)
-		require.NoError(t, res.Body.Close())
-		require.Equal(t, http.StatusOK, res.StatusCode, name)
-		require.Equal(t, server.URL+prefix+"/?search=e", res.Request.URL.String(), name)
-		server.Close()
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(mount(newHandler(t)))
+			defer server.Close()
+			for _, path := range []string{prefix, prefix + "/", prefix + "?search=e", prefix + "/?search=e"} {
+				page, text := getPage(t, server.URL+path)
+				require.Contains(t, text, "<h1>Schedules</h1>", path)
+				links := regexp.MustCompile(`(?:href|src|data-health)="([^"#]+)"`).FindAllStringSubmatch(text, -1)
+				require.Greater(t, len(links), 10, path)
+				for _, link := range links {
+					target, err := page.Parse(html.UnescapeString(link[1]))
+					require.NoError(t, err)
+					if name == "gin RedirectTrailingSlash" { // has no other routes
+						require.True(t, strings.HasPrefix(target.Path, prefix+"/"), target)
+						continue
+					}
+					getPage(t, target.String())
+				}
+			}
+		})
 	}
 }
 
-// If the host does not strip its prefix, the error mentions http.StripPrefix.
-func TestErrorNamesUnstrippedPrefix(t *testing.T) {
-	unstripped := http.NewServeMux()
-	unstripped.Handle(prefix+"/", newHandler(t))
-	server := httptest.NewServer(unstripped)
-	defer server.Close()
-	status, _, problem := send(t, "GET", server.URL+prefix+"/api/schedules")
-	require.Equal(t, http.StatusNotFound, status)
-	require.Contains(t, problem["detail"], "http.StripPrefix")
-	require.Contains(t, problem["detail"], prefix+"/api/schedules")
+// getPage sends a GET, follows redirects, and returns the last URL and the
+// body.
+func getPage(t *testing.T, target string) (*url.URL, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	require.NoError(t, err)
+	request.Header.Set("Accept", "text/html,*/*")
+	res, err := http.DefaultClient.Do(request)
+	require.NoError(t, err, target)
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, res.StatusCode, target)
+	return res.Request.URL, string(body)
+}
+
+// mountGin mounts the handler in gin at the routes.
+func mountGin(routes ...string) func(h http.Handler) http.Handler {
+	return func(h http.Handler) http.Handler {
+		gin.SetMode(gin.TestMode)
+		r := gin.New()
+		for _, route := range routes {
+			r.Any(route, gin.WrapH(http.StripPrefix(prefix, h)))
+		}
+		return r
+	}
+}
+
+// mountEcho mounts the handler in Echo behind a middleware.
+func mountEcho(m echo.MiddlewareFunc) func(h http.Handler) http.Handler {
+	return func(h http.Handler) http.Handler {
+		e := echo.New()
+		e.Pre(m)
+		wrapped := echo.WrapHandler(http.StripPrefix(prefix, h))
+		e.Any(prefix, wrapped)
+		e.Any(prefix+"/*", wrapped)
+		return e
+	}
+}
+
+// If the host strips a wrong prefix, or none, the error says what to change.
+func TestErrorExplainsWrongPrefix(t *testing.T) {
+	for name, c := range map[string]struct {
+		strip string
+		path  string
+		part  string
+	}{
+		"none":                 {"", prefix + "/api/schedules", "The host stripped nothing from the path."},
+		"none, the page":       {"", prefix + "/", "wrap it in http.StripPrefix with that prefix"},
+		"too short":            {"/admin", prefix + "/api/schedules", `The host stripped "/admin" from the path.`},
+		"with a slash":         {prefix + "/", prefix + "/api/schedules", "the prefix that http.StripPrefix gets must not end in one"},
+		"right, unknown route": {prefix, prefix + "/api/nope", `The host stripped "` + prefix + `" from the path.`},
+	} {
+		handler := newHandler(t)
+		m := http.NewServeMux()
+		m.Handle(prefix+"/", http.StripPrefix(c.strip, handler))
+		server := httptest.NewServer(m)
+		status, _, problem := send(t, "GET", server.URL+c.path)
+		require.Equal(t, http.StatusNotFound, status, name)
+		require.Contains(t, problem["detail"], c.part, name)
+		require.Contains(t, problem["detail"], "http.StripPrefix", name)
+		require.Contains(t, problem["detail"], strings.TrimPrefix(c.path, c.strip), name)
+		server.Close()
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/admin"
 	"github.com/hourbell/hourbell/internal/dbtest"
 )
 
@@ -131,4 +132,31 @@ func TestFormSentTwiceEnqueuesOnce(t *testing.T) {
 		require.Equal(t, http.StatusUnprocessableEntity, status)
 		require.Contains(t, page, "used before for another target")
 	})
+}
+
+// The script sends the host's form field, so that the host's CSRF middleware
+// accepts the switch and the dialog.
+func TestScriptSendsFieldOfHost(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, dbtest.SQLite(t), setup{
+		admin: admin.Config{FormField: func(*http.Request) (string, string) { return "csrf.Token", "secret" }},
+		guard: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPost && r.PostFormValue("csrf.Token") != "secret" {
+					http.Error(w, "no token", http.StatusForbidden)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		},
+	})
+	tb := h.open(t, "/")
+	tb.click(`[id="switch-feed-refresh"]`)
+	tb.waitFor(`document.querySelector('[id="switch-feed-refresh"]').getAttribute("aria-checked") === "true"`)
+	tb.click(`[id="switch-feed-refresh"]`)
+	tb.waitForText("dialog", "Disable")
+	tb.typeInto("dialog textarea", "with a token")
+	tb.click(confirm)
+	tb.waitFor(`document.querySelector('[id="switch-feed-refresh"]').getAttribute("aria-checked") === "false"`)
+	require.Equal(t, "with a token", h.schedule("feed-refresh").EnabledNote)
 }
