@@ -49,17 +49,23 @@ in = @failed=; for module in $(1); do \
 # built, because `go run` hides exit codes and signals.
 WITHPG := .bin/withpg
 
+# $(call use_postgres,VERSION) makes withpg start a server of this version. On
+# machines for which there are no binaries it leaves the shell's variable bin
+# empty, and withpg uses the server that it always uses.
+use_postgres = bin=$$(./internal/dbtest/install-postgres.sh $(1)) && \
+	  if [ -n "$$bin" ]; then export HOURBELL_TEST_POSTGRES_BIN="$$bin" TEST_DATABASE_URL=; fi
+
 # -buildvcs=false: the build does not fail if another user owns the repository.
 BUILD := $(GO) build -buildvcs=false
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup test oldest race nightly cover bench compare fuzz chaos soak histories demo pictures lint fmt tidy-check vuln \
-	$(WITHPG) .postgres .chaos .formatted .vet .staticcheck .golangci .test .oldest .race .cover .bench .compare \
+	$(WITHPG) .postgres .chaos .formatted .vet .staticcheck .golangci .test .oldest .on-postgres .race .cover .bench .compare \
 	.benchmarks
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .postgres ## install what the tests need: Postgres (unless TEST_DATABASE_URL is set), Chromium, PgBouncer
 	@./test/e2e/setup.sh -check || ./test/e2e/setup.sh
@@ -67,8 +73,13 @@ setup: .postgres ## install what the tests need: Postgres (unless TEST_DATABASE_
 test: setup ## run the tests, with Postgres, Chromium and PgBouncer
 	@HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_BROWSER=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .test
 
-oldest: .postgres ## run the tests of the core, -short, with the oldest versions that hourbell requires
-	@HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .oldest
+oldest: .postgres ## run the tests of the core, -short, with the oldest modules that hourbell requires, on Postgres 14
+	@$(call use_postgres,14) && HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .oldest
+
+# Postgres only, because the other targets run the same tests on SQLite.
+postgres-%: $(WITHPG) ## run the tests of the rules, the store and the documents, -short, on Postgres 14 or 18
+	@$(call use_postgres,$*) && { [ -z "$$bin" ] || \
+	  HOURBELL_ONLY_POSTGRES=1 HOURBELL_REQUIRE_POSTGRES=1 $(WITHPG) -- $(MAKE) --no-print-directory .on-postgres; }
 
 race: setup ## run the tests under the race detector, -short, mostly on Postgres (needs a C compiler)
 	@HOURBELL_ONLY_POSTGRES=1 HOURBELL_REQUIRE_POSTGRES=1 HOURBELL_REQUIRE_POOLER=1 $(WITHPG) -- $(MAKE) --no-print-directory .race
@@ -156,6 +167,9 @@ $(WITHPG):
 .oldest:
 	GOWORK=off $(GO) test -short -timeout 20m $(TESTFLAGS) ./...
 	cd test && GOWORK=off $(GO) test -modfile=oldest.mod -short -timeout 20m $(TESTFLAGS) ./contract ./store ./sqlite
+
+.on-postgres:
+	$(GO) test -short -timeout 20m $(TESTFLAGS) ./test/contract ./test/store ./test/docs
 
 # -short leaves out long tests that have one goroutine: they have no races, and
 # the race detector makes them ten times slower. Tests for both databases run

@@ -141,9 +141,11 @@ func TestFailedStartReportsLog(t *testing.T) {
 }
 
 func TestStartFailsWithoutBinaries(t *testing.T) {
-	t.Setenv(cluster.BinDirEnv, t.TempDir())
+	dir := t.TempDir()
+	t.Setenv(cluster.BinDirEnv, dir)
 	_, err := cluster.Start(t.Context())
 	require.ErrorIs(t, err, cluster.ErrNoServer)
+	require.ErrorContains(t, err, "in "+cluster.BinDirEnv+"="+dir)
 }
 
 func TestRestartKeepsAddress(t *testing.T) {
