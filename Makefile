@@ -32,7 +32,7 @@ GOVULNCHECK := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # go.work joins the first three modules. The others have many dependencies and
 # are used without it.
-MODULES := . ./examples ./test ./test/e2e ./test/benchmarks
+MODULES := . ./examples ./test ./test/e2e ./test/e2e/mount/compression ./test/benchmarks
 
 # The other engines in the benchmarks take minutes to build. `make nightly` runs
 # the tests of that module.

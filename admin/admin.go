@@ -24,9 +24,10 @@ type Config struct {
 	//
 	// To decide which controls to offer, the page also calls Authorize for
 	// actions that the request does not perform. Lists call it once for each
-	// schedule of their rows, with the verb View, and leave out what it refuses.
-	// Once it has refused to show a schedule, lists of schedules read all of
-	// them and call it for each, so that their totals count only what is shown.
+	// schedule of their rows, with the verb View, and leave out what it
+	// refuses. Once it has refused to show a schedule, lists of schedules read
+	// all of them and call it for each, so that their totals count only what is
+	// shown.
 	Authorize func(r *http.Request, action Action) (actor string, err error)
 	// ReadOnly refuses every action that changes something. Defaults to false.
 	ReadOnly bool

@@ -41,7 +41,8 @@ var articles = []string{"a", "an", "the"}
 // more.
 var layers = [][]string{
 	{"cron", "internal/storage", "internal/timing", "internal/parallel"},
-	{"internal/lookahead"}, {"internal/text"},
+	{"internal/lookahead"},
+	{"internal/text"},
 	{"."},
 	{"store", "admin"},
 	{"examples"},
