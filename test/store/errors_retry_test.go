@@ -51,7 +51,7 @@ func TestDeadlockIsRetried(t *testing.T) {
 	}) {
 		require.NoError(t, err)
 	}
-	require.EqualValues(t, 3, tries.Load(), "the server ended one transaction")
+	require.GreaterOrEqual(t, tries.Load(), int32(3), "the server ended one transaction at least")
 	require.Empty(t, readSchedule(t, s, "a").LockedBy)
 	require.Empty(t, readSchedule(t, s, "b").LockedBy)
 }
