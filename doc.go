@@ -12,8 +12,10 @@
 //			Target:   hourbell.Group("feed"),
 //		}},
 //	})
-//	…
-//	err = scheduler.Run(ctx) // blocks until ctx ends
+//	if err != nil {
+//		return err // names every mistake
+//	}
+//	return scheduler.Run(ctx) // blocks until ctx ends
 //
 // Run syncs the definitions to the host's database and then loops. It claims
 // the schedules that are due and decides which of their slots fire. For each

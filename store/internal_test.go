@@ -92,6 +92,17 @@ func TestExpandedStatementsMatchTestdata(t *testing.T) {
 	}
 }
 
+// A driver with an old SQLite gets an error that says what to upgrade.
+func TestSQLiteVersionIsChecked(t *testing.T) {
+	for _, version := range []string{"3.42.0", "3.50.4", "4.0"} {
+		require.NoError(t, checkSQLiteVersion(version))
+	}
+	for _, version := range []string{"3.41.2", "2.8.17"} {
+		require.ErrorContains(t, checkSQLiteVersion(version), "has SQLite "+version+", but hourbell needs 3.42 or later")
+	}
+	require.ErrorContains(t, checkSQLiteVersion("new"), "is not a version")
+}
+
 // Each common table expression has a comment that states its purpose.
 func TestEveryCTEHasComment(t *testing.T) {
 	for name, text := range expandedFiles(t) {

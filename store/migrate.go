@@ -166,6 +166,15 @@ func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn, o options
 	if err := checkChecksums(list, applied); err != nil {
 		return err
 	}
+	if d == sqlite {
+		var version string
+		if err := conn.QueryRowContext(ctx, `SELECT sqlite_version()`).Scan(&version); err != nil {
+			return err
+		}
+		if err := checkSQLiteVersion(version); err != nil {
+			return err
+		}
+	}
 	for _, m := range list {
 		if _, done := applied[m.version]; done {
 			continue
@@ -173,6 +182,21 @@ func (d *dialect) applyMigrations(ctx context.Context, conn *sql.Conn, o options
 		if _, err := conn.ExecContext(ctx, o.qualify(m.text)); err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
 		}
+	}
+	return nil
+}
+
+// minSQLite is the oldest minor version of SQLite 3 with unixepoch('subsec').
+const minSQLite = 42
+
+// checkSQLiteVersion returns an error if the driver's SQLite is too old.
+func checkSQLiteVersion(version string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("SQLite's version %q is not a version: %w", version, err)
+	}
+	if major < 3 || major == 3 && minor < minSQLite {
+		return fmt.Errorf("the driver has SQLite %s, but hourbell needs 3.%d or later: upgrade the driver (modernc.org/sqlite 1.29 or later)", version, minSQLite)
 	}
 	return nil
 }

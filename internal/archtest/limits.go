@@ -126,6 +126,9 @@ var ruleCounts = []struct {
 	count  int
 }{{"D", 8}, {"T", 5}, {"L", 6}, {"M", 5}, {"E", 7}, {"O", 6}}
 
+// furtherRules are rules whose number does not follow the ones before it.
+var furtherRules = []string{"D10"}
+
 // term is a word or phrase that the project's language has replaced.
 type term struct {
 	words   []string       // in lower case, as words of identifiers or prose
