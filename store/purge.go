@@ -30,7 +30,7 @@ var purges = []purge{
 WITH
 -- the database time; a function that is called for each row cannot be an index condition
 clock AS MATERIALIZED (SELECT {now} AS now)
-SELECT CAST(id AS text), true, false FROM hourbell_job_runs
+SELECT CAST(id AS text) AS key, true, false FROM hourbell_job_runs
 WHERE namespace = @namespace AND finished_at < {clock} - {interval @runs} AND CAST(id AS text) NOT IN {list @refused}
 ORDER BY finished_at LIMIT @limit`),
 		delete: deleteRuns,
@@ -42,7 +42,7 @@ ORDER BY finished_at LIMIT @limit`),
 WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now)
-SELECT CAST(id AS text), queued_at < {clock} - {interval @runs}, queued_at BETWEEN {clock} - {interval @runs} AND {clock} FROM hourbell_job_runs
+SELECT CAST(id AS text) AS key, queued_at < {clock} - {interval @runs}, queued_at BETWEEN {clock} - {interval @runs} AND {clock} FROM hourbell_job_runs
 WHERE namespace = @namespace AND status IN ('QUEUED', 'RUNNING') AND id > {bigint @after}
 ORDER BY id LIMIT @limit`),
 		delete:  deleteRuns,
@@ -56,7 +56,7 @@ ORDER BY id LIMIT @limit`),
 WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now)
-SELECT CAST(id AS text), at < {clock} - {interval @events}, at BETWEEN {clock} - {interval @events} AND {clock} FROM hourbell_events
+SELECT CAST(id AS text) AS key, at < {clock} - {interval @events}, at BETWEEN {clock} - {interval @events} AND {clock} FROM hourbell_events
 WHERE namespace = @namespace AND id > {bigint @after}
 ORDER BY id LIMIT @limit`),
 		delete: prepare(`

@@ -41,7 +41,7 @@ func TestFastPathFiresSlotOnTime(t *testing.T) {
 		c.Advance(time.Second)
 		withArgs := slotFire("b", 1)
 		withArgs.Jobs[0].Args, withArgs.Jobs[0].Group = []byte(`{"n": [1]}`), ""
-		require.Equal(t, storage.FireResult{At: c.Now(), Slots: 2, Runs: 4}, fireOnTime(t, s, slotFire("a", 3), withArgs))
+		require.Equal(t, storage.FireResult{At: c.Now(), Slots: 2, Names: []string{"a", "b"}, Runs: 4}, fireOnTime(t, s, slotFire("a", 3), withArgs))
 
 		want := before
 		want.NextRunAt, want.SettledThrough, want.LastRunAt, want.LastScheduledFor = noon.Add(time.Hour), noon, c.Now(), noon
@@ -172,6 +172,9 @@ func TestFastPathBatchWritesEachFire(t *testing.T) {
 				insertSchedules(t, s, scheduleDueAt(f.ScheduleID, f.Slot))
 			}
 			fired := fireOnTime(t, s, batch...)
+			names := []string{batch[0].ScheduleID, batch[1].ScheduleID, batch[2].ScheduleID}
+			require.ElementsMatch(t, names, fired.Names, name)
+			fired.Names = nil
 			require.Equal(t, storage.FireResult{At: noon, Slots: 3, Runs: runs}, fired, name)
 			for _, f := range batch {
 				stored := readSchedule(t, s, f.ScheduleID)
@@ -207,8 +210,8 @@ func TestFastPathReportsAlreadySettled(t *testing.T) {
 		insertSchedules(t, s, dueSchedule("d"), dueSchedule("e"), dueSchedule("f"))
 		all = []storage.SlotFire{slotFire("d", 1), slotFire("e", 1), slotFire("f", 1)}
 		require.Equal(t, 1, fireOnTime(t, s, all[0]).Slots)
-		require.Equal(t, storage.FireResult{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last slot was not settled")
-		require.Equal(t, storage.FireResult{At: noon, Slots: 1, Runs: 1}, fireOnTime(t, s, all...), "the last slot was settled only by this statement")
+		require.Equal(t, storage.FireResult{At: noon, Slots: 1, Names: []string{"e"}, Runs: 1}, fireOnTime(t, s, all[:2]...), "the last slot was not settled")
+		require.Equal(t, storage.FireResult{At: noon, Slots: 1, Names: []string{"f"}, Runs: 1}, fireOnTime(t, s, all...), "the last slot was settled only by this statement")
 		require.Equal(t, storage.FireResult{At: noon, AlreadySettled: true}, fireOnTime(t, s, all...))
 
 		insertSchedules(t, s, dueSchedule("g"), dueSchedule("h"), dueSchedule("i"))

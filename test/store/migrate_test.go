@@ -174,9 +174,9 @@ func tableNames(t testing.TB, db *dbtest.DB) (list []string) {
 var tableColumns = map[string]string{
 	"hourbell_schedules": `namespace id definition_hash removed_at enabled next_run_at grace locked_by locked_at version unfinished_since
 		retry_at consecutive_failures settled_through last_run_at last_scheduled_for updated_at created_at name description cron time_zone target_kind target
-		enabled_note last_error`,
+		enabled_note last_error former_id`,
 	"hourbell_job_runs": `id namespace job job_group trigger schedule_id scheduled_for ordinal status args queued_at started_at finished_at
-		leased_by leased_until attempt error actor idempotency_key`,
+		leased_by leased_until attempt error actor idempotency_key request_hash`,
 	"hourbell_workers": `id namespace worker_type hostname pid version build_time definitions_hash started_at heartbeat_at stopped_at
 		last_tick_at clock_skew`,
 	"hourbell_events":     `id namespace schedule_id kind reason at actor note slot_from slot_to slot_count detail`,

@@ -225,6 +225,9 @@ func TestHistoryPagesUseIndexes(t *testing.T) {
 		SELECT 'test', 'job', 'MANUAL', 'schedule-' || i % 500, 0, 'SUCCEEDED', clock_timestamp(), clock_timestamp() FROM generate_series(1, 20000) i`).Error)
 	require.NoError(t, db.Exec(`INSERT INTO hourbell_events (namespace, kind, schedule_id, at)
 		SELECT 'test', 'ENABLED', 'schedule-' || i % 500, clock_timestamp() FROM generate_series(1, 20000) i`).Error)
+	require.NoError(t, db.Exec(`INSERT INTO hourbell_schedules (namespace, id, definition_hash, enabled, grace, updated_at, created_at, name, cron, time_zone, target_kind)
+		SELECT 'test', 'schedule-' || i, 'h', false, '1 min', clock_timestamp(), clock_timestamp(), 'n', '0 * * * *', 'UTC', 'ALL_JOBS'
+		FROM generate_series(0, 499) i`).Error)
 	require.NoError(t, db.Exec("ANALYZE").Error)
 	handle, pool := openRecorded(t, db, gorm.Config{})
 	s := bindStore(t, handle, "test", nil)
@@ -249,7 +252,9 @@ func TestHistoryPagesUseIndexes(t *testing.T) {
 			}
 			plan := explainPlans(t, db, statement)["custom"]
 			require.NotContains(t, plan, "Seq Scan on hourbell_", "%s:\n%s\n%s", name, statement.text, plan)
-			require.Less(t, strings.Count(plan, "Sort  ("), 2, "%s:\n%s", name, plan)
+			// The fires of a schedule, and those under its former id, are read by
+			// slot and sorted by id: one page of each.
+			require.Less(t, strings.Count(plan, "Sort  ("), 3, "%s:\n%s", name, plan)
 		}
 	}
 }

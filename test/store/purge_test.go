@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"database/sql/driver"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,8 +97,12 @@ func TestPurgeDeletesUnfinishedRunsOnRequest(t *testing.T) {
 	})
 }
 
+// A purge deletes everything that is past its retention, in batches of up to
+// limit rows.
 func TestPurgeHonorsLimit(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		handle, sent := openRecorded(t, db, gorm.Config{})
+		s, c := newStore(t, handle)
 		for i := range 10 {
 			insertRuns(t, s, apiRun("finished", 0), apiRun("queued", 0))
 			done, err := s.FinishRun(t.Context(), takeRun(t, s, "h"), hourbell.RunFailed, "")
@@ -113,27 +119,42 @@ func TestPurgeHonorsLimit(t *testing.T) {
 		c.Advance(365 * 24 * time.Hour)
 		all := retention
 		all.Unfinished = true
-		require.Equal(t, 5*3, purgeRows(t, s, all, 3))
-		require.Equal(t, "14 runs, 7 events, 7 schedules, 7 workers", countRows(t, s))
-		rounds := 0
-		for purgeRows(t, s, all, 3) > 0 {
-			rounds++
+		deletes := 0
+		for _, statement := range sent.during(func() { require.Equal(t, 50, purgeRows(t, s, all, 3)) }) {
+			if strings.Contains(statement.text, "DELETE FROM") {
+				deletes++
+			}
 		}
-		require.Equal(t, 3, rounds)
+		require.Equal(t, 5*4, deletes, "ten rows of each of five kinds, three at a time")
 		require.Equal(t, "0 runs, 0 events, 0 schedules, 0 workers", countRows(t, s))
 	})
 }
 
+// A purge that is interrupted has deleted the oldest rows.
 func TestPurgeDeletesOldestFirst(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		handle, sent := openRecorded(t, db, gorm.Config{})
+		s, c := newStore(t, handle)
 		for i := range 5 {
 			require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{Kind: hourbell.EventEnabled, Note: fmt.Sprint(i)}}))
 			c.Advance(time.Hour)
 		}
 		c.Advance(retention.Events)
-		require.Equal(t, 2, purgeRows(t, s, retention, 2))
+		deletes := 0
+		sent.onStatement = func(text string) error {
+			if strings.Contains(text, "DELETE FROM hourbell_events") {
+				if deletes++; deletes > 1 {
+					return driver.ErrBadConn
+				}
+			}
+			return nil
+		}
+		result, err := s.Purge(testContext(t), retention, 2)
+		require.ErrorIs(t, err, hourbell.ErrUnavailable)
+		require.EqualValues(t, 2, result.Deleted)
 		events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 10})
 		require.NoError(t, err)
+		require.Len(t, events, 3)
 		require.Equal(t, []string{"4", "3", "2"}, []string{events[0].Note, events[1].Note, events[2].Note})
 	})
 }

@@ -126,7 +126,7 @@ func TestIdempotencyKeyIsUsedOnce(t *testing.T) {
 			return r
 		}
 		insertRuns(t, s, keyed("b", 0, "k"), keyed("a", 1, "k"))
-		got, err := s.InsertRuns(t.Context(), []hourbell.JobRun{keyed("a", 1, "k"), keyed("c", 1, "k"), keyed("a", 2, "k2")}, "")
+		got, err := s.InsertRuns(t.Context(), []hourbell.JobRun{keyed("a", 1, "k"), keyed("c", 2, "k"), keyed("a", 3, "k2")}, "")
 		require.NoError(t, err)
 		require.ElementsMatch(t, []string{"c", "a"}, jobNames(got))
 		insertRuns(t, bindStore(t, db.DB, "other", c.Now), keyed("a", 0, "k"))
@@ -139,7 +139,7 @@ func TestIdempotencyKeyIsUsedOnce(t *testing.T) {
 		require.Empty(t, runs)
 		runs, _, err = s.RunsByIdempotencyKey(t.Context(), "k")
 		require.NoError(t, err)
-		require.Equal(t, []int{0, 1, 1}, []int{runs[0].Ordinal, runs[1].Ordinal, runs[2].Ordinal}, "runs keep the order of the request")
+		require.Equal(t, []int{0, 1, 2}, []int{runs[0].Ordinal, runs[1].Ordinal, runs[2].Ordinal}, "runs keep the order of the request")
 		require.Equal(t, "b", runs[0].Job)
 	})
 }
