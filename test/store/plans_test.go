@@ -252,8 +252,8 @@ func TestHistoryPagesUseIndexes(t *testing.T) {
 			}
 			plan := explainPlans(t, db, statement)["custom"]
 			require.NotContains(t, plan, "Seq Scan on hourbell_", "%s:\n%s\n%s", name, statement.text, plan)
-			// The fires of a schedule, and those under its former id, are read by
-			// slot and sorted by id: one page of each.
+			// The fires of a schedule, and those under its former id, are read
+			// by slot and sorted by id: one page of each.
 			require.Less(t, strings.Count(plan, "Sort  ("), 3, "%s:\n%s", name, plan)
 		}
 	}
