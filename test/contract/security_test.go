@@ -69,8 +69,18 @@ func TestConnectionErrorsOmitPassword(t *testing.T) {
 			_, listErr := s.Schedules(ctx, hourbell.ScheduleQuery{})
 			_, healthErr := s.Health(ctx)
 			_, enqueueErr := s.EnqueueAll(ctx, hourbell.EnqueueOptions{})
+			runCtx, stop := context.WithCancel(ctx)
+			ended := make(chan error, 1)
+			go func() { ended <- s.Run(runCtx) }()
+			await(t, "Run waits or fails", func() bool {
+				return strings.Contains(log.String(), "hourbell: waiting for the database") || strings.Contains(log.String(), "hourbell: run failed")
+			})
+			stop()
+			if err := <-ended; err != nil {
+				requireNoSecret(t, name, err.Error())
+			}
 			for _, err := range []error{
-				store.Migrate(ctx, db), s.Run(ctx), s.Sync(ctx), s.Enable(ctx, "a", hourbell.ChangeOptions{}),
+				store.Migrate(ctx, db), s.Sync(ctx), s.Enable(ctx, "a", hourbell.ChangeOptions{}),
 				tickErr, listErr, healthErr, enqueueErr,
 			} {
 				require.Error(t, err)
