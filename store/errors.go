@@ -147,8 +147,15 @@ func isUnavailable(err error) bool {
 		return true
 	}
 	var network net.Error
-	if errors.As(err, &network) || strings.Contains(err.Error(), "sql: database is closed") { // database/sql does not export that error
+	if errors.As(err, &network) {
 		return true
+	}
+	// database/sql and pgx do not export these errors. pgx returns the second one
+	// inside a transaction whose connection it has closed.
+	for _, text := range []string{"sql: database is closed", "conn closed"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
 	}
 	switch state := sqlState(err); state {
 	case "": // not an error of Postgres

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -90,6 +91,12 @@ func TestExpandedStatementsMatchTestdata(t *testing.T) {
 	for _, path := range stored {
 		require.Contains(t, files, filepath.Base(path), "delete %s: it belongs to no statement", path)
 	}
+}
+
+// pgx returns an error without a type for a transaction on a closed connection.
+func TestClosedConnectionIsUnavailable(t *testing.T) {
+	err := fmt.Errorf("commit: %w", errors.New("conn closed"))
+	require.ErrorIs(t, classify(err), hourbell.ErrUnavailable)
 }
 
 // A driver with an old SQLite gets an error that says what to upgrade.
