@@ -150,8 +150,8 @@ func isUnavailable(err error) bool {
 	if errors.As(err, &network) {
 		return true
 	}
-	// database/sql and pgx do not export these errors. pgx returns the second one
-	// inside a transaction whose connection it has closed.
+	// database/sql and pgx do not export these errors. pgx returns the second
+	// one inside a transaction whose connection it has closed.
 	for _, text := range []string{"sql: database is closed", "conn closed"} {
 		if strings.Contains(err.Error(), text) {
 			return true
