@@ -20,6 +20,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/timing"
 )
 
 // New returns a store on the Postgres or SQLite database of a gorm handle. It
@@ -154,12 +155,8 @@ func (s *database) savepoint(ctx context.Context, fn func(*database) error) erro
 	if _, open := s.db.Statement.ConnPool.(gorm.TxCommitter); !open {
 		return errors.New("store: Tx is not an open transaction: what is written through it could not be rolled back")
 	}
-	rollbackCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	rollbackCtx, cancel := timing.DelayCancel(ctx, rollbackTimeout)
 	defer cancel()
-	defer context.AfterFunc(ctx, func() {
-		sleep(rollbackCtx, rollbackTimeout)
-		cancel()
-	})()
 	db := s.db.WithContext(rollbackCtx)
 	db.DisableNestedTransaction = false // a call must undo its own part, even if the host disables savepoints
 	return s.retry(ctx, func() error {
