@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // without it, no zone loads on a host without zone files
+
+	"github.com/hourbell/hourbell/internal/zoneinfo"
 )
 
 // ErrZone means that the time zone, and not the expression, is invalid: the
@@ -96,7 +98,7 @@ func loadZone(name string) (*time.Location, error) {
 	if name == "Local" {
 		return nil, fmt.Errorf("%w %q: it differs between hosts; use a name such as Europe/Berlin", ErrZone, name)
 	}
-	location, err := time.LoadLocation(name)
+	location, err := zoneinfo.Load(name)
 	switch {
 	case err == nil:
 		return location, nil
