@@ -105,7 +105,7 @@ func BenchmarkZoneRules(b *testing.B) {
 			s := mustParse(b, "@daily", zone)
 			b.ReportAllocs()
 			for b.Loop() {
-				s.ZoneRules()
+				cron.ZoneRules(s.Location())
 			}
 		})
 	}

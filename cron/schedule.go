@@ -22,8 +22,7 @@ var errZero = errors.New("the schedule was not created by Parse")
 // an immutable value, and multiple goroutines may use it concurrently.
 //
 // The zero Schedule has no slots: its methods return an error, except that
-// Location returns UTC, ZoneRules the rules of UTC, IsSlot false and Change the
-// zero Change.
+// Location returns UTC, IsSlot false and Change the zero Change.
 type Schedule struct {
 	timeOfDay   timeOfDay
 	days        dayExpr

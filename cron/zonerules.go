@@ -13,17 +13,15 @@ var (
 	rulesUntil = time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
 )
 
-// ZoneRules returns 16 hexadecimal digits that identify the rules of the
-// schedule's time zone: its UTC offsets from 2020 to 2039, and the times at
+// ZoneRules returns 16 hexadecimal digits that identify the rules of a time
+// zone: its UTC offsets from 2020 to 2039, and the times at
 // which they change. Names and abbreviations do not count. Two zones with the
 // same offsets in these years return the same digits, and so do two versions of
 // a zone's data that differ in other years only.
 //
-// ZoneRules returns the rules of UTC for the zero Schedule. It visits every
-// clock change of these years, so callers with many schedules cache the result
-// for each zone.
-func (s Schedule) ZoneRules() string {
-	location := s.Location()
+// ZoneRules visits every clock change of these years, so callers with many
+// schedules cache the result for each zone.
+func ZoneRules(location *time.Location) string {
 	p := periodAt(location, rulesFrom)
 	rules := binary.BigEndian.AppendUint64(nil, uint64(p.offset))
 	for p.end < rulesUntil {

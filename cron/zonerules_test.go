@@ -61,7 +61,7 @@ func rulesOf(t *testing.T, location *time.Location) string {
 	load := zoneinfo.Load
 	defer func() { zoneinfo.Load = load }()
 	zoneinfo.Load = func(string) (*time.Location, error) { return location, nil }
-	return mustParse(t, "0 2 * * *", "Test/Zone").ZoneRules()
+	return cron.ZoneRules(mustParse(t, "0 2 * * *", "Test/Zone").Location())
 }
 
 // berlinChanges lists the clock changes of Berlin from January 2019 to December
@@ -85,7 +85,7 @@ func berlinChanges(t *testing.T) (changes []zoneChange) {
 // or on years before 2020 and after 2039.
 func TestZoneRulesIgnoreSpelling(t *testing.T) {
 	const rule = "CET-1CEST,M3.5.0,M10.5.0/3"
-	rules := func(zone string) string { return mustParse(t, "0 2 * * *", zone).ZoneRules() }
+	rules := func(zone string) string { return cron.ZoneRules(mustParse(t, "0 2 * * *", zone).Location()) }
 	berlin := rules("Europe/Berlin")
 	assert.Regexp(t, "^[0-9a-f]{16}$", berlin)
 
@@ -102,8 +102,8 @@ func TestZoneRulesIgnoreSpelling(t *testing.T) {
 
 	assert.Equal(t, berlin, rules("Europe/Paris"))
 	assert.Equal(t, rules("UTC"), rules("Etc/UTC"))
-	assert.Equal(t, rules("UTC"), cron.Schedule{}.ZoneRules())
-	assert.Equal(t, rules("UTC"), mustParse(t, "*/5 * * * MON", "").ZoneRules())
+	assert.Equal(t, rules("UTC"), cron.ZoneRules(cron.Schedule{}.Location()))
+	assert.Equal(t, rules("UTC"), cron.ZoneRules(mustParse(t, "*/5 * * * MON", "").Location()))
 }
 
 // D4: zones with different rules have different digits.
@@ -131,6 +131,6 @@ func TestZoneRulesDetectEveryChange(t *testing.T) {
 		requireNew(rulesOf(t, newZone(t, 3600, changes[:i], "")), "none from "+change.at.String())
 	}
 	for _, zone := range []string{"UTC", "Europe/London", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"} {
-		requireNew(mustParse(t, "0 2 * * *", zone).ZoneRules(), zone)
+		requireNew(cron.ZoneRules(mustParse(t, "0 2 * * *", zone).Location()), zone)
 	}
 }
