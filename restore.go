@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hourbell/hourbell/internal/timing"
 )
@@ -18,20 +17,16 @@ import (
 // statement that reads no rows. If they differ, and no newer build is active,
 // it syncs. That also corrects rows that were edited by hand.
 
-// checkEvery is how often a process compares the stored schedules with its
-// definitions.
-const checkEvery = time.Minute
-
 // checkRegularly compares the stored schedules with the definitions until ctx
 // ends.
 func (s *Scheduler) checkRegularly(ctx context.Context) {
 	for {
-		timing.Sleep(ctx, timing.Jitter(checkEvery))
+		timing.Sleep(ctx, timing.Jitter(timing.CheckEvery))
 		if ctx.Err() != nil {
 			return
 		}
 		if err := s.checkStored(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "hourbell: checking the stored schedules failed", "error", err, "retry", checkEvery)
+			s.log.ErrorContext(ctx, "hourbell: checking the stored schedules failed", "error", err, "retry", timing.CheckEvery)
 		}
 	}
 }

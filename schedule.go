@@ -143,7 +143,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 func (s *Scheduler) firstSync(ctx context.Context) error {
 	err := s.sync(ctx)
 	if errors.Is(err, errNoEffect) {
-		s.log.ErrorContext(ctx, "hourbell: sync incomplete", "error", err, "retry", checkEvery)
+		s.log.ErrorContext(ctx, "hourbell: sync incomplete", "error", err, "retry", timing.CheckEvery)
 		return nil
 	}
 	return err
