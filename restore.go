@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hourbell/hourbell/internal/timing"
@@ -65,21 +66,20 @@ func (s *Scheduler) findMissing(ctx context.Context, changes []syncChange) error
 			ids = append(ids, change.declared.ID)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	events, err := s.store.LatestEvents(ctx, ids, []EventKind{EventDefined, EventEnabled, EventDisabled, EventRemoved})
-	if err != nil {
-		return err
-	}
 	latest := map[string]Event{}   // of all four kinds
 	switched := map[string]Event{} // ENABLED or DISABLED
-	for _, event := range events {
-		if event.ID > latest[event.ScheduleID].ID {
-			latest[event.ScheduleID] = event
+	for chunk := range slices.Chunk(ids, syncChunk) {
+		events, err := s.store.LatestEvents(ctx, chunk, []EventKind{EventDefined, EventEnabled, EventDisabled, EventRemoved})
+		if err != nil {
+			return err
 		}
-		if (event.Kind == EventEnabled || event.Kind == EventDisabled) && event.ID > switched[event.ScheduleID].ID {
-			switched[event.ScheduleID] = event
+		for _, event := range events {
+			if event.ID > latest[event.ScheduleID].ID {
+				latest[event.ScheduleID] = event
+			}
+			if (event.Kind == EventEnabled || event.Kind == EventDisabled) && event.ID > switched[event.ScheduleID].ID {
+				switched[event.ScheduleID] = event
+			}
 		}
 	}
 	wasComplete := s.wasComplete()

@@ -76,6 +76,7 @@ func TestSyncWritesBackEditedColumns(t *testing.T) {
 		"zone rules":  {"zone_rules", "edited", `zone_rules was "edited"`},
 		"manual":      {"manual", true, `manual was "true"`},
 		"target kind": {"target_kind", "ALL_JOBS", `target_kind was "ALL_JOBS"`},
+		"grace":       {"grace", (3 * time.Minute).Microseconds(), `grace was "3m0s"`},
 		"target":      {"target", `["report"]`, `target was "[\"report\"]"`},
 	}, func(t *testing.T, db *dbtest.DB, test test) {
 		c := newClock(noon)
@@ -85,6 +86,9 @@ func TestSyncWritesBackEditedColumns(t *testing.T) {
 		before := readSchedule(t, s, "a")
 		requireNoWrites(t, db, func() { require.NoError(t, s.Sync(t.Context())) })
 
+		if test.column == "grace" && db.Dialect == "postgres" {
+			test.value = "3 minutes"
+		}
 		editSchedule(t, db, test.column, test.value)
 		plan, err := s.Plan(t.Context())
 		require.NoError(t, err)
