@@ -254,12 +254,6 @@ func (d Definition) compile() (*definition, error) {
 	if !utf8.ValidString(d.Description) || strings.ContainsRune(d.Description, 0) {
 		check("description", errors.New("is not valid text"))
 	}
-	if d.Manual && d.TimeZone != "" {
-		check("time zone", fmt.Errorf("%q is set, but a manual schedule has none", d.TimeZone))
-	}
-	if d.TimeZone == "" {
-		d.TimeZone = "UTC"
-	}
 	if d.Grace < 0 {
 		check("grace", fmt.Errorf("%v is negative", d.Grace))
 	}
@@ -267,6 +261,9 @@ func (d Definition) compile() (*definition, error) {
 	slots, err := d.slots()
 	if err != nil {
 		errs = append(errs, err)
+	}
+	if d.TimeZone == "" {
+		d.TimeZone = "UTC"
 	}
 	return &definition{Definition: d, schedule: slots}, errors.Join(errs...)
 }
@@ -280,6 +277,8 @@ func (d Definition) slots() (cron.Schedule, error) {
 	switch {
 	case d.Manual && d.Cron != "":
 		return invalid("manual", "excludes Cron, which is %q: set one of the two", d.Cron)
+	case d.Manual && d.TimeZone != "":
+		return invalid("time zone", "%q is set, but a manual schedule has none", d.TimeZone)
 	case d.Manual:
 		return cron.Schedule{}, nil
 	case d.Cron == "":

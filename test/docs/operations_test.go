@@ -100,6 +100,7 @@ func newTroubledDB(t *testing.T) *dbtest.DB {
 	require.NoError(t, err)
 	require.NoError(t, next.Sync(ctx))
 	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET settled_through = now() + interval '10 minutes' WHERE id = 'fires'").Error)
+	require.NoError(t, db.Exec("CREATE POLICY tenants ON hourbell_schedules USING (namespace = current_user)").Error)
 	return db
 }
 
@@ -115,6 +116,7 @@ func TestQueriesFindTheirProblem(t *testing.T) {
 		"overdue":      {"locked", "failing"},
 		"disabled":     {"disabled", "ada", "too loud"},
 		"clock-behind": {"fires"},
+		"hidden-rows":  {"policy tenants"},
 		"lateness":     {"fires"},
 		"queued":       {"import QUEUED", "RUNNING"},
 		"expired":      {"busy"},

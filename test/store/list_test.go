@@ -56,6 +56,10 @@ func insertMixedSchedules(t testing.TB, db *dbtest.DB, s hourbell.Store, n int) 
 		if random.IntN(3) == 0 {
 			setColumn(t, db, r.ID, "consecutive_failures", 2)
 		}
+		if random.IntN(5) == 0 {
+			setColumn(t, db, r.ID, "manual", true)
+			setColumn(t, db, r.ID, "next_run_at", nil)
+		}
 		if random.IntN(2) == 0 {
 			setColumn(t, db, r.ID, "last_run_at", noon.Add(-time.Duration(random.IntN(3))*time.Hour))
 		}
@@ -116,12 +120,13 @@ func TestListCountsStates(t *testing.T) {
 		present := func(r storage.Schedule) bool { return r.RemovedAt.IsZero() }
 		inState := map[hourbell.ScheduleState]func(storage.Schedule) bool{
 			"":                     func(storage.Schedule) bool { return true },
-			hourbell.StateEnabled:  func(r storage.Schedule) bool { return present(r) && r.Enabled },
-			hourbell.StateDisabled: func(r storage.Schedule) bool { return present(r) && !r.Enabled },
+			hourbell.StateEnabled:  func(r storage.Schedule) bool { return present(r) && r.Enabled && !r.Manual },
+			hourbell.StateDisabled: func(r storage.Schedule) bool { return present(r) && !r.Enabled && !r.Manual },
 			hourbell.StateOverdue: func(r storage.Schedule) bool {
 				return present(r) && r.Enabled && !r.NextRunAt.IsZero() && r.NextRunAt.Add(r.Grace).Before(c.Now())
 			},
 			hourbell.StateFailing: func(r storage.Schedule) bool { return present(r) && r.ConsecutiveFailures > 0 },
+			hourbell.StateManual:  func(r storage.Schedule) bool { return present(r) && r.Manual },
 			hourbell.StateRemoved: func(r storage.Schedule) bool { return !present(r) },
 		}
 		for _, at := range []time.Time{noon.Add(-time.Hour), noon, noon.Add(time.Microsecond), noon.Add(grace), noon.Add(2*grace + 1000)} {
