@@ -161,7 +161,7 @@ func checkMatch(row *storage.Schedule, ifMatch string) error {
 func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options ChangeOptions, calendars *calendars) (storage.ScheduleUpdate, []Event, error) {
 	update := storage.ScheduleUpdate{Schedule: *row, ReadHash: row.DefinitionHash, Settles: true}
 	update.NextRunAt = time.Time{}
-	if row.NextRunAt.IsZero() {
+	if row.NextRunAt.IsZero() || row.Manual {
 		return update, nil, nil
 	}
 	slots, err := calendars.get(row.Cron, row.TimeZone)

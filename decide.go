@@ -93,9 +93,12 @@ func correctNextRun(c storage.Claim, slots *calendar) (decision, error) {
 	if err != nil && !errors.Is(err, cron.ErrNever) {
 		return decision{}, err
 	}
-	wrong := c.NextRunAt.Format(time.RFC3339)
+	problem := "the next run " + c.NextRunAt.Format(time.RFC3339) + " was not a slot"
+	if slots.isSlot(c.NextRunAt) {
+		problem = "the next run " + c.NextRunAt.Format(time.RFC3339) + " was settled already"
+	}
 	d := decision{slot: c.At, next: next, skipped: &skip{
-		reason: SkipNotASlot, from: c.NextRunAt, to: c.NextRunAt, detail: "next run " + wrong + " was not a slot; no slot was due",
+		reason: SkipNotASlot, from: c.NextRunAt, to: c.NextRunAt, detail: problem + ", and no slot was due",
 	}}
 	from := c.SettledThrough
 	if from.IsZero() {
@@ -114,7 +117,7 @@ func correctNextRun(c storage.Claim, slots *calendar) (decision, error) {
 	if d.skipped, err = slots.skip(SkipNotASlot, first, d.slot); err != nil {
 		return decision{}, err
 	}
-	d.skipped.detail = "next run " + wrong + " was not a slot"
+	d.skipped.detail = problem
 	return d, nil
 }
 

@@ -177,28 +177,6 @@ func (s *Scheduler) isSynced() bool {
 	return s.process.synced
 }
 
-// noteStored records the result of comparing the table with the definitions:
-// the declared schedules that were missing, and why they could not be restored.
-// With neither, the table is complete.
-func (s *Scheduler) noteStored(missing []string, err error) {
-	s.process.mu.Lock()
-	defer s.process.mu.Unlock()
-	p := &s.process
-	p.missing, p.missingError = missing, ""
-	if err != nil && len(missing) > 0 {
-		p.missingError = err.Error()
-	}
-	p.wasComplete = p.wasComplete || err == nil
-}
-
-// wasComplete reports whether this process has found, or made, the table
-// complete before.
-func (s *Scheduler) wasComplete() bool {
-	s.process.mu.Lock()
-	defer s.process.mu.Unlock()
-	return s.process.wasComplete
-}
-
 // noteTick records a claim, or a statement of the fast path. at is the database
 // time that it returned. sent is when it was sent, by this process's clock.
 func (s *Scheduler) noteTick(at, sent time.Time) {

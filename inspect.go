@@ -316,9 +316,9 @@ type Health struct {
 	// and that are neither locked nor waiting for a retry. If no other build is
 	// running, they wait for a deploy.
 	Mismatched []string
-	// Missing are the IDs of declared schedules that this process has found
-	// missing from the table within about the last minute. MissingError says
-	// why it could not restore them; it is empty if it has.
+	// Missing are the IDs of up to 100 declared schedules that this process has
+	// found missing from the table within about the last minute. MissingError
+	// says why it could not restore them; it is empty if it has.
 	Missing      []string
 	MissingError string
 	// ClockBehind is how far the database clock is behind the last settled slot

@@ -145,27 +145,27 @@ func TestDecideFiresOnlySlots(t *testing.T) {
 		{
 			name: "no slot since the last settled one", settled: "12:00:00", next: "12:10:00", at: "12:10:01",
 			from: "12:10:00", to: "12:10:00", continues: "13:00:00",
-			detail: "next run 2026-06-01T12:10:00Z was not a slot; no slot was due",
+			detail: "the next run 2026-06-01T12:10:00Z was not a slot, and no slot was due",
 		},
 		{
 			name: "slots since the last settled one", settled: "09:00:00", next: "12:10:00", at: "12:10:01",
 			from: "10:00:00", to: "12:00:00", continues: "13:00:00", count: 3,
-			detail: "next run 2026-06-01T12:10:00Z was not a slot",
+			detail: "the next run 2026-06-01T12:10:00Z was not a slot",
 		},
 		{
 			name: "slots after the wrong next run", settled: "12:00:00", next: "12:10:00", at: "14:30:00",
 			from: "13:00:00", to: "14:00:00", continues: "15:00:00", count: 2,
-			detail: "next run 2026-06-01T12:10:00Z was not a slot",
+			detail: "the next run 2026-06-01T12:10:00Z was not a slot",
 		},
 		{
 			name: "next run is settled", settled: "12:00:00", next: "11:00:00", at: "12:00:30",
 			from: "11:00:00", to: "11:00:00", continues: "13:00:00",
-			detail: "next run 2026-06-01T11:00:00Z was not a slot; no slot was due",
+			detail: "the next run 2026-06-01T11:00:00Z was settled already, and no slot was due",
 		},
 		{
 			name: "settled ahead of the clock", settled: "14:00:00", next: "11:30:00", at: "12:00:30",
 			from: "11:30:00", to: "11:30:00", continues: "15:00:00",
-			detail: "next run 2026-06-01T11:30:00Z was not a slot; no slot was due",
+			detail: "the next run 2026-06-01T11:30:00Z was not a slot, and no slot was due",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

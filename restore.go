@@ -42,7 +42,8 @@ func (s *Scheduler) checkStored(ctx context.Context) error {
 		return err
 	}
 	if stored == s.catalog.stored {
-		s.noteStored(nil, nil)
+		s.noteComplete()
+		s.noteMissing(nil, nil)
 		return nil
 	}
 	return s.resync(ctx)
@@ -116,17 +117,47 @@ func (s *Scheduler) reportRestored(ctx context.Context, chunk []syncChange, writ
 // errNoEffect reports that the database accepted inserts and stored no rows.
 var errNoEffect = errors.New("inserting them had no effect: a row-level security policy hides their rows, or a trigger drops them")
 
-// noteNotStored records which declared schedules a failed sync has left
+// noteFailedSync records which declared schedules a failed sync has left
 // missing, and returns the sync's error, or a clearer one.
-func (s *Scheduler) noteNotStored(ctx context.Context, syncErr error) error {
+func (s *Scheduler) noteFailedSync(ctx context.Context, syncErr error) error {
 	rows, err := s.store.Schedules(ctx)
 	if err != nil {
 		return syncErr
 	}
 	missing := s.catalog.missingFrom(rows)
-	if len(missing) > 0 && errors.Is(syncErr, ErrBusy) {
+	if len(missing) > 0 && errors.Is(syncErr, errRowsKeepChanging) {
 		syncErr = fmt.Errorf("%d declared schedules are missing (%s): %w", len(missing), strings.Join(firstNames(missing), ", "), errNoEffect)
 	}
-	s.noteStored(missing, syncErr)
+	s.noteMissing(missing, syncErr)
 	return syncErr
+}
+
+// maxMissing is how many missing schedules health names at most.
+const maxMissing = 100
+
+// noteMissing records the declared schedules that the last comparison has found
+// missing, and why they could not be restored. A nil error means that they
+// were.
+func (s *Scheduler) noteMissing(ids []string, err error) {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.missing, s.process.missingError = ids[:min(len(ids), maxMissing)], ""
+	if err != nil && len(ids) > 0 {
+		s.process.missingError = strings.TrimPrefix(err.Error(), "hourbell: ")
+	}
+}
+
+// noteComplete records that every declared schedule is stored.
+func (s *Scheduler) noteComplete() {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	s.process.wasComplete = true
+}
+
+// wasComplete reports whether every declared schedule was stored at some time
+// since this process started.
+func (s *Scheduler) wasComplete() bool {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	return s.process.wasComplete
 }

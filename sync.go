@@ -66,16 +66,20 @@ func (s *Scheduler) sync(ctx context.Context) error {
 		return err
 	}
 	if stored == s.catalog.stored {
-		s.noteStored(nil, nil)
+		s.noteComplete()
+		s.noteMissing(nil, nil)
 		return nil
 	}
 	restored, err := s.syncChanged(ctx)
 	if err != nil {
-		return s.noteNotStored(ctx, err)
+		return s.noteFailedSync(ctx, err)
 	}
-	s.noteStored(restored, nil)
+	s.noteMissing(restored, nil)
 	return nil
 }
+
+// errRowsKeepChanging reports that a sync has given up.
+var errRowsKeepChanging = fmt.Errorf("the rows keep changing: %w", ErrBusy)
 
 // syncChanged syncs rows that differ from the definitions. It returns the ids
 // of the declared schedules that were missing and that it has restored.
@@ -86,7 +90,7 @@ func (s *Scheduler) syncChanged(ctx context.Context) (restored []string, err err
 			return restored, err
 		}
 	}
-	return nil, ErrBusy
+	return nil, errRowsKeepChanging
 }
 
 // trySync returns false if rows have changed since they were read: the caller
@@ -122,6 +126,9 @@ func (s *Scheduler) trySync(ctx context.Context, restored *[]string) (done bool,
 	}
 	if written > 0 {
 		s.log.InfoContext(ctx, "hourbell: definitions synced", "written", written, "declared", len(s.catalog.definitions))
+	}
+	if done {
+		s.noteComplete()
 	}
 	return done, nil
 }

@@ -40,7 +40,7 @@ func TestEditedNextRunFiresNothing(t *testing.T) {
 		require.Zero(t, tick(t, s).Fired)
 		require.Equal(t, []string{test.skip}, skipTexts(t, s, "a"))
 		skip := readEvents(t, s, "a", hourbell.EventSkipped)[0]
-		require.Contains(t, skip.Detail, "next run "+test.nextRun.Format(time.RFC3339)+" was not a slot")
+		require.Contains(t, skip.Detail, "the next run "+test.nextRun.Format(time.RFC3339)+" was ")
 
 		a := readSchedule(t, s, "a")
 		require.Equal(t, test.at.Truncate(time.Hour).Add(time.Hour), a.NextRunAt)
