@@ -1,6 +1,7 @@
 package cron
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -108,7 +109,18 @@ func (f *field) parse(text string) (values, error) {
 			v.specials = append(v.specials, special)
 		}
 	}
+	slices.SortFunc(v.specials, compareSpecials)
 	return v, nil
+}
+
+// compareSpecials orders special items, so that their order in an expression
+// does not matter: 5W, 15W, L, LW, L-3, and 1#1, 1#2, 1L.
+func compareSpecials(a, b string) int {
+	return cmp.Or(
+		cmp.Compare(strings.Count(a, "L"), strings.Count(b, "L")),
+		cmp.Compare(len(a), len(b)),
+		cmp.Compare(a, b),
+	)
 }
 
 // nameItem adds the name of the field to an error of parseItem, and the item if

@@ -260,11 +260,14 @@ func dateExists(dom, month values) bool {
 		slices.ContainsFunc(dom.specials, func(special string) bool { return neededLength(special) <= longest })
 }
 
+// monthLengths are the numbers of days of the months 1 to 12 in a leap year.
+var monthLengths = [...]int{1: 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
 // longestMonth returns the number of days of the longest allowed month, in a
 // leap year.
 func longestMonth(month values) int {
 	longest := 0
-	for m, length := range [...]int{1: 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31} {
+	for m, length := range monthLengths {
 		if month.set>>m&1 == 1 {
 			longest = max(longest, length)
 		}
