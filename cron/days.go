@@ -31,7 +31,7 @@ func newDays(dom, month, dow values) days {
 
 // next returns the first matching day that is not before from. Days count from
 // 1 January 1970. The error wraps ErrNever if there is no such day.
-func (d days) next(from int64) (int64, error) {
+func (d *days) next(from int64) (int64, error) {
 	if d.fromEnd.months == 0 {
 		return d.expr.next(from)
 	}
@@ -45,14 +45,17 @@ func (d days) next(from int64) (int64, error) {
 // fromEnd matches the items of day-of-month that gronx does not know: L-n, the
 // nth day before the last day of a month, and LW, the last weekday of a month.
 type fromEnd struct {
-	months      uint64 // bit n allows the month n; empty without such items
-	before      uint64 // bit n matches L-n
+	months      uint16 // bit n allows the month n; empty without such items
+	before      uint32 // bit n matches L-n
 	lastWeekday bool
 }
 
 // newFromEnd returns the part of day-of-month that fromEnd matches, and the
 // other items. It omits an L-n that exists in no allowed month.
 func newFromEnd(dom, month values) (e fromEnd, others values) {
+	if len(dom.specials) == 0 {
+		return fromEnd{}, dom
+	}
 	others, others.specials = dom, nil
 	longest := longestMonth(month)
 	for _, special := range dom.specials {
@@ -60,9 +63,9 @@ func newFromEnd(dom, month values) (e fromEnd, others values) {
 		switch {
 		case isBefore && neededLength(special) <= longest:
 			n, _ := strconv.Atoi(text)
-			e.months, e.before = month.set, e.before|1<<n
+			e.months, e.before = uint16(month.set), e.before|1<<n
 		case special == "LW":
-			e.months, e.lastWeekday = month.set, true
+			e.months, e.lastWeekday = uint16(month.set), true
 		case !isBefore:
 			others.specials = append(others.specials, special)
 		}
@@ -94,7 +97,7 @@ func (e fromEnd) next(from int64) (int64, bool) {
 // matches returns the set of the matching days of the month that ends on last.
 func (e fromEnd) matches(last time.Time) uint64 {
 	var set uint64
-	for rest := e.before; rest != 0; rest &= rest - 1 {
+	for rest := uint64(e.before); rest != 0; rest &= rest - 1 {
 		if d := int64(last.Day()) - lowest(rest); d > 0 {
 			set |= 1 << d
 		}

@@ -96,7 +96,8 @@ func (f *field) parse(text string) (values, error) {
 		return values{set: valueRange(f.lo, f.end, 1), unrestricted: true}, nil
 	}
 	var v values
-	for item := range strings.SplitSeq(text, ",") {
+	for item, rest, more := "", text, true; more; {
+		item, rest, more = strings.Cut(rest, ",")
 		if item == "" {
 			return values{}, &syntaxError{problem: fmt.Sprintf("%s %q has an empty item", f.name, text)}
 		}
@@ -146,7 +147,11 @@ func (f *field) parseItem(item string) (set uint64, special string, err error) {
 			return 0, special, err
 		}
 	}
-	set, err = f.parseRange(item)
+	if set, err = f.parseRange(item); err != nil {
+		if formErr := f.checkForm(item); formErr != nil {
+			return 0, "", formErr
+		}
+	}
 	return set, "", err
 }
 
@@ -154,9 +159,6 @@ func (f *field) parseItem(item string) (set uint64, special string, err error) {
 func (f *field) parseRange(item string) (uint64, error) {
 	base, stepText, hasStep := strings.Cut(item, "/")
 	loText, hiText, isRange := strings.Cut(base, "-")
-	if err := f.checkForm(item, base, stepText, hasStep); err != nil {
-		return 0, err
-	}
 	step := 1
 	var lo, hi int
 	var err error
@@ -203,9 +205,10 @@ func (f *field) parseRange(item string) (uint64, error) {
 	return set, nil
 }
 
-// checkForm returns an error for an item that lacks a part, and for an item of
+// checkForm returns an error for an item that lacks a part, or that is of
 // another dialect.
-func (f *field) checkForm(item, base, stepText string, hasStep bool) error {
+func (f *field) checkForm(item string) error {
+	base, stepText, hasStep := strings.Cut(item, "/")
 	problem, advice := "", ""
 	switch {
 	case strings.HasPrefix(base, "?") && f.parseSpecial == nil:
@@ -339,6 +342,9 @@ func isNumber(text string) bool {
 
 // parseMonthDay parses L, LW, L-n and nW, the special items of day-of-month.
 func parseMonthDay(f *field, item string) (special string, ok bool, err error) {
+	if !strings.ContainsAny(item, "LWlw") {
+		return "", false, nil
+	}
 	upper := strings.ToUpper(item)
 	refuse := func(problem, advice string) (string, bool, error) {
 		return "", false, &syntaxError{part: item, problem: fmt.Sprintf(problem, item), advice: advice}
@@ -373,6 +379,9 @@ func parseMonthDay(f *field, item string) (special string, ok bool, err error) {
 // parseWeekday parses d#n and dL, the special items of day-of-week. It writes
 // Sunday as 0, because gronx does not match 7 in these items.
 func parseWeekday(f *field, item string) (special string, ok bool, err error) {
+	if !strings.ContainsAny(item, "#Ll") {
+		return "", false, nil
+	}
 	upper := strings.ToUpper(item)
 	refuse := func(problem, advice string) (string, bool, error) {
 		return "", false, &syntaxError{part: item, problem: fmt.Sprintf(problem, item), advice: advice}

@@ -217,7 +217,7 @@ func TestParseRejectsInvalidZones(t *testing.T) {
 		"Europe/Berln":     `unknown time zone "Europe/Berln"`,
 		" UTC":             `unknown time zone " UTC"`,
 		"Local":            `unknown time zone "Local": it differs between hosts; use a name such as Europe/Berlin`,
-		"../Europe/Berlin": `unknown time zone "../Europe/Berlin": time: invalid location name`,
+		"../Europe/Berlin": `unknown time zone "../Europe/Berlin": it is a path; use a name such as Europe/Berlin`,
 		"+02:00":           `unknown time zone "+02:00"`,
 		// Files of a host that are not zones, or not the same on each host.
 		"local":                  `unknown time zone "local": it differs between hosts; use a name such as Europe/Berlin`,
@@ -231,9 +231,11 @@ func TestParseRejectsInvalidZones(t *testing.T) {
 		"Posix/America/New_York": `unknown time zone "Posix/America/New_York": not every host has it; use "America/New_York"`,
 		"posix/localtime":        `unknown time zone "posix/localtime": it differs between hosts; use a name such as Europe/Berlin`,
 		"right/Factory":          `unknown time zone "right/Factory": it means that no zone has been set; use a name such as Europe/Berlin`,
-		"./localtime":            `unknown time zone "./localtime"`,
-		"Europe/./Berlin":        `unknown time zone "Europe/./Berlin"`,
-		"Europe//Berlin":         `unknown time zone "Europe//Berlin"`,
+		"./localtime":            `unknown time zone "./localtime": it is a path; use a name such as Europe/Berlin`,
+		"Europe/./Berlin":        `unknown time zone "Europe/./Berlin": it is a path; use a name such as Europe/Berlin`,
+		"Europe/Berlin/":         `unknown time zone "Europe/Berlin/": it is a path; use a name such as Europe/Berlin`,
+		`Europe\Berlin`:          `unknown time zone "Europe\\Berlin": it is a path; use a name such as Europe/Berlin`,
+		"Europe//Berlin":         `unknown time zone "Europe//Berlin": it is a path; use a name such as Europe/Berlin`,
 	} {
 		s, err := cron.Parse("0 0 * * *", zone)
 		assert.EqualError(t, err, message)
