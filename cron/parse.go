@@ -50,8 +50,8 @@ var alternatives = map[string]string{
 
 // Parse checks a cron expression (rule R8), loads a time zone by its IANA name,
 // such as "Europe/Berlin", and returns the schedule. An empty name means UTC.
-// Parse rejects the name "Local", because it differs between hosts. An
-// expression has at most 1,000 characters.
+// Parse rejects names such as "Local", which differ between hosts. An expression
+// has at most 1,000 characters.
 //
 // The result depends on the expression and the zone, never on the time of the
 // call. The error wraps ErrZone if the zone is unknown or cannot be loaded. It
