@@ -18,15 +18,16 @@ type days struct {
 }
 
 func newDays(dom, month, dow values) days {
-	fromEnd, others := newFromEnd(dom, month)
+	e, others := newFromEnd(dom, month)
 	switch {
 	case len(others.specials) == len(dom.specials) || dateExists(others, month):
-		return days{expr: newDayExpr(others, month, dow), fromEnd: fromEnd}
+		return days{newDayExpr(others, month, dow), e}
 	case dow.unrestricted:
-		return days{expr: noDay, fromEnd: fromEnd}
+		return days{noDay, e}
 	}
+	// The other items match no date, and gronx would search for them.
 	anyDay := values{set: valueRange(1, 31, 1), unrestricted: true}
-	return days{expr: newDayExpr(anyDay, month, dow), fromEnd: fromEnd}
+	return days{newDayExpr(anyDay, month, dow), e}
 }
 
 // next returns the first matching day that is not before from. Days count from
@@ -36,8 +37,8 @@ func (d *days) next(from int64) (int64, error) {
 		return d.expr.next(from)
 	}
 	found, err := d.expr.next(from)
-	if day, ok := d.fromEnd.next(from); ok && (err != nil || day < found) {
-		return day, nil
+	if other, ok := d.fromEnd.next(from); ok && (err != nil || other < found) {
+		return other, nil
 	}
 	return found, err
 }

@@ -11,8 +11,8 @@
 // # Expressions
 //
 // An expression has five fields, or six with the seconds first, separated by
-// spaces or tabs. There is no year field. White space and line breaks around the
-// expression do not count.
+// spaces or tabs. There is no year field. White space and line breaks around
+// the expression do not count.
 //
 //	second        0-59  defaults to 0
 //	minute        0-59
@@ -28,19 +28,20 @@
 // A field is a list of items, separated by commas. An item is *, a value such
 // as 5, a range such as 1-5, or one of these with a step, such as */15 or
 // 10-50/20. The item 10/20 runs from 10 to the end of the field, which is
-// Saturday in day-of-week. Names, L, W and macros may be in upper or lower case.
+// Saturday in day-of-week. Names, L, W and macros may be in upper or lower
+// case.
 //
 // A step is at most the number of values of its field: */60 in minute is minute
-// 0 only, and */90 is an error. A lone ? means * in the two day fields, and is an
-// error in the others. Ranges do not wrap around, except that SUN is day 7 at
-// the end of a range: FRI-SUN is three days, and FRI-MON is an error.
+// 0 only, and */90 is an error. A lone ? means * in the two day fields, and is
+// an error in the others. Ranges do not wrap around, except that SUN is day 7
+// at the end of a range: FRI-SUN is three days, and FRI-MON is an error.
 //
 // The macros are @yearly, @annually, @monthly, @weekly, @daily, @midnight and
 // @hourly.
 //
 // Not supported are a year, a time zone, a user or a command in the expression,
-// long names such as MONDAY, H, and other macros such as @every and @reboot. The
-// error for each says what to write instead.
+// long names such as MONDAY, H, and other macros such as @every and @reboot.
+// The error for each says what to write instead.
 //
 // # Rules
 //
@@ -97,8 +98,8 @@
 //   - L, W, # and leading seconds are additions. @reboot is not supported.
 //
 // Quartz and the schedulers of some clouds number the weekdays from 1 for
-// Sunday. Here, as in Vixie cron, 1 is Monday. Names of weekdays mean the same in
-// all of them.
+// Sunday. Here, as in Vixie cron, 1 is Monday. Names of weekdays mean the same
+// in all of them.
 //
 // # Time zones
 //
@@ -109,6 +110,6 @@
 // Schedule.ZoneRules identifies the rules of a zone.
 //
 // Parse refuses names that load on some hosts and are not zones, or that differ
-// between hosts: Local, localtime, posixrules, Factory, paths such as ./UTC, and
-// names in the folders posix and right.
+// between hosts: Local, localtime, posixrules, Factory, paths such as ./UTC,
+// and names in the folders posix and right.
 package cron

@@ -27,8 +27,8 @@ type field struct {
 	longer      string
 	longerCount int
 	// parseSpecial parses an item that only this field allows, such as L, and
-	// returns its normal form. It returns false for any other item. Only the two
-	// day fields have special items.
+	// returns its normal form. It returns false for any other item. Only the
+	// two day fields have special items.
 	parseSpecial func(f *field, item string) (special string, ok bool, err error)
 }
 

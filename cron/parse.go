@@ -50,8 +50,8 @@ var alternatives = map[string]string{
 
 // Parse checks a cron expression (rule R8), loads a time zone by its IANA name,
 // such as "Europe/Berlin", and returns the schedule. An empty name means UTC.
-// Parse rejects names such as "Local", which differ between hosts. An expression
-// has at most 1,000 characters.
+// Parse rejects names such as "Local", which differ between hosts. An
+// expression has at most 1,000 characters.
 //
 // The result depends on the expression and the zone, never on the time of the
 // call. The error wraps ErrZone if the zone is unknown or cannot be loaded. It
@@ -190,7 +190,6 @@ func adviseSixFields(texts []string, i int, err error) error {
 	}
 	const advice = "six fields begin with seconds"
 	first, last := strings.Join(texts[:5], " "), texts[5]
-	_, zoneErr := loadZone(last)
 	switch {
 	case last == "*" || last == "?":
 		e.advice = advice + ": if the last one is a year, " + adviseYear(texts[:5])
@@ -198,7 +197,7 @@ func adviseSixFields(texts []string, i int, err error) error {
 		e.advice = advice + ", without a year: " + adviseYear(texts[:5])
 	case isWeekday(last):
 		e.advice = advice
-	case zoneErr == nil:
+	case isZone(last):
 		e.advice = fmt.Sprintf("%s: set TimeZone to %q and write %q", advice, last, first)
 	default:
 		e.advice = fmt.Sprintf("%s, without a user or a command: write %q", advice, first)
@@ -219,6 +218,12 @@ func adviseYear(texts []string) string {
 // isValid reports whether the fields form a valid expression.
 func isValid(texts []string) bool {
 	_, err := parseFields(strings.Join(texts, " "))
+	return err == nil
+}
+
+// isZone reports whether a text is the name of a time zone.
+func isZone(text string) bool {
+	_, err := loadZone(text)
 	return err == nil
 }
 
