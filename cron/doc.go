@@ -11,13 +11,16 @@
 // # Expressions
 //
 // An expression has five fields, or six with the seconds first, separated by
-// spaces or tabs. There is no year field.
+// spaces or tabs. There is no year field. White space and line breaks around
+// the expression do not count.
 //
 //	second        0-59  defaults to 0
 //	minute        0-59
 //	hour          0-23
-//	day-of-month  1-31  also L (the last day of the month) and 15W (the
-//	                    weekday nearest to the 15th, in the same month)
+//	day-of-month  1-31  also L (the last day of the month), L-3 (the third day
+//	                    before the last one), LW (the last of Monday to Friday
+//	                    in the month) and 15W (the one of Monday to Friday that
+//	                    is nearest to the 15th, in the same month)
 //	month         1-12  or JAN-DEC
 //	day-of-week   0-7   or SUN-SAT; 0 and 7 are Sunday; also 2#3 (the third
 //	                    Tuesday) and 5L (the last Friday of the month)
@@ -25,12 +28,20 @@
 // A field is a list of items, separated by commas. An item is *, a value such
 // as 5, a range such as 1-5, or one of these with a step, such as */15 or
 // 10-50/20. The item 10/20 runs from 10 to the end of the field, which is
-// Saturday in day-of-week. A step greater than its range leaves the first value
-// only. A lone ? means *. Names, L, W and macros may be in upper or lower case.
-// Ranges do not wrap around: write FRI-SAT,SUN-MON for FRI-MON.
+// Saturday in day-of-week. Names, L, W and macros may be in upper or lower
+// case.
+//
+// A step is at most the number of values of its field: */60 in minute is minute
+// 0 only, and */90 is an error. A lone ? means * in the two day fields, and is
+// an error in the others. Ranges do not wrap around, except that SUN is day 7
+// at the end of a range: FRI-SUN is three days, and FRI-MON is an error.
 //
 // The macros are @yearly, @annually, @monthly, @weekly, @daily, @midnight and
 // @hourly.
+//
+// Not supported are a year, a time zone, a user or a command in the expression,
+// long names such as MONDAY, H, and other macros such as @every and @reboot.
+// The error for each says what to write instead.
 //
 // # Rules
 //
@@ -86,10 +97,19 @@
 //     date and every Monday (R6).
 //   - L, W, # and leading seconds are additions. @reboot is not supported.
 //
+// Quartz and the schedulers of some clouds number the weekdays from 1 for
+// Sunday. Here, as in Vixie cron, 1 is Monday. Names of weekdays mean the same
+// in all of them.
+//
 // # Time zones
 //
 // Parse loads a zone from the zone files of the host. If the host has none,
 // Parse uses the copy that this package embeds, so zones also load in an empty
 // container. Replicas with zone files of different versions can compute
 // different slots for a zone whose rules changed between those versions.
+// Schedule.ZoneRules identifies the rules of a zone.
+//
+// Parse refuses names that load on some hosts and are not zones, or that differ
+// between hosts: Local, localtime, posixrules, Factory, paths such as ./UTC,
+// and names in the folders posix and right.
 package cron

@@ -50,7 +50,7 @@ func ExampleParse_errors() {
 	}
 	// Output:
 	// expression: minute 61 is not in 0-59
-	// expression: hour "22-2" wraps around; write it as two ranges
+	// expression: hour "22-2" wraps around; write "22-23,0-2"
 	// never: day-of-month "30" does not exist in month "2": never comes due
 	// zone: unknown time zone "Europe/Berln"
 }

@@ -25,7 +25,7 @@ var errZero = errors.New("the schedule was not created by Parse")
 // Location returns UTC, IsSlot false and Change the zero Change.
 type Schedule struct {
 	timeOfDay   timeOfDay
-	days        dayExpr
+	days        days
 	everyHour   bool // all 24 hours are allowed (rules R2 and R3)
 	location    *time.Location
 	epochPeriod period // the period at Unix time 0, where a search starts

@@ -9,7 +9,7 @@ import (
 // last day that it found, because neighboring slots often share them.
 type search struct {
 	timeOfDay timeOfDay
-	days      dayExpr
+	days      days
 	everyHour bool
 	location  *time.Location
 

@@ -94,34 +94,15 @@ func firstNewLocalTime(location *time.Location, p period, t int64) localTime {
 }
 
 // loadZone loads a zone by its IANA name.
-//
-// It refuses the other names that load on some hosts. They name files beside
-// the zones, and copies of the zones. File systems can ignore case, so the
-// check does too.
 func loadZone(name string) (*time.Location, error) {
-	const example = "use a name such as Europe/Berlin"
-	folder, base, _ := strings.Cut(name, "/")
-	folder = strings.ToLower(folder)
-	inCopy := (folder == "posix" || folder == "right") && base != ""
-	if !inCopy {
-		base = name
+	if name == "" || name == "UTC" {
+		return time.UTC, nil
 	}
-	switch strings.ToLower(base) {
-	case "local", "localtime", "posixrules":
-		return nil, fmt.Errorf("%w %q: it differs between hosts; %s", ErrZone, name, example)
-	case "factory":
-		return nil, fmt.Errorf("%w %q: it means that no zone has been set; %s", ErrZone, name, example)
-	}
-	switch {
-	case inCopy && folder == "right":
-		return nil, fmt.Errorf("%w %q: its times count leap seconds; use %q", ErrZone, name, base)
-	case inCopy:
-		return nil, fmt.Errorf("%w %q: not every host has it; use %q", ErrZone, name, base)
+	if err := checkZoneName(name); err != nil {
+		return nil, err
 	}
 	location, err := zoneinfo.Load(name)
 	switch {
-	case err == nil && !isZoneName(name):
-		return nil, fmt.Errorf("%w %q", ErrZone, name)
 	case err == nil:
 		return location, nil
 	case strings.HasPrefix(err.Error(), "unknown time zone"):
@@ -131,9 +112,28 @@ func loadZone(name string) (*time.Location, error) {
 	}
 }
 
-// isZoneName reports whether a name can be an IANA name. A path such as
-// ./localtime cannot, although it loads a file.
-func isZoneName(name string) bool {
-	const letters = "abcdefghijklmnopqrstuvwxyz"
-	return strings.Trim(strings.ToLower(name), letters+"0123456789+-_/") == "" && !strings.Contains(name, "//")
+// checkZoneName refuses names that load on some hosts and are not IANA names:
+// of files beside the zones, and of copies of the zones. Some file systems
+// ignore case, so the check does too.
+func checkZoneName(name string) error {
+	folder, base, inFolder := strings.Cut(name, "/")
+	inRight := inFolder && strings.EqualFold(folder, "right")
+	inPosix := inFolder && strings.EqualFold(folder, "posix")
+	if !inRight && !inPosix {
+		base = name
+	}
+	const example = "use a name such as Europe/Berlin"
+	switch {
+	case strings.EqualFold(base, "Local"), strings.EqualFold(base, "localtime"), strings.EqualFold(base, "posixrules"):
+		return fmt.Errorf("%w %q: it differs between hosts; %s", ErrZone, name, example)
+	case strings.EqualFold(base, "Factory"):
+		return fmt.Errorf("%w %q: it means that no zone has been set; %s", ErrZone, name, example)
+	case inRight:
+		return fmt.Errorf("%w %q: its times count leap seconds; use %q", ErrZone, name, base)
+	case inPosix:
+		return fmt.Errorf("%w %q: not every host has it; use %q", ErrZone, name, base)
+	case strings.ContainsAny(name, `.\`), strings.Contains(name, "//"), strings.HasSuffix(name, "/"):
+		return fmt.Errorf("%w %q: it is a path; %s", ErrZone, name, example)
+	}
+	return nil
 }

@@ -4,6 +4,6 @@ package zoneinfo
 import "time"
 
 // Load loads a time zone by its IANA name. Everything that computes slots loads
-// zones with it. Tests replace it to give a zone other rules, and restore it
-// afterward.
+// zones with it, except UTC. Tests replace it to give a zone other rules, and
+// restore it afterward.
 var Load = time.LoadLocation
