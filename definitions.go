@@ -258,6 +258,7 @@ func (d Definition) compile() (*definition, error) {
 		check("grace", fmt.Errorf("%v is negative", d.Grace))
 	}
 	check("target", d.Target.validate())
+	d.Cron = strings.TrimSpace(d.Cron)
 	slots, err := d.slots()
 	if err != nil {
 		errs = append(errs, err)
@@ -281,7 +282,7 @@ func (d Definition) slots() (cron.Schedule, error) {
 		return invalid("time zone", "%q is set, but a manual schedule has none", d.TimeZone)
 	case d.Manual:
 		return cron.Schedule{}, nil
-	case d.Cron == "":
+	case strings.TrimSpace(d.Cron) == "":
 		return invalid("cron", "is empty: %s", setManual)
 	}
 	slots, err := cron.Parse(d.Cron, d.TimeZone)

@@ -110,6 +110,8 @@ func TestDeniedImport(t *testing.T) {
 		{".", "gorm.io/driver/postgres", false},
 		{".", "github.com/adhocore/gronx", false},
 		{"cron", "github.com/adhocore/gronx", true},
+		{"cron", module + "/internal/zoneinfo", true},
+		{"internal/zoneinfo", module + "/cron", false},
 		{"cron", module, false},
 		{"cron", module + "/store", false},
 		{"cron", "database/sql", false},

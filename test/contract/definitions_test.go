@@ -1330,3 +1330,17 @@ func TestFormerIDsCountAsCommon(t *testing.T) {
 		require.NotZero(t, readSchedule(t, s, "gone").RemovedAt)
 	})
 }
+
+// D1: white space and line breaks around an expression are not stored.
+func TestCronIsStoredTrimmed(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		d := hourly("a")
+		d.Cron = " \t0 * * * *\r\n"
+		s := newSyncedReplica(t, db.DB, newConfig(newClock(noon), d))
+		require.Equal(t, "0 * * * *", readSchedule(t, s, "a").Cron)
+		s = newReplica(t, db.DB, newConfig(newClock(noon), hourly("a")))
+		plan, err := s.Plan(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, plan)
+	})
+}
