@@ -66,3 +66,29 @@ func TestEventsFilterAndPage(t *testing.T) {
 		require.Equal(t, want, got)
 	})
 }
+
+// D2: LatestEvents returns the latest event of each kind for each schedule, and
+// only of the kinds and schedules that are asked for.
+func TestLatestEventsOfEachKind(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, c *testClock) {
+		for i, kind := range []hourbell.EventKind{
+			hourbell.EventDefined, hourbell.EventEnabled, hourbell.EventSkipped, hourbell.EventDisabled, hourbell.EventEnabled, hourbell.EventSkipped,
+		} {
+			for _, id := range []string{"a", "b"} {
+				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: id, Kind: kind, Note: fmt.Sprint(i)}}))
+			}
+		}
+		other := bindStore(t, db.DB, "other", c.Now)
+		require.NoError(t, other.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: "a", Kind: hourbell.EventEnabled, Note: "other"}}))
+
+		events, err := s.LatestEvents(t.Context(), []string{"a", "unknown"}, []hourbell.EventKind{hourbell.EventEnabled, hourbell.EventDisabled, hourbell.EventRemoved})
+		require.NoError(t, err)
+		notes := map[hourbell.EventKind]string{}
+		for _, e := range events {
+			require.Equal(t, "a", e.ScheduleID)
+			notes[e.Kind] = e.Note
+		}
+		require.Equal(t, map[hourbell.EventKind]string{hourbell.EventEnabled: "4", hourbell.EventDisabled: "3"}, notes)
+		require.Len(t, events, 2)
+	})
+}

@@ -111,3 +111,39 @@ func TestConcurrentInsertsAddScheduleOnce(t *testing.T) {
 		require.Len(t, all, 100)
 	})
 }
+
+// D3: The database computes the same digest of a row as the process, whatever
+// its texts and grace are. Columns that code does not own are not part of it.
+func TestStoredDigestsMatchProcess(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, db *dbtest.DB, s hourbell.Store, _ *testClock) {
+		require.Equal(t, storage.Stored{}, readStored(t, s))
+		rows := []storage.Schedule{dueSchedule("a"), dueSchedule("b"), dueSchedule("c")}
+		rows[0].Name, rows[0].Description = "Zürich | 東京", "line one\nline two\x1f\\ \" '"
+		rows[0].Grace, rows[0].ZoneRules = 25*time.Hour+90*time.Second+1500*time.Microsecond, "0123456789abcdef"
+		rows[1].Manual, rows[1].Cron, rows[1].Grace = true, "", time.Microsecond
+		rows[2].Grace = 400 * 24 * time.Hour
+		insertSchedules(t, s, rows...)
+		want := storage.Stored{}
+		for i := range rows {
+			want.Add(&rows[i])
+		}
+		require.Equal(t, want, readStored(t, s))
+
+		setColumn(t, db, "a", "enabled", false)
+		setColumn(t, db, "a", "next_run_at", nil)
+		setColumn(t, db, "a", "enabled_note", "note")
+		require.Equal(t, want, readStored(t, s))
+		setColumn(t, db, "a", "name", "edited")
+		require.NotEqual(t, want.Digest, readStored(t, s).Digest)
+		setColumn(t, db, "a", "removed_at", noon)
+		require.Equal(t, 2, readStored(t, s).Count)
+	})
+}
+
+// readStored returns the result of Stored.
+func readStored(t testing.TB, s hourbell.Store) storage.Stored {
+	t.Helper()
+	stored, err := s.Stored(t.Context())
+	require.NoError(t, err)
+	return stored
+}
