@@ -21,8 +21,9 @@ import (
 type fixture struct {
 	testing.TB
 	http.Handler
-	db  *dbtest.DB
-	log *bytes.Buffer
+	scheduler *hourbell.Scheduler
+	db        *dbtest.DB
+	log       *bytes.Buffer
 }
 
 func newFixture(t testing.TB, db *dbtest.DB) *fixture {
@@ -40,7 +41,7 @@ func newFixture(t testing.TB, db *dbtest.DB) *fixture {
 	_, err = scheduler.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
 	require.NoError(t, err)
 	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET locked_by = 'w', locked_at = next_run_at WHERE id = 'on'").Error)
-	f := &fixture{TB: t, db: db, log: &bytes.Buffer{}}
+	f := &fixture{TB: t, scheduler: scheduler, db: db, log: &bytes.Buffer{}}
 	f.Handler, err = admin.New(scheduler, admin.Config{Authorize: admin.AllowAll, Logger: slog.New(slog.NewTextHandler(f.log, nil))})
 	require.NoError(t, err)
 	return f
