@@ -9,6 +9,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/hourbell/hourbell/cron"
 	"github.com/hourbell/hourbell/internal/lookahead"
 	"github.com/hourbell/hourbell/internal/storage"
 	"github.com/hourbell/hourbell/internal/text"
@@ -28,7 +29,9 @@ type catalog struct {
 	descriptions map[string]string            // by job
 	definitions  map[string]*definition       // by ID
 	formerIDs    map[string]string            // former ID to ID
-	hashes       map[string]bool              // the hashes of the definitions
+	schedules    map[expression]cron.Schedule // of the definitions
+	zoneRules    map[string]string            // by time zone of the definitions
+	stored       storage.Stored               // the definitions as rows
 	hash         string                       // of the whole set of definitions
 }
 
@@ -38,7 +41,7 @@ type catalog struct {
 func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Duration) (*catalog, error) {
 	c := &catalog{
 		byName: map[string]storage.JobSpec{}, byGroup: map[string][]storage.JobSpec{}, descriptions: map[string]string{},
-		definitions: map[string]*definition{}, formerIDs: map[string]string{}, hashes: map[string]bool{},
+		definitions: map[string]*definition{}, formerIDs: map[string]string{}, schedules: map[expression]cron.Schedule{}, zoneRules: map[string]string{},
 	}
 	var errs []error
 	for _, declared := range jobs {
@@ -50,11 +53,16 @@ func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Durat
 		if declared.Grace == 0 {
 			declared.Grace = grace
 		}
+		declared.Grace = declared.Grace.Truncate(time.Microsecond) // as the database stores it
 		errs = append(errs, c.addDefinition(declared, minGrace))
 	}
 	errs = append(errs, c.checkFormerIDs())
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	for id, d := range c.definitions {
+		row := d.applyTo(storage.Schedule{ID: id})
+		c.stored.Add(&row)
 	}
 	c.hash = c.computeHash()
 	return c, nil
@@ -104,9 +112,12 @@ func (c *catalog) addDefinition(declared Definition, minGrace time.Duration) err
 			invalid("target", err)
 		}
 	}
+	if d.schedule != (cron.Schedule{}) {
+		c.schedules[expression{d.Cron, d.TimeZone}] = d.schedule
+		d.zoneRules, _ = cached(c.zoneRules, d.TimeZone, func() (string, error) { return cron.ZoneRules(d.schedule.Location()), nil })
+	}
 	d.hash = d.computeHash()
 	c.definitions[d.ID] = d
-	c.hashes[d.hash] = true
 	return errors.Join(errs...)
 }
 
@@ -192,21 +203,22 @@ func (c *catalog) declares(id, hash string) bool {
 	return d != nil && d.hash == hash
 }
 
-// matches reports whether stored hashes are those of all definitions declared
-// here, and no others.
-func (c *catalog) matches(hashes []string) bool {
-	for _, hash := range hashes {
-		if !c.hashes[hash] {
-			return false
-		}
+// missingFrom returns the ids of the definitions that have no row, in order.
+func (c *catalog) missingFrom(rows []storage.Schedule) []string {
+	missing := maps.Clone(c.definitions)
+	for i := range rows {
+		delete(missing, rows[i].ID)
 	}
-	return len(hashes) == len(c.hashes)
+	return slices.Sorted(maps.Keys(missing))
 }
 
 // lookahead returns a table of the next slots of all definitions.
 func (c *catalog) lookahead() lookahead.Table {
 	list := make([]lookahead.Definition, 0, len(c.definitions))
 	for id, d := range c.definitions {
+		if d.Manual {
+			continue
+		}
 		list = append(list, lookahead.Definition{
 			ID: id, Hash: d.hash, Cron: d.Cron, TimeZone: d.TimeZone, Slots: d.schedule, Jobs: d.jobs,
 		})

@@ -62,7 +62,7 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	if row.Enabled == enabled {
 		return true, nil
 	}
-	calendars := calendarCache{}
+	calendars := s.newCalendars()
 	update, events, err := settleRow(row, now, SkipDisabled, options, calendars)
 	if err != nil {
 		return false, fmt.Errorf("hourbell: %w", err)
@@ -158,7 +158,7 @@ func checkMatch(row *storage.Schedule, ifMatch string) error {
 // record the slots that are due and not settled as skipped, and plan no next
 // slot. The update applies only until the next slot comes due, because that
 // slot would have to be recorded too.
-func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options ChangeOptions, calendars calendarCache) (storage.ScheduleUpdate, []Event, error) {
+func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options ChangeOptions, calendars *calendars) (storage.ScheduleUpdate, []Event, error) {
 	update := storage.ScheduleUpdate{Schedule: *row, ReadHash: row.DefinitionHash, Settles: true}
 	update.NextRunAt = time.Time{}
 	if row.NextRunAt.IsZero() {
@@ -176,12 +176,16 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 		skipped := skip{reason: reason, from: row.NextRunAt, to: row.NextRunAt, count: 1, atLeast: true}
 		return update, []Event{skipped.event(row.ID, options)}, nil
 	}
-	skipped, err := unsettledSlots(row, now, reason, slots)
+	first, err := firstUnsettled(row, reason, slots)
+	if err != nil {
+		return update, nil, fmt.Errorf("schedule %q: %w", row.ID, err)
+	}
+	skipped, err := unsettledSlots(first, now, reason, slots)
 	if err != nil {
 		return update, nil, fmt.Errorf("schedule %q: %w", row.ID, err)
 	}
 	if skipped == nil {
-		update.Until = row.NextRunAt
+		update.Until = first
 		return update, nil, nil
 	}
 	update.SettledThrough = skipped.to
@@ -192,15 +196,19 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 }
 
 // scheduleNext plans the first slot after now, and after the last settled slot
-// if that is later, because the clock was stepped back (rule D4).
-func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars calendarCache) error {
+// if that is later, because the clock was stepped back (rule D4). The schedule
+// counts from that time on, which SettledThrough becomes.
+func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars *calendars) error {
 	slots, err := calendars.get(update.Cron, update.TimeZone)
 	if err != nil {
-		_, err = Definition{ID: update.ID, Cron: update.Cron, TimeZone: update.TimeZone}.slots() // names the field
-		return err
+		return invalidSlots(update.ID, update.Cron, update.TimeZone)
 	}
-	next, err := slots.next(later(now, update.SettledThrough))
-	if err != nil {
+	update.SettledThrough = later(now, update.SettledThrough)
+	next, err := slots.next(update.SettledThrough)
+	switch {
+	case slots.isManual:
+		return nil
+	case err != nil:
 		return &DefinitionError{ID: update.ID, Field: "cron", Err: err}
 	}
 	update.NextRunAt = next
@@ -208,4 +216,11 @@ func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars calen
 		update.Until = next
 	}
 	return nil
+}
+
+// invalidSlots returns the error of a stored expression or time zone that this
+// process cannot parse. It names the field.
+func invalidSlots(id, cronExpression, timeZone string) error {
+	_, err := Definition{ID: id, Cron: cronExpression, TimeZone: timeZone}.slots()
+	return err
 }

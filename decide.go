@@ -19,11 +19,12 @@ type skip struct {
 	from, to time.Time // the first and the last slot
 	count    int       // exact up to maxCount
 	atLeast  bool      // there are more slots than count
+	detail   string    // for SkipNotASlot
 }
 
 // decision is what to do with a claimed schedule.
 type decision struct {
-	slot    time.Time // the latest slot that is due
+	slot    time.Time // the latest slot that is due, or the time of the claim if none is
 	fire    bool      // whether slot fires
 	skipped *skip     // the due slots that do not fire; nil for none
 	next    time.Time // the first slot after the time of the claim
@@ -43,7 +44,12 @@ type decision struct {
 //     grace of what was then the latest slot, and nothing was settled since.
 //   - It came due after an earlier claim that was out of grace and is still
 //     open. That claim may have kept others from claiming this slot in time.
+//
+// If NextRunAt is not an unsettled slot, nothing fires: see correctNextRun.
 func decide(c storage.Claim, grace time.Duration, slots *calendar) (decision, error) {
+	if !slots.isSlot(c.NextRunAt) || !c.NextRunAt.After(c.SettledThrough) {
+		return correctNextRun(c, slots)
+	}
 	latest, err := slots.latestDue(c.NextRunAt, c.At)
 	if err != nil {
 		return decision{}, err
@@ -78,6 +84,40 @@ func decide(c storage.Claim, grace time.Duration, slots *calendar) (decision, er
 	return d, err
 }
 
+// correctNextRun decides a claim whose NextRunAt is no slot of the expression,
+// or is settled already: the row was edited by hand, or a process with other
+// zone rules wrote it. It fires nothing. It skips the slots that are due since
+// SettledThrough, and continues with the first slot after the claim.
+func correctNextRun(c storage.Claim, slots *calendar) (decision, error) {
+	next, err := slots.next(later(c.At, c.SettledThrough))
+	if err != nil && !errors.Is(err, cron.ErrNever) {
+		return decision{}, err
+	}
+	wrong := c.NextRunAt.Format(time.RFC3339)
+	d := decision{slot: c.At, next: next, skipped: &skip{
+		reason: SkipNotASlot, from: c.NextRunAt, to: c.NextRunAt, detail: "next run " + wrong + " was not a slot; no slot was due",
+	}}
+	from := c.SettledThrough
+	if from.IsZero() {
+		from = c.NextRunAt
+	}
+	first, err := slots.next(from)
+	switch {
+	case errors.Is(err, cron.ErrNever), err == nil && first.After(c.At):
+		return d, nil
+	case err != nil:
+		return decision{}, err
+	}
+	if d.slot, err = slots.latestDue(first, c.At); err != nil {
+		return decision{}, err
+	}
+	if d.skipped, err = slots.skip(SkipNotASlot, first, d.slot); err != nil {
+		return decision{}, err
+	}
+	d.skipped.detail = "next run " + wrong + " was not a slot"
+	return d, nil
+}
+
 // skippedSlots returns the slots that a decision skips, or nil if there are
 // none. They are superseded if the last of them could have fired too: it was
 // within grace, or a claim was unfinished. Otherwise they are late, or
@@ -103,18 +143,34 @@ func skippedSlots(c storage.Claim, grace time.Duration, d decision, unfinished b
 	return slots.skip(reason, c.NextRunAt, to)
 }
 
-// unsettledSlots returns every slot that is due and not settled, or nil if
-// there are none. An operator or a deploy that stops or moves a schedule
+// firstUnsettled returns the first slot that is not settled, or the zero time
+// if there is none. That is NextRunAt, unless it is no slot although the row has
+// the zone rules of this process, or the rules have changed. Then the slots
+// since SettledThrough count.
+func firstUnsettled(row *storage.Schedule, reason SkipReason, slots *calendar) (time.Time, error) {
+	isForeign := row.ZoneRules != "" && row.ZoneRules != slots.zoneRules()
+	if reason != SkipRulesChanged && (isForeign || slots.isSlot(row.NextRunAt)) || row.SettledThrough.IsZero() {
+		return row.NextRunAt, nil
+	}
+	first, err := slots.next(row.SettledThrough)
+	if errors.Is(err, cron.ErrNever) {
+		return time.Time{}, nil
+	}
+	return first, err
+}
+
+// unsettledSlots returns every slot from first on that is due at a time, or nil
+// if there are none. An operator or a deploy that stops or moves a schedule
 // records them as skipped (rule M5).
-func unsettledSlots(row *storage.Schedule, at time.Time, reason SkipReason, slots *calendar) (*skip, error) {
-	if row.NextRunAt.IsZero() || row.NextRunAt.After(at) {
+func unsettledSlots(first, at time.Time, reason SkipReason, slots *calendar) (*skip, error) {
+	if first.IsZero() || first.After(at) {
 		return nil, nil
 	}
-	latest, err := slots.latestDue(row.NextRunAt, at)
+	latest, err := slots.latestDue(first, at)
 	if err != nil {
 		return nil, err
 	}
-	return slots.skip(reason, row.NextRunAt, latest)
+	return slots.skip(reason, first, latest)
 }
 
 // calendar computes the slots of one expression in one time zone. It caches its
@@ -122,35 +178,75 @@ func unsettledSlots(row *storage.Schedule, at time.Time, reason SkipReason, slot
 // expression. It is not safe for concurrent use.
 type calendar struct {
 	schedule  cron.Schedule
+	isManual  bool
+	rules     string // the result of zoneRules
+	slots     map[time.Time]bool
 	following map[time.Time]time.Time
 	preceding map[time.Time]time.Time
 	counts    map[[2]time.Time]int
 }
 
-// calendarCache holds a calendar for each pair of expression and time zone. It
-// is not safe for concurrent use.
-type calendarCache map[[2]string]*calendar
+// expression is a cron expression in a time zone.
+type expression struct{ cron, zone string }
 
-// get returns the calendar of an expression in a time zone.
-func (c calendarCache) get(expression, zone string) (*calendar, error) {
-	return cached(c, [2]string{expression, zone}, func() (*calendar, error) {
-		schedule, err := cron.Parse(expression, zone)
-		if err != nil {
-			return nil, fmt.Errorf("%q in %q: %w", expression, zone, err)
+// calendars holds the calendars of one pass or call. It is not safe for
+// concurrent use.
+type calendars struct {
+	catalog *catalog
+	cache   map[expression]*calendar
+}
+
+// newCalendars returns the calendars for one pass or call.
+func (s *Scheduler) newCalendars() *calendars {
+	return &calendars{s.catalog, map[expression]*calendar{}}
+}
+
+// get returns the calendar of an expression in a time zone. An expression that
+// a definition has, has the slots of that definition: a process computes them
+// with the same zone rules as long as it runs, even if the zone's file is
+// replaced. A manual schedule has the empty expression, and no slots.
+func (c *calendars) get(cronExpression, zone string) (*calendar, error) {
+	key := expression{cronExpression, zone}
+	return cached(c.cache, key, func() (*calendar, error) {
+		schedule, declared := c.catalog.schedules[key]
+		if !declared && cronExpression != "" {
+			var err error
+			if schedule, err = cron.Parse(cronExpression, zone); err != nil {
+				return nil, fmt.Errorf("%q in %q: %w", cronExpression, zone, err)
+			}
 		}
-		return &calendar{schedule, map[time.Time]time.Time{}, map[time.Time]time.Time{}, map[[2]time.Time]int{}}, nil
+		return &calendar{
+			schedule: schedule, isManual: cronExpression == "",
+			slots: map[time.Time]bool{}, following: map[time.Time]time.Time{}, preceding: map[time.Time]time.Time{}, counts: map[[2]time.Time]int{},
+		}, nil
 	})
 }
 
 // next returns the first slot strictly after t.
 func (c *calendar) next(t time.Time) (time.Time, error) {
+	if c.isManual {
+		return time.Time{}, cron.ErrNever
+	}
 	return cached(c.following, t, func() (time.Time, error) { return c.schedule.Next(t) })
+}
+
+// zoneRules identifies the rules of the calendar's time zone.
+func (c *calendar) zoneRules() string {
+	if c.rules == "" {
+		c.rules = cron.ZoneRules(c.schedule.Location())
+	}
+	return c.rules
+}
+
+// isSlot reports whether t is a slot.
+func (c *calendar) isSlot(t time.Time) bool {
+	is, _ := cached(c.slots, t, func() (bool, error) { return c.schedule.IsSlot(t), nil })
+	return is
 }
 
 // latestDue returns the latest slot that is due at t. That is the last slot ≤
 // t, or nextRunAt if it is later. NextRunAt counts as a slot even if the
-// expression no longer has it, for example after an update of the time zone
-// database.
+// calendar does not have it, because another process may have other zone rules.
 func (c *calendar) latestDue(nextRunAt, t time.Time) (time.Time, error) {
 	return c.latestBefore(nextRunAt, t.Truncate(time.Second).Add(time.Second))
 }

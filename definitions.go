@@ -52,12 +52,17 @@ type Definition struct {
 	// Defaults to none.
 	Description string
 	// Cron is an expression of five fields, of six fields with seconds first,
-	// or a macro such as @daily. Package cron documents the dialect. It is
-	// required.
+	// or a macro such as @daily. Package cron documents the dialect. Exactly
+	// one of Cron and Manual is required.
 	Cron string
 	// TimeZone is the IANA name of the zone in which Cron is read, such as
-	// "Europe/Berlin". Defaults to "UTC".
+	// "Europe/Berlin". [LocalZone] returns that of the process. Defaults to
+	// "UTC".
 	TimeZone string
+	// Manual declares a schedule that never comes due and that operators run:
+	// see [Scheduler.RunNow]. Enable and Disable change what is shown, and
+	// nothing else. Defaults to false.
+	Manual bool
 	// Target selects the jobs that each slot enqueues: at least one of
 	// Config.Jobs. It is required.
 	Target Target
@@ -80,21 +85,26 @@ func (d Definition) Validate() error {
 }
 
 // Next returns the first slot strictly after a time, in UTC and whole seconds.
-// The error is a [*DefinitionError], or wraps cron.ErrNever if no slot follows.
+// The error is a [*DefinitionError], or wraps cron.ErrNever if no slot follows:
+// a manual schedule has none.
 func (d Definition) Next(after time.Time) (time.Time, error) {
 	slots, err := d.slots()
 	if err != nil {
 		return time.Time{}, err
 	}
+	if d.Manual {
+		return time.Time{}, fmt.Errorf("hourbell: schedule %q is manual: %w", d.ID, cron.ErrNever)
+	}
 	return slots.Next(after)
 }
 
 // Between returns the slots from one time, included, to another, excluded. They
-// are in ascending order, in UTC and whole seconds. The error is a
-// [*DefinitionError], or another error if there are more than 100,000 slots.
+// are in ascending order, in UTC and whole seconds. A manual schedule has none.
+// The error is a [*DefinitionError], or another error if there are more than
+// 100,000 slots.
 func (d Definition) Between(from, to time.Time) ([]time.Time, error) {
 	slots, err := d.slots()
-	if err != nil {
+	if err != nil || d.Manual {
 		return nil, err
 	}
 	return slots.Between(from, to)
@@ -104,8 +114,8 @@ func (d Definition) Between(from, to time.Time) ([]time.Time, error) {
 type DefinitionError struct {
 	// ID is the ID of the definition.
 	ID string
-	// Field is id, former id, name, description, cron, time zone, target or
-	// grace.
+	// Field is id, former id, name, description, cron, time zone, manual,
+	// target or grace.
 	Field string
 	// Err says what is wrong with the field.
 	Err error
@@ -209,9 +219,10 @@ func storedTarget(row *storage.Schedule) (Target, error) {
 // it.
 type definition struct {
 	Definition
-	schedule cron.Schedule
-	jobs     []storage.JobSpec // the jobs of the target, in their order
-	hash     string
+	schedule  cron.Schedule     // the zero Schedule if manual
+	zoneRules string            // of TimeZone; empty if manual
+	jobs      []storage.JobSpec // the jobs of the target, in their order
+	hash      string
 }
 
 var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:-]{0,99}$`)
@@ -243,6 +254,9 @@ func (d Definition) compile() (*definition, error) {
 	if !utf8.ValidString(d.Description) || strings.ContainsRune(d.Description, 0) {
 		check("description", errors.New("is not valid text"))
 	}
+	if d.Manual && d.TimeZone != "" {
+		check("time zone", fmt.Errorf("%q is set, but a manual schedule has none", d.TimeZone))
+	}
 	if d.TimeZone == "" {
 		d.TimeZone = "UTC"
 	}
@@ -257,23 +271,42 @@ func (d Definition) compile() (*definition, error) {
 	return &definition{Definition: d, schedule: slots}, errors.Join(errs...)
 }
 
-// slots parses expression and time zone. The error is a DefinitionError.
+// slots parses expression and time zone. It returns the zero Schedule for a
+// manual schedule. The error is a DefinitionError.
 func (d Definition) slots() (cron.Schedule, error) {
+	invalid := func(field, format string, args ...any) (cron.Schedule, error) {
+		return cron.Schedule{}, &DefinitionError{ID: d.ID, Field: field, Err: fmt.Errorf(format, args...)}
+	}
+	switch {
+	case d.Manual && d.Cron != "":
+		return invalid("manual", "excludes Cron, which is %q: set one of the two", d.Cron)
+	case d.Manual:
+		return cron.Schedule{}, nil
+	case d.Cron == "":
+		return invalid("cron", "is empty: %s", setManual)
+	}
 	slots, err := cron.Parse(d.Cron, d.TimeZone)
 	switch {
 	case errors.Is(err, cron.ErrZone):
-		return slots, &DefinitionError{ID: d.ID, Field: "time zone", Err: fmt.Errorf("%q: %w", d.TimeZone, err)}
+		return invalid("time zone", "%q: %w", d.TimeZone, err)
+	case errors.Is(err, cron.ErrNever):
+		return invalid("cron", "%q: %w: %s", d.Cron, err, setManual)
 	case err != nil:
-		return slots, &DefinitionError{ID: d.ID, Field: "cron", Err: fmt.Errorf("%q: %w", d.Cron, err)}
+		return invalid("cron", "%q: %w", d.Cron, err)
 	}
 	return slots, nil
 }
 
+// setManual tells how to declare what is often written as an expression that
+// never comes due.
+const setManual = "for a schedule that only operators run, set Manual"
+
 // computeHash returns the definition's hash. It covers the ID, every column of
-// the row that code owns, and what the runs get from their jobs. So two builds
-// with the same hash enqueue the same runs.
+// the row that code owns, and what the runs get from their jobs. So two
+// processes with the same hash enqueue the same runs at the same times, even if
+// their zone files differ.
 func (d *definition) computeHash() string {
-	return hashOf([]any{d.ID, d.Name, d.Description, d.Cron, d.TimeZone, d.Target.kind, d.Target.stored(), d.Grace, d.jobs})
+	return hashOf([]any{d.ID, d.Name, d.Description, d.Cron, d.TimeZone, d.zoneRules, d.Manual, d.Target.kind, d.Target.stored(), d.Grace, d.jobs})
 }
 
 // hashOf returns a hash of a value's JSON: 32 hexadecimal digits.

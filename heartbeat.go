@@ -68,8 +68,9 @@ func newWorker(cfg Config, definitionsHash string) Worker {
 	return w
 }
 
-// startWorker registers this process, and starts its heartbeats and sweeps. The
-// returned function stops them and marks the worker stopped.
+// startWorker registers this process, and starts its heartbeats, sweeps and
+// checks of the stored schedules. The returned function stops them and marks the
+// worker stopped.
 func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
 	// If ctx ends now, the registration is still completed. Otherwise other
 	// replicas would see an active worker that never stops.
@@ -85,6 +86,7 @@ func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
 	var background sync.WaitGroup
 	background.Go(func() { s.sendHeartbeats(backgroundCtx) })
 	background.Go(func() { s.sweepRegularly(backgroundCtx) })
+	background.Go(func() { s.checkRegularly(backgroundCtx) })
 	return func() {
 		cancel()
 		background.Wait()
@@ -168,6 +170,35 @@ func (s *Scheduler) noteSynced() {
 	s.process.synced, s.process.tickedAt = true, timing.Now()
 }
 
+// isSynced reports whether the first sync of Run has succeeded.
+func (s *Scheduler) isSynced() bool {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	return s.process.synced
+}
+
+// noteStored records the result of comparing the table with the definitions:
+// the declared schedules that were missing, and why they could not be restored.
+// With neither, the table is complete.
+func (s *Scheduler) noteStored(missing []string, err error) {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	p := &s.process
+	p.missing, p.missingError = missing, ""
+	if err != nil && len(missing) > 0 {
+		p.missingError = err.Error()
+	}
+	p.wasComplete = p.wasComplete || err == nil
+}
+
+// wasComplete reports whether this process has found, or made, the table
+// complete before.
+func (s *Scheduler) wasComplete() bool {
+	s.process.mu.Lock()
+	defer s.process.mu.Unlock()
+	return s.process.wasComplete
+}
+
 // noteTick records a claim, or a statement of the fast path. at is the database
 // time that it returned. sent is when it was sent, by this process's clock.
 func (s *Scheduler) noteTick(at, sent time.Time) {
@@ -229,14 +260,13 @@ const (
 	workerRetention  = 24 * time.Hour
 )
 
-// sweepRegularly sweeps until ctx ends. It also has the loop resync each time.
+// sweepRegularly sweeps until ctx ends.
 func (s *Scheduler) sweepRegularly(ctx context.Context) {
 	for {
 		timing.Sleep(ctx, timing.Jitter(sweepEvery))
 		if ctx.Err() != nil {
 			return
 		}
-		s.markForResync()
 		result, err := s.sweep(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.ErrorContext(ctx, "hourbell: deleting old rows failed", "error", err, "retry", sweepEvery)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell/internal/storage"
@@ -37,6 +38,11 @@ const (
 	SkipDisabled   SkipReason = "DISABLED"   // an operator disabled the schedule
 	SkipChanged    SkipReason = "CHANGED"    // a sync changed the expression or time zone
 	SkipRemoved    SkipReason = "REMOVED"    // code no longer declares the schedule
+	// The rules of the time zone have changed, so that the slot is another one.
+	SkipRulesChanged SkipReason = "RULES_CHANGED"
+	// The stored next run was not a slot, so that the slots since the last one
+	// did not fire.
+	SkipNotASlot SkipReason = "NOT_A_SLOT"
 )
 
 var eventKinds = []EventKind{
@@ -65,10 +71,10 @@ type Event struct {
 func (s *skip) event(scheduleID string, options ChangeOptions) Event {
 	e := Event{
 		ScheduleID: scheduleID, Kind: EventSkipped, Reason: s.reason, Actor: options.Actor, Note: options.Note,
-		SlotFrom: s.from, SlotTo: s.to, SlotCount: s.count,
+		SlotFrom: s.from, SlotTo: s.to, SlotCount: s.count, Detail: s.detail,
 	}
 	if s.atLeast {
-		e.Detail = fmt.Sprintf("at least %d slots", s.count)
+		e.Detail = strings.TrimPrefix(s.detail+fmt.Sprintf("; at least %d slots", s.count), "; ")
 	}
 	return e
 }

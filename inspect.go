@@ -12,8 +12,8 @@ import (
 )
 
 // ScheduleState is the state of a schedule. A schedule that meets the
-// conditions of several states has the first of REMOVED, DISABLED, FAILING,
-// OVERDUE and ENABLED.
+// conditions of several states has the first of REMOVED, MANUAL, DISABLED,
+// FAILING, OVERDUE and ENABLED.
 type ScheduleState string
 
 // The schedule states.
@@ -22,11 +22,12 @@ const (
 	StateDisabled ScheduleState = "DISABLED"
 	StateOverdue  ScheduleState = "OVERDUE" // the slot NextRunAt is out of grace
 	StateFailing  ScheduleState = "FAILING" // the last attempt to enqueue failed
+	StateManual   ScheduleState = "MANUAL"  // never due, enabled or not: see [Definition]
 	StateRemoved  ScheduleState = "REMOVED" // code no longer declares the schedule
 )
 
 var (
-	scheduleStates = []ScheduleState{StateEnabled, StateDisabled, StateOverdue, StateFailing, StateRemoved}
+	scheduleStates = []ScheduleState{StateEnabled, StateDisabled, StateOverdue, StateFailing, StateManual, StateRemoved}
 	scheduleOrders = []string{"id", "name", "nextRunAt", "lastRunAt"}
 )
 
@@ -35,6 +36,8 @@ func stateOf(row *storage.Schedule, at time.Time) ScheduleState {
 	switch {
 	case !row.RemovedAt.IsZero():
 		return StateRemoved
+	case row.Manual:
+		return StateManual
 	case !row.Enabled:
 		return StateDisabled
 	case row.ConsecutiveFailures > 0:
@@ -94,7 +97,8 @@ type ScheduleQuery struct {
 	Search string
 	// State selects schedules that meet the condition of a state, even if their
 	// State is another one. For example, an overdue schedule also meets
-	// ENABLED. A removed schedule meets only REMOVED. Defaults to all.
+	// ENABLED. A removed schedule meets only REMOVED, and a manual one only
+	// MANUAL. Defaults to all.
 	State ScheduleState
 	// Sort is id, name, nextRunAt (earliest first) or lastRunAt (latest first).
 	// Schedules without the time come last. If schedules fire while a caller
@@ -200,7 +204,7 @@ func (s *Scheduler) toSchedules(ctx context.Context, rows []storage.Schedule) ([
 func (s *Scheduler) toSchedule(row *storage.Schedule, workers []Worker) Schedule {
 	schedule := Schedule{
 		Namespace: row.Namespace, ID: row.ID, Name: row.Name, Description: row.Description,
-		Cron: row.Cron, TimeZone: row.TimeZone, TargetKind: row.TargetKind, Target: row.Target,
+		Cron: row.Cron, TimeZone: row.TimeZone, Manual: row.Manual, TargetKind: row.TargetKind, Target: row.Target,
 		Grace: row.Grace, DefinitionHash: row.DefinitionHash, FormerID: row.FormerID, Enabled: row.Enabled, EnabledNote: row.EnabledNote,
 		NextRunAt: row.NextRunAt, LastRunAt: row.LastRunAt, LastScheduledFor: row.LastScheduledFor,
 		SettledThrough: row.SettledThrough, LockedAt: row.LockedAt, LockedBy: row.LockedBy, Version: row.Version,
@@ -249,9 +253,9 @@ func (s *Scheduler) lockExpiry(row *storage.Schedule, workers []Worker) time.Tim
 func (s *Scheduler) Jobs() []Job { return s.catalog.toJobs(s.catalog.jobs) }
 
 // Upcoming returns the next n slots of a stored schedule, in UTC and in
-// ascending order. n is 1 to 1,000. The schedule may be disabled or removed.
-// After the clock was stepped back, Upcoming leaves out future slots that are
-// already settled.
+// ascending order. n is 1 to 1,000. The first is NextRunAt if that is in the
+// future. The schedule may be disabled or removed. After the clock was stepped
+// back, Upcoming leaves out future slots that are already settled.
 //
 // It returns [ErrUnknownSchedule] if the schedule is not stored. If there are
 // fewer than n slots, it returns them with an error that wraps cron.ErrNever.
@@ -263,14 +267,19 @@ func (s *Scheduler) Upcoming(ctx context.Context, id string, n int) ([]time.Time
 	if err != nil {
 		return nil, err
 	}
-	slots, err := Definition{ID: row.ID, Cron: row.Cron, TimeZone: row.TimeZone}.slots()
+	slots, err := s.newCalendars().get(row.Cron, row.TimeZone)
 	if err != nil {
-		return nil, err
+		return nil, invalidSlots(id, row.Cron, row.TimeZone)
 	}
 	upcoming := make([]time.Time, 0, n)
-	for at := later(row.ReadAt, row.SettledThrough); len(upcoming) < n; {
-		if at, err = slots.Next(at); err != nil {
-			return upcoming, err
+	at := later(row.ReadAt, row.SettledThrough)
+	if row.NextRunAt.After(at) {
+		at = row.NextRunAt
+		upcoming = append(upcoming, at)
+	}
+	for len(upcoming) < n {
+		if at, err = slots.next(at); err != nil {
+			return upcoming, fmt.Errorf("hourbell: schedule %q: %w", id, err)
 		}
 		upcoming = append(upcoming, at)
 	}
@@ -307,6 +316,11 @@ type Health struct {
 	// and that are neither locked nor waiting for a retry. If no other build is
 	// running, they wait for a deploy.
 	Mismatched []string
+	// Missing are the IDs of declared schedules that this process has found
+	// missing from the table within about the last minute. MissingError says
+	// why it could not restore them; it is empty if it has.
+	Missing      []string
+	MissingError string
 	// ClockBehind is how far the database clock is behind the last settled slot
 	// of an enabled schedule. It is positive after the clock was stepped back.
 	// Until the clock has caught up, such schedules do not fire.
@@ -347,7 +361,8 @@ func (s *Scheduler) processHealth() Health {
 	p := &s.process
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h := Health{WorkerID: s.worker.ID, Running: p.running, Synced: p.synced, RunError: p.runError, LastTickAt: p.lastTick}
+	h := Health{WorkerID: s.worker.ID, Running: p.running, Synced: p.synced, RunError: p.runError, LastTickAt: p.lastTick,
+		Missing: slices.Clone(p.missing), MissingError: p.missingError}
 	h.Stalled = h.Synced && timing.Elapsed(p.tickedAt, timing.Now()) > max(2*s.cfg.PollInterval, s.cfg.fireTimeout())
 	return h
 }

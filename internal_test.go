@@ -23,7 +23,8 @@ func SweepOnce(ctx context.Context, s *Scheduler) (int64, error) {
 
 func calendarFor(t testing.TB, expression, zone string) *calendar {
 	t.Helper()
-	slots, err := calendarCache{}.get(expression, zone)
+	s := &Scheduler{catalog: &catalog{}}
+	slots, err := s.newCalendars().get(expression, zone)
 	require.NoError(t, err)
 	return slots
 }
@@ -132,6 +133,63 @@ func TestDecideSupersedesSlotsWithinGrace(t *testing.T) {
 	require.Equal(t, &skip{reason: SkipSuperseded, from: june1(t, "12:00:00"), to: june1(t, "12:00:20"), count: 3}, d.skipped)
 }
 
+// M2: a next run that is not an unsettled slot fires nothing, and the slots
+// since the last settled one are recorded.
+func TestDecideFiresOnlySlots(t *testing.T) {
+	hours := calendarFor(t, "0 * * * *", "UTC")
+	for _, c := range []struct {
+		name, settled, next, at string
+		from, to, continues     string
+		count                   int
+		detail                  string
+	}{
+		{
+			name: "no slot since the last settled one", settled: "12:00:00", next: "12:10:00", at: "12:10:01",
+			from: "12:10:00", to: "12:10:00", continues: "13:00:00",
+			detail: "next run 2026-06-01T12:10:00Z was not a slot; no slot was due",
+		},
+		{
+			name: "slots since the last settled one", settled: "09:00:00", next: "12:10:00", at: "12:10:01",
+			from: "10:00:00", to: "12:00:00", continues: "13:00:00", count: 3,
+			detail: "next run 2026-06-01T12:10:00Z was not a slot",
+		},
+		{
+			name: "slots after the wrong next run", settled: "12:00:00", next: "12:10:00", at: "14:30:00",
+			from: "13:00:00", to: "14:00:00", continues: "15:00:00", count: 2,
+			detail: "next run 2026-06-01T12:10:00Z was not a slot",
+		},
+		{
+			name: "next run is settled", settled: "12:00:00", next: "11:00:00", at: "12:00:30",
+			from: "11:00:00", to: "11:00:00", continues: "13:00:00",
+			detail: "next run 2026-06-01T11:00:00Z was not a slot; no slot was due",
+		},
+		{
+			name: "settled ahead of the clock", settled: "14:00:00", next: "11:30:00", at: "12:00:30",
+			from: "11:30:00", to: "11:30:00", continues: "15:00:00",
+			detail: "next run 2026-06-01T11:30:00Z was not a slot; no slot was due",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			claim := storage.Claim{SettledThrough: june1(t, c.settled), NextRunAt: june1(t, c.next), At: june1(t, c.at)}
+			claim.UnfinishedSince = claim.At
+			d, err := decide(claim, 2*time.Minute, hours)
+			require.NoError(t, err)
+			require.False(t, d.fire)
+			require.Equal(t, &skip{
+				reason: SkipNotASlot, from: june1(t, c.from), to: june1(t, c.to), count: c.count, detail: c.detail,
+			}, d.skipped)
+			require.Equal(t, june1(t, c.continues), d.next)
+			require.False(t, d.slot.After(claim.At))
+		})
+	}
+	t.Run("manual schedule", func(t *testing.T) {
+		d, err := decide(storage.Claim{NextRunAt: june1(t, "12:00:00"), At: june1(t, "12:00:00")}, time.Minute, calendarFor(t, "", "UTC"))
+		require.NoError(t, err)
+		require.False(t, d.fire)
+		require.Zero(t, d.next)
+	})
+}
+
 // M5: what is recorded when a schedule is stopped or moved.
 func TestSettle(t *testing.T) {
 	hours := calendarFor(t, "0 * * * *", "UTC")
@@ -141,7 +199,7 @@ func TestSettle(t *testing.T) {
 		{"due for hours", "12:00:00", "15:30:00", "15:00:00"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := unsettledSlots(&storage.Schedule{NextRunAt: june1(t, c.next)}, june1(t, c.at), SkipDisabled, hours)
+			got, err := unsettledSlots(june1(t, c.next), june1(t, c.at), SkipDisabled, hours)
 			require.NoError(t, err)
 			if c.to == "" {
 				require.Nil(t, got)
@@ -152,7 +210,7 @@ func TestSettle(t *testing.T) {
 		})
 	}
 	t.Run("not enabled", func(t *testing.T) {
-		got, err := unsettledSlots(&storage.Schedule{}, june1(t, "12:00:00"), SkipDisabled, hours)
+		got, err := unsettledSlots(time.Time{}, june1(t, "12:00:00"), SkipDisabled, hours)
 		require.NoError(t, err)
 		require.Nil(t, got)
 	})
@@ -258,7 +316,7 @@ func checkDecision(t testing.TB, choice uint8, start, passed, unfinishedAfter, g
 	require.Equal(t, d.fire, !d.unfinishedSince.IsZero())
 
 	// If the schedule is stopped at the same time, every slot is recorded.
-	stopped, err := unsettledSlots(&storage.Schedule{NextRunAt: next}, claim.At, SkipDisabled, slots)
+	stopped, err := unsettledSlots(next, claim.At, SkipDisabled, slots)
 	require.NoError(t, err)
 	require.Equal(t, &skip{reason: SkipDisabled, from: next, to: latest, count: min(len(due), maxCount), atLeast: len(due) > maxCount}, stopped)
 }

@@ -18,7 +18,8 @@ import (
 // A resync compares the stored definitions with those declared here, and syncs
 // them if this build owns them. The loop resyncs once a poll interval while
 // another build is active, which each heartbeat reports. It also resyncs after
-// it has claimed a row with another build's definition, and once an hour.
+// it has claimed a row with another build's definition, and when the check of
+// restore.go finds a difference.
 
 // owner returns the worker whose build owns the definitions: the newest build.
 // If build times are equal, or one is unknown, it is the last worker to start.

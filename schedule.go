@@ -18,6 +18,7 @@ import (
 type Schedule struct {
 	Namespace, ID, Name, Description string
 	Cron, TimeZone                   string
+	Manual                           bool          // never due: see [Definition]
 	TargetKind                       string        // ALL_JOBS, GROUP or JOBS
 	Target                           string        // empty, the group, or a JSON array of job names
 	Grace                            time.Duration // how late a slot may be claimed and still fire
@@ -25,10 +26,10 @@ type Schedule struct {
 	FormerID                         string        // the ID whose state the schedule took over: see [Definition]; empty for none
 	Enabled                          bool
 	EnabledNote                      string    // the note of the last Enable or Disable
-	NextRunAt                        time.Time // the first slot that is not settled; zero if disabled or removed
+	NextRunAt                        time.Time // the first slot that is not settled; zero if disabled, removed or manual
 	LastRunAt                        time.Time // when the schedule last fired
 	LastScheduledFor                 time.Time // the slot that fired then
-	SettledThrough                   time.Time // the last slot that fired or was recorded as skipped
+	SettledThrough                   time.Time // the last slot that fired or was recorded as skipped, or the later time from which the schedule counts
 	LockedAt                         time.Time // when a replica claimed the schedule; zero if unlocked
 	LockedBy                         string    // the ID of the [Worker] that holds the lock; empty if unlocked
 	Version                          int64     // incremented by each change of state
@@ -126,7 +127,7 @@ func (s *Scheduler) run(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	if err := s.retryStart(ctx, s.sync); err != nil {
+	if err := s.retryStart(ctx, s.firstSync); err != nil {
 		return err
 	}
 	s.noteSynced()
@@ -135,6 +136,17 @@ func (s *Scheduler) run(ctx context.Context) error {
 	s.runLoop(ctx)
 	s.log.InfoContext(ctx, "hourbell: stopped", "worker", s.worker.ID)
 	return nil
+}
+
+// firstSync syncs at the start of Run. Missing schedules that cannot be restored
+// do not keep the others from firing: the regular check tries again.
+func (s *Scheduler) firstSync(ctx context.Context) error {
+	err := s.sync(ctx)
+	if errors.Is(err, errNoEffect) {
+		s.log.ErrorContext(ctx, "hourbell: sync incomplete", "error", err, "retry", checkEvery)
+		return nil
+	}
+	return err
 }
 
 // startLogEvery is how often retryStart logs that it waits.
@@ -210,7 +222,7 @@ func (s *Scheduler) Tick(ctx context.Context) (TickReport, error) {
 func (s *Scheduler) tick(ctx context.Context) (*pass, error) {
 	s.loop.ticking.Lock()
 	defer s.loop.ticking.Unlock()
-	p := &pass{scheduler: s, calendars: calendarCache{}}
+	p := &pass{scheduler: s, calendars: s.newCalendars()}
 	workCtx, cancel := timing.DelayCancel(ctx, stopTimeout)
 	defer cancel()
 	if s.cfg.OnTick != nil {
@@ -234,7 +246,7 @@ type pass struct {
 	report       TickReport
 	idleAt       time.Time // database time of the last claim that found nothing
 	heldByOthers bool      // other workers held due rows then
-	calendars    calendarCache
+	calendars    *calendars
 }
 
 // claimAndFire claims due schedules and fires or skips their slots, until

@@ -110,6 +110,10 @@ type processState struct {
 	clock     timing.ClockEstimate // estimates the database clock
 	excluded  map[string]string    // rows left out of claims: id to definition hash
 
+	missing      []string // declared schedules that the last comparison found missing
+	missingError string   // why they could not be restored; empty if they were
+	wasComplete  bool     // every declared schedule was stored at some time
+
 	otherBuildActive bool      // as of the last heartbeat
 	needsResync      bool      // the stored definitions may differ from those here
 	resyncedAt       time.Time // last resync, by this process's clock
@@ -160,6 +164,7 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 		s.loop.lookahead = s.catalog.lookahead()
 	}
 	s.worker = newWorker(cfg, s.catalog.hash)
+	s.warnOfDefaultZone(cfg.Definitions)
 	return s, nil
 }
 

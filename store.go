@@ -63,9 +63,12 @@ type database interface {
 	// Schedules returns the schedules with these ids, or all schedules if there
 	// are no ids. They are ordered by id and include removed schedules.
 	Schedules(ctx context.Context, ids ...string) ([]storage.Schedule, error)
-	// DefinitionHashes returns the hashes of all schedules that are not
-	// removed, in no particular order.
-	DefinitionHashes(ctx context.Context) ([]string, error)
+	// Stored identifies the schedules that are not removed, without reading
+	// them.
+	Stored(ctx context.Context) (storage.Stored, error)
+	// LatestEvents returns, for each schedule and kind, the latest event. It
+	// does not consider former ids. Its order is not defined.
+	LatestEvents(ctx context.Context, ids []string, kinds []EventKind) ([]Event, error)
 	// ListSchedules returns a page of schedules with counts, in two statements.
 	// The query is valid, and its Sort and Limit are set.
 	ListSchedules(ctx context.Context, query ScheduleQuery) (storage.SchedulePage, error)

@@ -1,12 +1,15 @@
 package hourbell
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -58,22 +61,37 @@ func (s *Scheduler) Sync(ctx context.Context) error {
 }
 
 func (s *Scheduler) sync(ctx context.Context) error {
-	hashes, err := s.store.DefinitionHashes(ctx)
-	if err != nil || s.catalog.matches(hashes) {
+	stored, err := s.store.Stored(ctx)
+	if err != nil {
 		return err
 	}
+	if stored == s.catalog.stored {
+		s.noteStored(nil, nil)
+		return nil
+	}
+	restored, err := s.syncChanged(ctx)
+	if err != nil {
+		return s.noteNotStored(ctx, err)
+	}
+	s.noteStored(restored, nil)
+	return nil
+}
+
+// syncChanged syncs rows that differ from the definitions. It returns the ids
+// of the declared schedules that were missing and that it has restored.
+func (s *Scheduler) syncChanged(ctx context.Context) (restored []string, err error) {
 	for range maxAttempts {
-		done, err := s.trySync(ctx)
+		done, err := s.trySync(ctx, &restored)
 		if err != nil || done {
-			return err
+			return restored, err
 		}
 	}
-	return ErrBusy
+	return nil, ErrBusy
 }
 
 // trySync returns false if rows have changed since they were read: the caller
-// then tries again.
-func (s *Scheduler) trySync(ctx context.Context) (done bool, err error) {
+// then tries again. It appends to restored.
+func (s *Scheduler) trySync(ctx context.Context, restored *[]string) (done bool, err error) {
 	changes, err := s.compare(ctx)
 	if err != nil {
 		return false, err
@@ -87,7 +105,7 @@ func (s *Scheduler) trySync(ctx context.Context) (done bool, err error) {
 	done = true
 	written, logged := 0, time.Now()
 	for chunk := range slices.Chunk(changes.list, syncChunk) {
-		count, result, err := s.writeChunk(ctx, chunk)
+		ids, count, result, err := s.writeChunk(ctx, chunk)
 		if err != nil {
 			return false, err
 		}
@@ -95,6 +113,7 @@ func (s *Scheduler) trySync(ctx context.Context) (done bool, err error) {
 			return true, nil
 		}
 		written += count
+		*restored = append(*restored, s.reportRestored(ctx, chunk, ids)...)
 		done = done && result == chunkDone
 		if time.Since(logged) >= syncLogEvery {
 			logged = time.Now()
@@ -215,6 +234,9 @@ type syncChange struct {
 	// removesRelated reports that the same transaction removes related, so that
 	// no slot fires under both ids.
 	removesRelated bool
+	// missing describes the row of an insert that was stored before; nil if it
+	// was not.
+	missing *missingRow
 }
 
 // compare compares the stored schedules with the definitions.
@@ -271,10 +293,13 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 				change.removesRelated = related.RemovedAt.IsZero() && undeclared(related.ID) != nil && !moved[related.ID]
 				moved[related.ID] = moved[related.ID] || change.removesRelated
 			}
-		case row.DefinitionHash == declared.hash:
+		case declared.applyTo(*row) == *row:
 			continue
 		}
 		changes.list = append(changes.list, change)
+	}
+	if err := s.findMissing(ctx, changes.list); err != nil {
+		return nil, err
 	}
 	var removals []syncChange
 	inCommon := false
@@ -323,19 +348,19 @@ const (
 var errHalfMoved = errors.New("the state of a schedule could not be moved")
 
 // writeChunk writes some changes in one transaction, except for rows that have
-// changed since they were read. It returns how many schedules it has written.
-func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written int, result chunkResult, err error) {
+// changed since they were read. It returns the ids of the rows that it has
+// written, in order, and how many schedules they are.
+func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (ids []string, written int, result chunkResult, err error) {
 	now, err := s.store.Now(ctx)
 	if err != nil {
-		return 0, 0, err
+		return nil, 0, 0, err
 	}
 	plan, err := s.plan(now, chunk)
 	if err != nil {
-		return 0, 0, err
+		return nil, 0, 0, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	var ids []string
 	err = s.store.Transaction(ctx, syncTimeout, func(st Store, _ *gorm.DB) error {
 		result = chunkDone // discard that of an earlier attempt
 		workers, err := st.Workers(ctx, deadAfter)
@@ -377,9 +402,9 @@ func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written
 	})
 	switch {
 	case errors.Is(err, errHalfMoved):
-		return 0, chunkPartial, nil
+		return nil, 0, chunkPartial, nil
 	case err != nil || result == chunkOfNewerBuild:
-		return 0, result, err
+		return nil, 0, result, err
 	}
 	s.warnOfRemovals(ctx, chunk, ids)
 	for _, id := range ids {
@@ -387,7 +412,7 @@ func (s *Scheduler) writeChunk(ctx context.Context, chunk []syncChange) (written
 			written++
 		}
 	}
-	return written, result, nil
+	return ids, written, result, nil
 }
 
 // warnOfRemovals names the enabled schedules that a chunk has removed.
@@ -418,7 +443,7 @@ type syncPlan struct {
 	movesTo      map[string]string    // the id that takes the state of each retired row
 	events       map[string][]Event   // by schedule, oldest first
 	oldNextRunAt map[string]time.Time // by updated schedule
-	calendars    calendarCache
+	calendars    *calendars
 }
 
 // waitingFor returns the ids that cannot be written because the row whose state
@@ -446,7 +471,7 @@ func without(rows []storage.ScheduleUpdate, ids map[string]bool) []storage.Sched
 func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error) {
 	plan := &syncPlan{
 		namespace: s.cfg.Namespace, now: now,
-		movesTo: map[string]string{}, events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, calendars: calendarCache{},
+		movesTo: map[string]string{}, events: map[string][]Event{}, oldNextRunAt: map[string]time.Time{}, calendars: s.newCalendars(),
 	}
 	for _, change := range changes {
 		var err error
@@ -454,7 +479,7 @@ func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error)
 		case change.row == nil && change.related != nil:
 			err = plan.rename(change.related, change.declared)
 		case change.row == nil:
-			err = plan.insert(change.declared, change.formerID)
+			err = plan.insert(change)
 		case change.declared == nil:
 			err = plan.remove(change.row)
 		default:
@@ -467,25 +492,33 @@ func (s *Scheduler) plan(now time.Time, changes []syncChange) (*syncPlan, error)
 	return plan, nil
 }
 
-// insert plans to store a definition that is not stored yet.
-func (p *syncPlan) insert(d *definition, formerID string) error {
+// insert plans to store a definition that is not stored. If its row is missing,
+// the schedule is enabled or disabled as before.
+func (p *syncPlan) insert(change syncChange) error {
+	d := change.declared
 	row := storage.ScheduleUpdate{Schedule: d.applyTo(storage.Schedule{
-		Namespace: p.namespace, ID: d.ID, FormerID: formerID, Enabled: d.EnabledByDefault,
+		Namespace: p.namespace, ID: d.ID, FormerID: change.formerID, Enabled: d.EnabledByDefault,
 	})}
+	detail := d.summary()
+	if missing := change.missing; missing != nil {
+		detail = "the row was missing: " + detail
+		if missing.changed {
+			row.Enabled, row.EnabledNote = missing.enabled, missing.note
+		}
+	}
 	if row.Enabled {
 		if err := scheduleNext(&row, p.now, p.calendars); err != nil {
 			return err
 		}
 	}
 	p.inserts = append(p.inserts, row)
-	p.events[d.ID] = []Event{{ScheduleID: d.ID, Kind: EventDefined, Detail: d.summary()}}
+	p.events[d.ID] = []Event{{ScheduleID: d.ID, Kind: EventDefined, Detail: detail}}
 	return nil
 }
 
 // rename plans to insert a schedule with the state of its former id. It also
-// plans to retire the former schedule, without an event (rule D10). If
-// expression and time zone are the same, a due slot and an unfinished claim
-// move too.
+// plans to retire the former schedule, without an event (rule D10). If the slots
+// are the same, a due slot and an unfinished claim move too.
 func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 	retired, events, err := settleRow(former, p.now, SkipChanged, ChangeOptions{}, p.calendars)
 	if err != nil {
@@ -496,7 +529,7 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 		SettledThrough: retired.SettledThrough,
 	})}
 	switch {
-	case !former.NextRunAt.IsZero() && former.Cron == d.Cron && former.TimeZone == d.TimeZone:
+	case !former.NextRunAt.IsZero() && d.settleReason(former) == "":
 		events = nil
 		row.SettledThrough, retired.SettledThrough = former.SettledThrough, former.SettledThrough
 		row.NextRunAt = former.NextRunAt
@@ -520,8 +553,8 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 }
 
 // updateDefinition plans to update a stored schedule whose definition has
-// changed, or that code declares again. It settles the schedule only if the
-// expression or the time zone has changed, or if it was removed (rule D4).
+// changed, whose row was edited by hand, or that code declares again. It settles
+// the schedule only if its slots have changed, or if it was removed (rule D4).
 //
 // If code declares the schedule again, it takes the state of the related row.
 // After the rollback of a rename, that is the state that operators have changed
@@ -530,11 +563,12 @@ func (p *syncPlan) updateDefinition(change syncChange) error {
 	row, d := change.row, change.declared
 	wasRemoved := !row.RemovedAt.IsZero()
 	event := Event{ScheduleID: row.ID, Kind: EventChanged, Detail: describeChange(row, d)}
-	if row.Cron == d.Cron && row.TimeZone == d.TimeZone && !wasRemoved {
+	reason := d.settleReason(row)
+	if reason == "" && !wasRemoved {
 		p.update(row, storage.ScheduleUpdate{Schedule: d.applyTo(*row), ReadHash: row.DefinitionHash}, event)
 		return nil
 	}
-	update, skipped, err := settleRow(row, p.now, SkipChanged, ChangeOptions{}, p.calendars)
+	update, skipped, err := settleRow(row, p.now, cmp.Or(reason, SkipChanged), ChangeOptions{}, p.calendars)
 	if err != nil {
 		return err
 	}
@@ -592,20 +626,53 @@ func (p *syncPlan) update(row *storage.Schedule, update storage.ScheduleUpdate, 
 // applyTo returns a row with the columns that code owns set to the definition.
 func (d *definition) applyTo(row storage.Schedule) storage.Schedule {
 	row.Name, row.Description, row.Cron, row.TimeZone = d.Name, d.Description, d.Cron, d.TimeZone
+	row.ZoneRules, row.Manual = d.zoneRules, d.Manual
 	row.TargetKind, row.Target, row.Grace, row.DefinitionHash = d.Target.kind, d.Target.stored(), d.Grace, d.hash
 	return row
 }
 
+// settleReason returns the reason for which a sync settles a row, or "" if the
+// row has the slots of the definition (rule D4).
+//
+// A row with the definition's hash was fired by it, whatever its other columns
+// say: they were edited by hand.
+func (d *definition) settleReason(row *storage.Schedule) SkipReason {
+	switch {
+	case row.DefinitionHash == d.hash:
+		return ""
+	case row.Cron != d.Cron || row.TimeZone != d.TimeZone || row.Manual != d.Manual:
+		return SkipChanged
+	case row.ZoneRules != "" && row.ZoneRules != d.zoneRules:
+		return SkipRulesChanged
+	}
+	return ""
+}
+
 // summary describes a definition in words, for events.
 func (d *definition) summary() string {
-	return d.Cron + " in " + d.TimeZone + ", " + d.Target.String()
+	return describeSlots(d.Cron, d.TimeZone, d.Manual) + ", " + d.Target.String()
+}
+
+// describeSlots describes when a schedule is due, for events.
+func describeSlots(cronExpression, timeZone string, manual bool) string {
+	if manual {
+		return "manual"
+	}
+	return cronExpression + " in " + timeZone
 }
 
 // describeChange says in words the most important change that a definition
 // makes in a row, for events.
 func describeChange(row *storage.Schedule, d *definition) string {
-	if row.Cron != d.Cron || row.TimeZone != d.TimeZone {
-		return fmt.Sprintf("from %s in %s to %s in %s", row.Cron, row.TimeZone, d.Cron, d.TimeZone)
+	if row.DefinitionHash == d.hash {
+		return "stored columns differ from the definition: " + strings.Join(d.differences(row), ", ")
+	}
+	before, after := describeSlots(row.Cron, row.TimeZone, row.Manual), describeSlots(d.Cron, d.TimeZone, d.Manual)
+	switch {
+	case before != after:
+		return "from " + before + " to " + after
+	case d.settleReason(row) == SkipRulesChanged:
+		return "the rules of time zone " + d.TimeZone + " are different"
 	}
 	if row.TargetKind != d.Target.kind || row.Target != d.Target.stored() {
 		return "target is now " + d.Target.String()
@@ -614,4 +681,26 @@ func describeChange(row *storage.Schedule, d *definition) string {
 		return fmt.Sprintf("grace from %v to %v", row.Grace, d.Grace)
 	}
 	return "name, description, or the jobs of the target"
+}
+
+// differences lists the columns that code owns and in which a row differs from
+// the definition, with the stored value.
+func (d *definition) differences(row *storage.Schedule) []string {
+	var list []string
+	add := func(column, stored, declared string) {
+		if stored != declared {
+			list = append(list, fmt.Sprintf("%s was %.100q", column, stored))
+		}
+	}
+	want := d.applyTo(*row)
+	add("name", row.Name, want.Name)
+	add("description", row.Description, want.Description)
+	add("cron", row.Cron, want.Cron)
+	add("time_zone", row.TimeZone, want.TimeZone)
+	add("zone_rules", row.ZoneRules, want.ZoneRules)
+	add("manual", strconv.FormatBool(row.Manual), strconv.FormatBool(want.Manual))
+	add("target_kind", row.TargetKind, want.TargetKind)
+	add("target", row.Target, want.Target)
+	add("grace", row.Grace.String(), want.Grace.String())
+	return list
 }

@@ -98,3 +98,15 @@ func BenchmarkCount(b *testing.B) {
 		return err
 	})
 }
+
+func BenchmarkZoneRules(b *testing.B) {
+	for _, zone := range typicalZones {
+		b.Run(zone, func(b *testing.B) {
+			s := mustParse(b, "@daily", zone)
+			b.ReportAllocs()
+			for b.Loop() {
+				cron.ZoneRules(s.Location())
+			}
+		})
+	}
+}

@@ -29,14 +29,11 @@ const (
 // may be in any location. The result is the zero Change if no clock change
 // affects the slot, if the time is not a slot, or if s is the zero Schedule.
 func (s Schedule) Change(slot time.Time) Change {
-	t := slot.Unix()
-	if s.location == nil || slot.Nanosecond() > 0 || t < minSlot || t > maxSlot {
+	if !s.IsSlot(slot) {
 		return Change{}
 	}
 	q := newSearch(s)
-	if next, err := q.next(t); err != nil || next != t {
-		return Change{}
-	}
+	t := slot.Unix()
 	p := periodAt(s.location, t)
 	local := p.localTime(t)
 	if !s.everyHour && t == p.start {

@@ -127,6 +127,21 @@ func TestParseRejectsInvalidZones(t *testing.T) {
 		"Local":            `unknown time zone "Local": it differs between hosts; use a name such as Europe/Berlin`,
 		"../Europe/Berlin": `unknown time zone "../Europe/Berlin": time: invalid location name`,
 		"+02:00":           `unknown time zone "+02:00"`,
+		// Files of a host that are not zones, or not the same on each host.
+		"local":                  `unknown time zone "local": it differs between hosts; use a name such as Europe/Berlin`,
+		"localtime":              `unknown time zone "localtime": it differs between hosts; use a name such as Europe/Berlin`,
+		"LocalTime":              `unknown time zone "LocalTime": it differs between hosts; use a name such as Europe/Berlin`,
+		"posixrules":             `unknown time zone "posixrules": it differs between hosts; use a name such as Europe/Berlin`,
+		"Factory":                `unknown time zone "Factory": it means that no zone has been set; use a name such as Europe/Berlin`,
+		"FACTORY":                `unknown time zone "FACTORY": it means that no zone has been set; use a name such as Europe/Berlin`,
+		"right/Europe/Berlin":    `unknown time zone "right/Europe/Berlin": its times count leap seconds; use "Europe/Berlin"`,
+		"posix/Europe/Berlin":    `unknown time zone "posix/Europe/Berlin": not every host has it; use "Europe/Berlin"`,
+		"Posix/America/New_York": `unknown time zone "Posix/America/New_York": not every host has it; use "America/New_York"`,
+		"posix/localtime":        `unknown time zone "posix/localtime": it differs between hosts; use a name such as Europe/Berlin`,
+		"right/Factory":          `unknown time zone "right/Factory": it means that no zone has been set; use a name such as Europe/Berlin`,
+		"./localtime":            `unknown time zone "./localtime"`,
+		"Europe/./Berlin":        `unknown time zone "Europe/./Berlin"`,
+		"Europe//Berlin":         `unknown time zone "Europe//Berlin"`,
 	} {
 		s, err := cron.Parse("0 0 * * *", zone)
 		assert.EqualError(t, err, message)

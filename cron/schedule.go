@@ -22,7 +22,7 @@ var errZero = errors.New("the schedule was not created by Parse")
 // an immutable value, and multiple goroutines may use it concurrently.
 //
 // The zero Schedule has no slots: its methods return an error, except that
-// Location returns UTC and Change the zero Change.
+// Location returns UTC, IsSlot false and Change the zero Change.
 type Schedule struct {
 	timeOfDay   timeOfDay
 	days        dayExpr
@@ -38,6 +38,18 @@ func (s Schedule) Location() *time.Location {
 		return time.UTC
 	}
 	return s.location
+}
+
+// IsSlot reports whether t is a slot of the schedule. The time may be in any
+// location. A time with a fraction of a second is not a slot.
+func (s Schedule) IsSlot(t time.Time) bool {
+	second := t.Unix()
+	if s.location == nil || t.Nanosecond() > 0 || second < minSlot || second > maxSlot {
+		return false
+	}
+	q := newSearch(s)
+	slot, err := q.next(second)
+	return err == nil && slot == second
 }
 
 // Next returns the first slot strictly after a time (rule R5). The slot is in

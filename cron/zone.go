@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // without it, no zone loads on a host without zone files
+
+	"github.com/hourbell/hourbell/internal/zoneinfo"
 )
 
 // ErrZone means that the time zone, and not the expression, is invalid: the
@@ -92,12 +94,34 @@ func firstNewLocalTime(location *time.Location, p period, t int64) localTime {
 }
 
 // loadZone loads a zone by its IANA name.
+//
+// It refuses the other names that load on some hosts. They name files beside
+// the zones, and copies of the zones. File systems can ignore case, so the
+// check does too.
 func loadZone(name string) (*time.Location, error) {
-	if name == "Local" {
-		return nil, fmt.Errorf("%w %q: it differs between hosts; use a name such as Europe/Berlin", ErrZone, name)
+	const example = "use a name such as Europe/Berlin"
+	folder, base, _ := strings.Cut(name, "/")
+	folder = strings.ToLower(folder)
+	inCopy := (folder == "posix" || folder == "right") && base != ""
+	if !inCopy {
+		base = name
 	}
-	location, err := time.LoadLocation(name)
+	switch strings.ToLower(base) {
+	case "local", "localtime", "posixrules":
+		return nil, fmt.Errorf("%w %q: it differs between hosts; %s", ErrZone, name, example)
+	case "factory":
+		return nil, fmt.Errorf("%w %q: it means that no zone has been set; %s", ErrZone, name, example)
+	}
 	switch {
+	case inCopy && folder == "right":
+		return nil, fmt.Errorf("%w %q: its times count leap seconds; use %q", ErrZone, name, base)
+	case inCopy:
+		return nil, fmt.Errorf("%w %q: not every host has it; use %q", ErrZone, name, base)
+	}
+	location, err := zoneinfo.Load(name)
+	switch {
+	case err == nil && !isZoneName(name):
+		return nil, fmt.Errorf("%w %q", ErrZone, name)
 	case err == nil:
 		return location, nil
 	case strings.HasPrefix(err.Error(), "unknown time zone"):
@@ -105,4 +129,11 @@ func loadZone(name string) (*time.Location, error) {
 	default:
 		return nil, fmt.Errorf("%w %q: %w", ErrZone, name, err)
 	}
+}
+
+// isZoneName reports whether a name can be an IANA name. A path such as
+// ./localtime cannot, although it loads a file.
+func isZoneName(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	return strings.Trim(strings.ToLower(name), letters+"0123456789+-_/") == "" && !strings.Contains(name, "//")
 }

@@ -155,11 +155,11 @@ FROM clock LEFT JOIN due ON true`)
 
 // claimColumns are the columns that claimFields scans. A row of NULLs, from an
 // outer join, becomes the zero Claim.
-const claimColumns = `id, definition_hash, next_run_at, version, unfinished_since, consecutive_failures`
+const claimColumns = `id, definition_hash, next_run_at, settled_through, version, unfinished_since, consecutive_failures`
 
 func claimFields(c *storage.Claim) []any {
 	return []any{
-		toText(&c.ID), toText(&c.DefinitionHash), toTime(&c.NextRunAt), toNumber(&c.Version), toTime(&c.UnfinishedSince),
+		toText(&c.ID), toText(&c.DefinitionHash), toTime(&c.NextRunAt), toTime(&c.SettledThrough), toNumber(&c.Version), toTime(&c.UnfinishedSince),
 		toNumber(&c.ConsecutiveFailures),
 	}
 }

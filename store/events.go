@@ -51,3 +51,20 @@ func selectEvents(q hourbell.EventQuery) (*statement, values) {
 	}
 	return prepare(`SELECT ` + eventColumns + ` FROM ` + source + ` ORDER BY id DESC LIMIT @limit`), f.values
 }
+
+// latestEvents looks up each schedule in the index hourbell_events_schedule.
+var latestEvents = prepare(`
+SELECT ` + eventColumns + `
+FROM (SELECT max(id) AS latest FROM hourbell_events
+	WHERE namespace = @namespace AND schedule_id IN {list @ids} AND kind IN {list @kinds}
+	GROUP BY schedule_id, kind) l
+JOIN hourbell_events e ON e.namespace = @namespace AND e.id = l.latest`)
+
+// LatestEvents implements [hourbell.Store].
+func (s *database) LatestEvents(ctx context.Context, ids []string, kinds []hourbell.EventKind) (list []hourbell.Event, err error) {
+	texts := make([]string, len(kinds))
+	for i, kind := range kinds {
+		texts[i] = string(kind)
+	}
+	return list, s.query(ctx, latestEvents, values{"ids": sanitizeTexts(ids), "kinds": texts}, collect(&list, eventFields))
+}

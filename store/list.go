@@ -49,11 +49,12 @@ var states = []struct {
 	state     hourbell.ScheduleState
 	condition string
 }{
-	{hourbell.StateEnabled, `removed_at IS NULL AND enabled`},
-	{hourbell.StateDisabled, `removed_at IS NULL AND NOT enabled`},
+	{hourbell.StateEnabled, `removed_at IS NULL AND enabled AND NOT manual`},
+	{hourbell.StateDisabled, `removed_at IS NULL AND NOT enabled AND NOT manual`},
 	{hourbell.StateOverdue, `removed_at IS NULL AND enabled AND next_run_at + grace < {timestamp @at}
 		AND next_run_at < {timestamp @at}`},
 	{hourbell.StateFailing, `removed_at IS NULL AND consecutive_failures > 0`},
+	{hourbell.StateManual, `removed_at IS NULL AND manual`},
 	{hourbell.StateRemoved, `removed_at IS NOT NULL`},
 }
 

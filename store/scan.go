@@ -84,14 +84,14 @@ func toNumber[Number int | int64 | bool](n *Number) sql.Scanner {
 }
 
 // scheduleColumns are the columns that scheduleFields scans.
-const scheduleColumns = `namespace, id, name, description, cron, time_zone, target_kind, target, {micros grace}, definition_hash,
+const scheduleColumns = `namespace, id, name, description, cron, time_zone, zone_rules, manual, target_kind, target, {micros grace}, definition_hash,
 	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_through, locked_at, locked_by, version,
 	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, former_id, created_at, updated_at,
 	{now}`
 
 func scheduleFields(r *storage.Schedule) []any {
 	return []any{
-		&r.Namespace, &r.ID, &r.Name, &r.Description, &r.Cron, &r.TimeZone, &r.TargetKind, &r.Target, toDuration(&r.Grace),
+		&r.Namespace, &r.ID, &r.Name, &r.Description, &r.Cron, &r.TimeZone, &r.ZoneRules, toNumber(&r.Manual), &r.TargetKind, &r.Target, toDuration(&r.Grace),
 		&r.DefinitionHash, &r.Enabled, &r.EnabledNote, toTime(&r.NextRunAt), toTime(&r.LastRunAt), toTime(&r.LastScheduledFor),
 		toTime(&r.SettledThrough), toTime(&r.LockedAt), toText(&r.LockedBy), &r.Version, toTime(&r.UnfinishedSince),
 		&r.ConsecutiveFailures, &r.LastError, toTime(&r.RetryAt), toTime(&r.RemovedAt), toText(&r.FormerID), toTime(&r.CreatedAt), toTime(&r.UpdatedAt),

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell/internal/storage"
@@ -22,22 +21,44 @@ func (s *database) Schedules(ctx context.Context, ids ...string) (list []storage
 	return list, s.query(ctx, selectSchedulesByID, values{"ids": sanitizeTexts(ids)}, collect(&list, scheduleFields))
 }
 
-// One row with all hashes transfers faster than a row for each hash.
-var selectHashes = prepare(`SELECT {join_lines definition_hash} FROM hourbell_schedules WHERE namespace = @namespace AND removed_at IS NULL`)
+// On Postgres, a column holds the digest of each row. On SQLite, which has no
+// hash function, this process computes it.
+var (
+	combineDigests = prepare(`SELECT count(*), bit_xor(definition_digest) FROM hourbell_schedules WHERE namespace = @namespace AND removed_at IS NULL`)
+	selectDigested = prepare(`SELECT ` + digestedColumns + ` FROM hourbell_schedules WHERE namespace = @namespace AND removed_at IS NULL`)
+)
 
-// DefinitionHashes implements [hourbell.Store].
-func (s *database) DefinitionHashes(ctx context.Context) ([]string, error) {
-	var lines string
-	err := s.query(ctx, selectHashes, nil, func(rows *sql.Rows) error { return rows.Scan(toText(&lines)) })
-	if lines == "" {
-		return nil, err
+// digestedColumns are the columns that digestedFields scans.
+const digestedColumns = `id, definition_hash, name, description, cron, time_zone, zone_rules, manual, target_kind, target, {micros grace}`
+
+func digestedFields(r *storage.Schedule) []any {
+	return []any{
+		&r.ID, &r.DefinitionHash, &r.Name, &r.Description, &r.Cron, &r.TimeZone, &r.ZoneRules, toNumber(&r.Manual), &r.TargetKind, &r.Target,
+		toDuration(&r.Grace),
 	}
-	return strings.Split(lines, "\n"), err
+}
+
+// Stored implements [hourbell.Store].
+func (s *database) Stored(ctx context.Context) (stored storage.Stored, err error) {
+	if s.dialect == sqlite {
+		var row storage.Schedule
+		fields := digestedFields(&row)
+		return stored, s.query(ctx, selectDigested, nil, func(rows *sql.Rows) error {
+			err := rows.Scan(fields...)
+			if err == nil {
+				stored.Add(&row)
+			}
+			return err
+		})
+	}
+	return stored, s.query(ctx, combineDigests, nil, func(rows *sql.Rows) error {
+		return rows.Scan(&stored.Count, toNumber(&stored.Digest))
+	})
 }
 
 // definitionColumns are the columns of a batch of schedules to insert or
 // update.
-const definitionColumns = `id:text name:text description:text cron:text time_zone:text target_kind:text target:text
+const definitionColumns = `id:text name:text description:text cron:text time_zone:text zone_rules:text manual:boolean target_kind:text target:text
 	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz note:text settled:timestamptz`
 
 func definitionBatch(rows []storage.ScheduleUpdate) batch {
@@ -47,6 +68,8 @@ func definitionBatch(rows []storage.ScheduleUpdate) batch {
 		col("description", rows, func(r *storage.ScheduleUpdate) string { return r.Description }),
 		col("cron", rows, func(r *storage.ScheduleUpdate) string { return r.Cron }),
 		col("time_zone", rows, func(r *storage.ScheduleUpdate) string { return r.TimeZone }),
+		col("zone_rules", rows, func(r *storage.ScheduleUpdate) string { return r.ZoneRules }),
+		col("manual", rows, func(r *storage.ScheduleUpdate) bool { return r.Manual }),
 		col("target_kind", rows, func(r *storage.ScheduleUpdate) string { return r.TargetKind }),
 		col("target", rows, func(r *storage.ScheduleUpdate) string { return r.Target }),
 		col("grace", rows, func(r *storage.ScheduleUpdate) int64 { return r.Grace.Microseconds() }),
@@ -66,9 +89,9 @@ var (
 
 const insertSchedulesTemplate = `
 {batch ` + definitionColumns + ` unfinished:timestamptz updated:timestamptz former_id:text}
-INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
+INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, zone_rules, manual, target_kind, target, grace, definition_hash,
 	enabled, next_run_at, enabled_note, settled_through, unfinished_since, former_id, created_at, updated_at)
-SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.target_kind, c.target, {interval c.grace}, c.hash,
+SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.zone_rules, c.manual, c.target_kind, c.target, {interval c.grace}, c.hash,
 	c.enabled, c.next, c.note, c.settled, c.unfinished, NULLIF(c.former_id, ''), clock.now, COALESCE(c.updated, clock.now)
 FROM c CROSS JOIN clock WHERE c.until IS NULL OR c.until > clock.now ORDER BY c.id`
 
@@ -98,8 +121,8 @@ func (s *database) InsertSchedules(ctx context.Context, rows []storage.ScheduleU
 var updateSchedules = prepare(`
 {locked_batch ` + definitionColumns + ` version:bigint read_hash:text settles:boolean removed:timestamptz}
 UPDATE hourbell_schedules AS s SET
-	name = c.name, description = c.description, cron = c.cron, time_zone = c.time_zone, target_kind = c.target_kind,
-	target = c.target, grace = {interval c.grace}, definition_hash = c.hash,
+	name = c.name, description = c.description, cron = c.cron, time_zone = c.time_zone, zone_rules = c.zone_rules,
+	manual = c.manual, target_kind = c.target_kind, target = c.target, grace = {interval c.grace}, definition_hash = c.hash,
 	enabled = CASE WHEN c.settles THEN c.enabled ELSE s.enabled END,
 	enabled_note = CASE WHEN c.settles THEN c.note ELSE s.enabled_note END,
 	next_run_at = CASE WHEN c.settles THEN c.next ELSE s.next_run_at END,

@@ -40,6 +40,7 @@ var articles = []string{"a", "an", "the"}
 // first. A package imports only packages of lower layers. Tests may import
 // more.
 var layers = [][]string{
+	{"internal/zoneinfo"},
 	{"cron", "internal/storage", "internal/timing", "internal/parallel"},
 	{"internal/lookahead"},
 	{"internal/text"},
@@ -58,6 +59,7 @@ var helpers = []string{
 // the database driver, so the library imports none.
 var external = map[string][]string{
 	"cron":               {"github.com/adhocore/gronx"}, // allowed nowhere else
+	"internal/zoneinfo":  {},
 	"internal/storage":   {},
 	"internal/timing":    {},
 	"internal/parallel":  {},
@@ -72,6 +74,7 @@ var external = map[string][]string{
 // import, and neither what is below them.
 var deniedStandard = map[string][]string{
 	"cron":               {"database/sql", "net/http"}, // a pure function of expression and zone
+	"internal/zoneinfo":  {"database/sql", "net/http"},
 	"internal/storage":   {"database/sql", "net/http"},
 	"internal/timing":    {"database/sql", "net/http"},
 	"internal/parallel":  {"database/sql", "net/http"},

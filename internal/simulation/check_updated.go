@@ -38,7 +38,7 @@ func (l *ledger) applyUpdate(c model.Change) {
 		l.deactivate(c, map[hourbell.SkipReason]bool{hourbell.SkipChanged: changed, hourbell.SkipRemoved: removed, hourbell.SkipDisabled: switched})
 	}
 	if !l.active && after.Enabled && after.RemovedAt.IsZero() {
-		l.active, l.activeSince = true, latestOf(c.At, c.ReadAt, l.latestSlot)
+		l.active, l.activeSince = true, latestOf(c.At, c.ReadAt, l.latestSlot, l.activeSince)
 	}
 }
 
@@ -57,7 +57,7 @@ func (l *ledger) renamedRow(c model.Change) (storage.Schedule, bool) {
 // has inserted.
 func (l *ledger) takeOver(former *ledger) {
 	u := former.unfinished
-	l.active, l.activeSince = former.active, former.activeSince
+	l.active = former.active
 	l.unfinished = unfinishedClaim{since: u.since, firstInGrace: u.firstInGrace, lastUsed: u.lastUsed}
 	former.active, former.unfinished = false, unfinishedClaim{}
 }

@@ -23,8 +23,7 @@ type ledger struct {
 
 	*slotRecord
 	expressions map[[2]string]cron.Schedule
-	active      bool      // the schedule is enabled and not removed
-	activeSince time.Time // while active, the slots after this time must be recorded
+	active      bool // the schedule is enabled and not removed
 	unfinished  unfinishedClaim
 	violation   *Violation
 }
@@ -33,6 +32,9 @@ type ledger struct {
 type slotRecord struct {
 	outcomes   map[time.Time]string
 	latestSlot time.Time // the latest recorded slot
+	// While the schedule is active, the slots after this time must be recorded.
+	// It never goes back, even if the clock does.
+	activeSince time.Time
 }
 
 // Outcomes of a slot.

@@ -203,9 +203,14 @@ func (s *actorStore) Schedules(ctx context.Context, ids ...string) ([]storage.Sc
 	return execute(s, "schedules", func() ([]storage.Schedule, error) { return s.Session.Schedules(ctx, ids...) })
 }
 
-// DefinitionHashes implements [hourbell.Store].
-func (s *actorStore) DefinitionHashes(ctx context.Context) ([]string, error) {
-	return execute(s, "definition-hashes", func() ([]string, error) { return s.Session.DefinitionHashes(ctx) })
+// Stored implements [hourbell.Store].
+func (s *actorStore) Stored(ctx context.Context) (storage.Stored, error) {
+	return execute(s, "stored", func() (storage.Stored, error) { return s.Session.Stored(ctx) })
+}
+
+// LatestEvents implements [hourbell.Store].
+func (s *actorStore) LatestEvents(ctx context.Context, ids []string, kinds []hourbell.EventKind) ([]hourbell.Event, error) {
+	return execute(s, "latest-events", func() ([]hourbell.Event, error) { return s.Session.LatestEvents(ctx, ids, kinds) })
 }
 
 // Workers implements [hourbell.Store].

@@ -5,7 +5,11 @@
 package storage
 
 import (
+	"crypto/md5" //nolint:gosec // detects edits, not attacks
+	"encoding/binary"
 	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,6 +18,8 @@ import (
 type Schedule struct {
 	Namespace, ID, Name, Description string
 	Cron, TimeZone                   string
+	ZoneRules                        string // a hash of the time zone's rules; empty if unknown
+	Manual                           bool
 	TargetKind                       string // ALL_JOBS, GROUP or JOBS
 	Target                           string // empty, the group, or a JSON array of job names
 	Grace                            time.Duration
@@ -36,6 +42,28 @@ type Schedule struct {
 	CreatedAt                        time.Time
 	UpdatedAt                        time.Time
 	ReadAt                           time.Time // the database time of the read; not stored
+}
+
+// Digest returns a hash of the ID and the columns that code owns. Postgres
+// computes the same in the column definition_digest.
+func (s *Schedule) Digest() int64 {
+	sum := md5.Sum([]byte(strings.Join([]string{
+		s.ID, s.DefinitionHash, s.Name, s.Description, s.Cron, s.TimeZone, s.ZoneRules, strconv.FormatBool(s.Manual),
+		s.TargetKind, s.Target, strconv.FormatInt(s.Grace.Microseconds(), 10),
+	}, "\x1f")))
+	return int64(binary.BigEndian.Uint64(sum[:8])) //nolint:gosec // the bits of the hash
+}
+
+// Stored identifies a set of schedules, in any order.
+type Stored struct {
+	Count  int
+	Digest int64 // the digests of the schedules, combined with XOR
+}
+
+// Add adds a schedule to the set.
+func (s *Stored) Add(row *Schedule) {
+	s.Count++
+	s.Digest ^= row.Digest()
 }
 
 // ScheduleUpdate is a schedule to insert, or new values for a stored one.
@@ -100,7 +128,8 @@ type Claim struct {
 	ID, DefinitionHash string
 	At                 time.Time // the database time in the claiming statement
 	NextRunAt          time.Time // the first slot that is not settled
-	Version            int64     // after the claim, which increments it
+	SettledThrough     time.Time
+	Version            int64 // after the claim, which increments it
 	// UnfinishedSince is the time of the earlier claim that is unfinished, or
 	// else of this one. Both count within grace or not.
 	UnfinishedSince     time.Time
@@ -151,7 +180,7 @@ type FireResult struct {
 type Advance struct {
 	Claim
 	Fired   time.Time // the slot that fires; zero if none does
-	Through time.Time // the last slot that is fired or recorded as skipped
+	Through time.Time // the last slot that is fired or recorded as skipped, or the time of the claim
 	Next    time.Time // the new NextRunAt
 }
 

@@ -42,7 +42,7 @@ claimed AS (
 			AND s.updated_at <= (SELECT now FROM clock) + (CAST($7 AS bigint) * interval '1 microsecond') + s.grace
 		THEN s.unfinished_since ELSE (SELECT now FROM clock) END, updated_at = (SELECT now FROM clock)
 	WHERE s.ctid = ANY (ARRAY(SELECT row_ctid FROM due))
-	RETURNING id, definition_hash, next_run_at, version, unfinished_since, consecutive_failures)
+	RETURNING id, definition_hash, next_run_at, settled_through, version, unfinished_since, consecutive_failures)
 SELECT clock.now,
 	CASE WHEN NOT EXISTS (SELECT 1 FROM claimed) THEN (SELECT min(at) FROM (
 		SELECT min(s.next_run_at) AS at FROM hourbell_schedules s

@@ -12,4 +12,4 @@ UPDATE hourbell_schedules AS s SET locked_at = clock.now, locked_by = @worker, v
 		THEN s.unfinished_since ELSE COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000) END, updated_at = clock.now
 FROM c CROSS JOIN clock
 WHERE s.namespace = @namespace AND s.id = c.id AND s.version = c.version AND s.next_run_at <= clock.now
-RETURNING locked_at, id, definition_hash, next_run_at, version, unfinished_since, consecutive_failures
+RETURNING locked_at, id, definition_hash, next_run_at, settled_through, version, unfinished_since, consecutive_failures

@@ -1,4 +1,4 @@
-SELECT namespace, id, name, description, cron, time_zone, target_kind, target, grace, definition_hash,
+SELECT namespace, id, name, description, cron, time_zone, zone_rules, manual, target_kind, target, grace, definition_hash,
 	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_through, locked_at, locked_by, version,
 	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, former_id, created_at, updated_at,
 	COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000) FROM hourbell_schedules

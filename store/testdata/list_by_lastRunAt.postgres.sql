@@ -7,7 +7,7 @@
 -- $7 = id
 -- $8 = limit
 
-SELECT namespace, id, name, description, cron, time_zone, target_kind, target, CAST(EXTRACT(EPOCH FROM grace) * 1000000 AS bigint), definition_hash,
+SELECT namespace, id, name, description, cron, time_zone, zone_rules, manual, target_kind, target, CAST(EXTRACT(EPOCH FROM grace) * 1000000 AS bigint), definition_hash,
 	enabled, enabled_note, next_run_at, last_run_at, last_scheduled_for, settled_through, locked_at, locked_by, version,
 	unfinished_since, consecutive_failures, last_error, retry_at, removed_at, former_id, created_at, updated_at,
 	COALESCE(CAST($1 AS timestamptz), clock_timestamp()) FROM hourbell_schedules

@@ -1,8 +1,10 @@
 package simulation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hourbell/hourbell"
@@ -14,6 +16,7 @@ import (
 func (p *pair) drawOperation(standalone bool) operation {
 	draws := []func() operation{
 		p.insertSchedules, p.updateSchedules, p.updateSchedules, p.advance, p.advance, p.release, p.recordFailures, p.unlock, p.insertRuns, p.insertEvents,
+		p.stored, p.latestEvents,
 	}
 	if standalone {
 		draws = append(draws, p.claim, p.claim, p.claim, p.fireOnTime, p.fireOnTime, p.heartbeat, p.stopWorker)
@@ -38,7 +41,7 @@ func (p *pair) insertSchedules() operation {
 	var updates []storage.ScheduleUpdate
 	for _, id := range []string{"a", "b", "c", "d"}[:1+p.random.IntN(4)] {
 		updates = append(updates, storage.ScheduleUpdate{Until: p.minuteNearNow(), Schedule: storage.Schedule{
-			Namespace: p.namespace, ID: id, Name: id, Cron: "* * * * *", TimeZone: "UTC", TargetKind: "ALL_JOBS", Grace: 2 * time.Minute,
+			Namespace: p.namespace, ID: id, Name: id, Cron: "* * * * *", TimeZone: "UTC", ZoneRules: pick(p, "", "r1"), TargetKind: "ALL_JOBS", Grace: 2 * time.Minute,
 			DefinitionHash: pick(p, "h1", "h2"), Enabled: p.random.IntN(4) > 0, NextRunAt: p.minuteNearNow(),
 			EnabledNote: pick(p, "", "note"), FormerID: pick(p, "", "former"), SettledThrough: p.minuteNearNow(), UnfinishedSince: p.minuteNearNow(), UpdatedAt: p.minuteNearNow(),
 		}})
@@ -58,6 +61,7 @@ func (p *pair) updateSchedules() operation {
 	u := storage.ScheduleUpdate{Schedule: row, ReadHash: row.DefinitionHash, Settles: p.random.IntN(2) == 0, Until: p.minuteNearNow()}
 	u.DefinitionHash, u.Name = pick(p, row.DefinitionHash, "h1", "h2"), pick(p, row.Name, "renamed")
 	u.Enabled, u.EnabledNote, u.NextRunAt, u.SettledThrough = p.random.IntN(4) > 0, "note", p.minuteNearNow(), p.minuteNearNow()
+	u.ZoneRules, u.Manual = pick(p, row.ZoneRules, "r1", "r2"), p.random.IntN(4) == 0
 	u.RemovedAt = pick(p, time.Time{}, time.Time{}, p.model.Now)
 	return func(st hourbell.Store) (any, error) {
 		ids, err := st.UpdateSchedules(context.Background(), []storage.ScheduleUpdate{u})
@@ -209,8 +213,28 @@ func withoutIDs(runs []hourbell.JobRun) []hourbell.JobRun {
 }
 
 func (p *pair) insertEvents() operation {
-	e := hourbell.Event{ScheduleID: p.id(), Kind: hourbell.EventSkipped, Reason: hourbell.SkipLate, SlotFrom: p.model.Now, SlotTo: p.model.Now, SlotCount: 1}
+	kind := pick(p, hourbell.EventSkipped, hourbell.EventEnabled, hourbell.EventDisabled)
+	e := hourbell.Event{ScheduleID: p.id(), Kind: kind, Note: pick(p, "", "first", "second"), Reason: hourbell.SkipLate, SlotFrom: p.model.Now, SlotTo: p.model.Now, SlotCount: 1}
 	return func(st hourbell.Store) (any, error) {
 		return nil, st.InsertEvents(context.Background(), []hourbell.Event{e})
+	}
+}
+
+// stored compares the digest that the database computes with that of the model.
+func (p *pair) stored() operation {
+	return func(st hourbell.Store) (any, error) { return st.Stored(context.Background()) }
+}
+
+func (p *pair) latestEvents() operation {
+	ids := []string{p.id(), p.id(), "unknown"}
+	return func(st hourbell.Store) (any, error) {
+		events, err := st.LatestEvents(context.Background(), ids, []hourbell.EventKind{hourbell.EventEnabled, hourbell.EventDisabled})
+		for i := range events {
+			events[i].ID, events[i].Namespace = 0, ""
+		}
+		slices.SortFunc(events, func(a, b hourbell.Event) int {
+			return cmp.Or(cmp.Compare(a.ScheduleID, b.ScheduleID), cmp.Compare(a.Kind, b.Kind))
+		})
+		return slices.Clip(append([]hourbell.Event{}, events...)), err
 	}
 }

@@ -47,7 +47,7 @@ func TestSchemaQualifiesEveryStatement(t *testing.T) {
 				require.NoError(t, errOf(s.FireOnTime(testContext(t), storage.FireRequest{Fires: fires, FindNext: find})))
 			}
 		}
-		require.NoError(t, errOf(s.DefinitionHashes(testContext(t))))
+		require.NoError(t, errOf(s.Stored(testContext(t))))
 		require.NoError(t, errOf(s.Now(testContext(t))))
 	})
 	require.NotEmpty(t, statements)

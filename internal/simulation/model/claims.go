@@ -66,7 +66,7 @@ func (s *Session) claimRow(tx *transaction, row storage.Schedule, r storage.Clai
 	}
 	tx.write("claim", r.Worker, s.db.Now, row, after)
 	claim := storage.Claim{
-		ID: row.ID, DefinitionHash: row.DefinitionHash, At: now, NextRunAt: row.NextRunAt, Version: after.Version,
+		ID: row.ID, DefinitionHash: row.DefinitionHash, At: now, NextRunAt: row.NextRunAt, SettledThrough: row.SettledThrough, Version: after.Version,
 		UnfinishedSince: after.UnfinishedSince, ConsecutiveFailures: row.ConsecutiveFailures, HeldBy: row.LockedBy,
 	}
 	claim.Abandoned = !row.UnfinishedSince.IsZero() && !row.UnfinishedSince.Equal(after.UnfinishedSince)

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sort"
 
@@ -98,7 +99,7 @@ func (s *Session) RunsByIdempotencyKey(_ context.Context, key string) (runs []ho
 }
 
 // updateReasons are the reasons of skips that updates record.
-var updateReasons = []hourbell.SkipReason{hourbell.SkipDisabled, hourbell.SkipChanged, hourbell.SkipRemoved}
+var updateReasons = []hourbell.SkipReason{hourbell.SkipDisabled, hourbell.SkipChanged, hourbell.SkipRemoved, hourbell.SkipRulesChanged}
 
 // InsertEvents implements [hourbell.Store].
 func (s *Session) InsertEvents(_ context.Context, events []hourbell.Event) error {
@@ -111,6 +112,24 @@ func (s *Session) InsertEvents(_ context.Context, events []hourbell.Event) error
 			e.ID, e.At = s.db.nextID, s.db.Now
 			tx.events = append(tx.events, Event{e, tx.id})
 		}
+		return nil
+	})
+}
+
+// LatestEvents implements [hourbell.Store].
+func (s *Session) LatestEvents(_ context.Context, ids []string, kinds []hourbell.EventKind) (list []hourbell.Event, err error) {
+	type key struct {
+		id   string
+		kind hourbell.EventKind
+	}
+	return list, s.statement(func(tx *transaction) error {
+		latest := map[key]hourbell.Event{}
+		for _, e := range slices.Concat(s.db.Events, tx.events) {
+			if slices.Contains(ids, e.ScheduleID) && slices.Contains(kinds, e.Kind) {
+				latest[key{e.ScheduleID, e.Kind}] = e.Event
+			}
+		}
+		list = slices.Collect(maps.Values(latest))
 		return nil
 	})
 }

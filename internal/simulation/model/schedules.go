@@ -39,15 +39,15 @@ func (s *Session) Schedules(_ context.Context, ids ...string) (rows []storage.Sc
 	})
 }
 
-// DefinitionHashes implements [hourbell.Store].
-func (s *Session) DefinitionHashes(ctx context.Context) (hashes []string, err error) {
+// Stored implements [hourbell.Store].
+func (s *Session) Stored(ctx context.Context) (stored storage.Stored, err error) {
 	rows, err := s.Schedules(ctx)
-	for _, row := range rows {
-		if row.RemovedAt.IsZero() {
-			hashes = append(hashes, row.DefinitionHash)
+	for i := range rows {
+		if rows[i].RemovedAt.IsZero() {
+			stored.Add(&rows[i])
 		}
 	}
-	return hashes, err
+	return stored, err
 }
 
 // expired reports whether the clock has reached the time from which an update
@@ -95,6 +95,7 @@ func (s *Session) InsertSchedules(_ context.Context, updates []storage.ScheduleU
 // definition.
 func withDefinition(row, definition storage.Schedule) storage.Schedule {
 	row.Name, row.Description, row.Cron, row.TimeZone = definition.Name, definition.Description, definition.Cron, definition.TimeZone
+	row.ZoneRules, row.Manual = definition.ZoneRules, definition.Manual
 	row.TargetKind, row.Target, row.Grace, row.DefinitionHash = definition.TargetKind, definition.Target, definition.Grace, definition.DefinitionHash
 	return row
 }
