@@ -145,6 +145,10 @@ func reasonText(reason hourbell.SkipReason) string {
 		return "the schedule was changed in code"
 	case hourbell.SkipRemoved:
 		return "the schedule was removed from code"
+	case hourbell.SkipRulesChanged:
+		return "the time zone's rules have changed"
+	case hourbell.SkipNotASlot:
+		return "the stored time was not a slot of the expression"
 	}
 	return lower(reason)
 }

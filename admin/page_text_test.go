@@ -89,6 +89,17 @@ func TestRunsText(t *testing.T) {
 	}
 }
 
+// Each reason has a text of its own.
+func TestReasonText(t *testing.T) {
+	require.Equal(t, "the time zone's rules have changed", reasonText(hourbell.SkipRulesChanged))
+	require.Equal(t, "the stored time was not a slot of the expression", reasonText(hourbell.SkipNotASlot))
+	for _, reason := range []hourbell.SkipReason{
+		hourbell.SkipLate, hourbell.SkipSuperseded, hourbell.SkipAbandoned, hourbell.SkipDisabled, hourbell.SkipChanged, hourbell.SkipRemoved,
+	} {
+		require.NotEqual(t, lower(reason), reasonText(reason))
+	}
+}
+
 func TestOutcomeText(t *testing.T) {
 	slot := noon.Add(-time.Hour)
 	for want, o := range map[string]hourbell.Outcome{

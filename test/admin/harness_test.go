@@ -17,7 +17,8 @@ import (
 )
 
 // fixture is a handler that allows every action, on a database with an enabled,
-// locked schedule "on", a disabled schedule "off" and one run.
+// locked schedule "on", a disabled schedule "off", more schedules that a test
+// declares, and one run.
 type fixture struct {
 	testing.TB
 	http.Handler
@@ -26,14 +27,14 @@ type fixture struct {
 	log       *bytes.Buffer
 }
 
-func newFixture(t testing.TB, db *dbtest.DB) *fixture {
+func newFixture(t testing.TB, db *dbtest.DB, more ...hourbell.Definition) *fixture {
 	t.Helper()
 	scheduler, err := hourbell.New(store.New(db.DB), hourbell.Config{
 		Jobs: []hourbell.Job{{Name: "job", Group: "group"}},
-		Definitions: []hourbell.Definition{
+		Definitions: append([]hourbell.Definition{
 			{ID: "on", Cron: "@daily", Target: hourbell.AllJobs(), EnabledByDefault: true},
 			{ID: "off", Cron: "@daily", Target: hourbell.AllJobs()},
-		},
+		}, more...),
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
