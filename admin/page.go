@@ -113,11 +113,12 @@ func (h *handler) render(c *call, name, title, tab string, body any, poll ...str
 
 // renderWith is render for a page that has read the health before.
 func (h *handler) renderWith(c *call, state hourbell.Health, name, title, tab string, body any, poll ...string) (*response, error) {
+	mayView := func(id string) bool { return h.canView(c, id) }
 	return pageResponse(http.StatusOK, name, view{
 		Root: rootLink(c.r), Title: title, Tab: tab, Actor: c.actor, ReadOnly: h.cfg.ReadOnly, At: state.At, Poll: poll, Body: body,
 		Health: &healthView{
 			Workers: state.Workers, NewestTick: relTime{state.NewestTick, state.At}, Overdue: state.Overdue, OldestDue: relTime{state.OldestDue, state.At},
-			Skew: formatDuration(state.MaxSkew), Problems: append(processProblems(state), fleetProblems(state)...),
+			Skew: formatDuration(state.MaxSkew), Problems: append(processProblems(state), fleetProblems(state, mayView)...),
 		},
 	})
 }
