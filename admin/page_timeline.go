@@ -217,7 +217,7 @@ func upcomingBands(s scheduleView, at time.Time, zone *time.Location) []band {
 		if after.Before(firstAfter) {
 			after = firstAfter
 		}
-		next, err := s.slots.Next(after)
+		next, err := nextSlot(s.schedule, *s.slots, after)
 		hasSlot := err == nil && next.Before(cell.Add(cellLength)) && cell.Before(at.Add(timelineReach))
 		switch {
 		case hasSlot && start.IsZero():

@@ -76,7 +76,7 @@ func (h *handler) preview(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return okResponse(toUpcomingJSON(expression, slots, take(n, slotsAfter(slots, state.At))))
+	return okResponse(toUpcomingJSON(expression, slots, take(n, slotsAfter(state.At, slots.Next))))
 }
 
 // upcomingAfter returns the time after which a schedule's slots are upcoming:
@@ -88,30 +88,30 @@ func upcomingAfter(s hourbell.Schedule) time.Time {
 	return s.ReadAt
 }
 
-// upcomingOf yields the upcoming slots of a schedule. The first is the stored
-// next run, as in [hourbell.Scheduler.Upcoming], even if the rules of the time
-// zone differ in this process.
+// upcomingOf yields the upcoming slots of a schedule.
 func upcomingOf(s hourbell.Schedule, slots cron.Schedule) iter.Seq[time.Time] {
-	after := upcomingAfter(s)
-	if !s.NextRunAt.After(after) {
-		return slotsAfter(slots, after)
-	}
-	return func(yield func(time.Time) bool) {
-		if yield(s.NextRunAt) {
-			slotsAfter(slots, s.NextRunAt)(yield)
-		}
-	}
+	return slotsAfter(upcomingAfter(s), func(after time.Time) (time.Time, error) { return nextSlot(s, slots, after) })
 }
 
-// slotsAfter yields the slots after a time.
-func slotsAfter(slots cron.Schedule, after time.Time) iter.Seq[time.Time] {
+// nextSlot returns the first slot after a time. The first of all is the stored
+// next run, as in [hourbell.Scheduler.Upcoming], even if it is not a slot by the
+// rules of this process.
+func nextSlot(s hourbell.Schedule, slots cron.Schedule, after time.Time) (time.Time, error) {
+	if s.NextRunAt.After(after) {
+		return s.NextRunAt, nil
+	}
+	return slots.Next(after)
+}
+
+// slotsAfter yields the slots after a time, until next returns an error.
+func slotsAfter(after time.Time, next func(time.Time) (time.Time, error)) iter.Seq[time.Time] {
 	return func(yield func(time.Time) bool) {
 		for at := after; ; {
-			next, err := slots.Next(at)
-			if err != nil || !yield(next) {
+			slot, err := next(at)
+			if err != nil || !yield(slot) {
 				return
 			}
-			at = next
+			at = slot
 		}
 	}
 }
