@@ -144,12 +144,14 @@ func skippedSlots(c storage.Claim, grace time.Duration, d decision, unfinished b
 }
 
 // firstUnsettled returns the first slot that is not settled, or the zero time
-// if there is none. That is NextRunAt, unless it is no slot although the row has
-// the zone rules of this process, or the rules have changed. Then the slots
-// since SettledThrough count.
+// if there is none. That is NextRunAt, unless the rules have changed, or the
+// row was edited by hand: NextRunAt is settled, or is no slot although the row
+// has the zone rules of this process. Then the slots since SettledThrough
+// count.
 func firstUnsettled(row *storage.Schedule, reason SkipReason, slots *calendar) (time.Time, error) {
 	isForeign := row.ZoneRules != "" && row.ZoneRules != slots.zoneRules()
-	if reason != SkipRulesChanged && (isForeign || slots.isSlot(row.NextRunAt)) || row.SettledThrough.IsZero() {
+	isOpen := row.NextRunAt.After(row.SettledThrough) && (isForeign || slots.isSlot(row.NextRunAt))
+	if reason != SkipRulesChanged && isOpen || row.SettledThrough.IsZero() {
 		return row.NextRunAt, nil
 	}
 	first, err := slots.next(row.SettledThrough)

@@ -297,7 +297,7 @@ func (d Definition) slots() (cron.Schedule, error) {
 	return slots, nil
 }
 
-// setManual tells how to declare what is often written as an expression that
+// setManual says how to declare what is often written as an expression that
 // never comes due.
 const setManual = "for a schedule that only operators run, set Manual"
 

@@ -69,8 +69,8 @@ func newWorker(cfg Config, definitionsHash string) Worker {
 }
 
 // startWorker registers this process, and starts its heartbeats, sweeps and
-// checks of the stored schedules. The returned function stops them and marks the
-// worker stopped.
+// checks of the stored schedules. The returned function stops them and marks
+// the worker stopped.
 func (s *Scheduler) startWorker(ctx context.Context) (stop func(), err error) {
 	// If ctx ends now, the registration is still completed. Otherwise other
 	// replicas would see an active worker that never stops.

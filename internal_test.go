@@ -93,7 +93,6 @@ func TestDecide(t *testing.T) {
 			name: "unfinished claim was abandoned, later slot on time", next: "12:00:00", at: "13:00:00", abandoned: true, fires: "13:00:00",
 			reason: SkipAbandoned, from: "12:00:00", to: "12:00:00", count: 1, unfinishedAfterFailed: "13:00:00",
 		},
-		{name: "next run is not a slot", next: "12:00:30", at: "12:00:40", fires: "12:00:30", unfinishedAfterFailed: "12:00:40"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			claim := storage.Claim{NextRunAt: june1(t, c.next), At: june1(t, c.at), Abandoned: c.abandoned}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/hourbell/hourbell/internal/timing"
 )
@@ -18,20 +18,16 @@ import (
 // statement that reads no rows. If they differ, and no newer build is active,
 // it syncs. That also corrects rows that were edited by hand.
 
-// checkEvery is how often a process compares the stored schedules with its
-// definitions.
-const checkEvery = time.Minute
-
 // checkRegularly compares the stored schedules with the definitions until ctx
 // ends.
 func (s *Scheduler) checkRegularly(ctx context.Context) {
 	for {
-		timing.Sleep(ctx, timing.Jitter(checkEvery))
+		timing.Sleep(ctx, timing.Jitter(timing.CheckEvery))
 		if ctx.Err() != nil {
 			return
 		}
 		if err := s.checkStored(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "hourbell: checking the stored schedules failed", "error", err, "retry", checkEvery)
+			s.log.ErrorContext(ctx, "hourbell: checking the stored schedules failed", "error", err, "retry", timing.CheckEvery)
 		}
 	}
 }
@@ -70,21 +66,20 @@ func (s *Scheduler) findMissing(ctx context.Context, changes []syncChange) error
 			ids = append(ids, change.declared.ID)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	events, err := s.store.LatestEvents(ctx, ids, []EventKind{EventDefined, EventEnabled, EventDisabled, EventRemoved})
-	if err != nil {
-		return err
-	}
 	latest := map[string]Event{}   // of all four kinds
 	switched := map[string]Event{} // ENABLED or DISABLED
-	for _, event := range events {
-		if event.ID > latest[event.ScheduleID].ID {
-			latest[event.ScheduleID] = event
+	for chunk := range slices.Chunk(ids, syncChunk) {
+		events, err := s.store.LatestEvents(ctx, chunk, []EventKind{EventDefined, EventEnabled, EventDisabled, EventRemoved})
+		if err != nil {
+			return err
 		}
-		if (event.Kind == EventEnabled || event.Kind == EventDisabled) && event.ID > switched[event.ScheduleID].ID {
-			switched[event.ScheduleID] = event
+		for _, event := range events {
+			if event.ID > latest[event.ScheduleID].ID {
+				latest[event.ScheduleID] = event
+			}
+			if (event.Kind == EventEnabled || event.Kind == EventDisabled) && event.ID > switched[event.ScheduleID].ID {
+				switched[event.ScheduleID] = event
+			}
 		}
 	}
 	wasComplete := s.wasComplete()

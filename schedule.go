@@ -138,12 +138,12 @@ func (s *Scheduler) run(ctx context.Context) error {
 	return nil
 }
 
-// firstSync syncs at the start of Run. Missing schedules that cannot be restored
-// do not keep the others from firing: the regular check tries again.
+// firstSync syncs at the start of Run. Missing schedules that cannot be
+// restored do not keep the others from firing: the regular check tries again.
 func (s *Scheduler) firstSync(ctx context.Context) error {
 	err := s.sync(ctx)
 	if errors.Is(err, errNoEffect) {
-		s.log.ErrorContext(ctx, "hourbell: sync incomplete", "error", err, "retry", checkEvery)
+		s.log.ErrorContext(ctx, "hourbell: sync incomplete", "error", err, "retry", timing.CheckEvery)
 		return nil
 	}
 	return err

@@ -517,10 +517,11 @@ func (p *syncPlan) insert(change syncChange) error {
 }
 
 // rename plans to insert a schedule with the state of its former id. It also
-// plans to retire the former schedule, without an event (rule D10). If the slots
-// are the same, a due slot and an unfinished claim move too.
+// plans to retire the former schedule, without an event (rule D10). If the
+// slots are the same, a due slot and an unfinished claim move too.
 func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
-	retired, events, err := settleRow(former, p.now, SkipChanged, ChangeOptions{}, p.calendars)
+	reason := d.settleReason(former)
+	retired, events, err := settleRow(former, p.now, cmp.Or(reason, SkipChanged), ChangeOptions{}, p.calendars)
 	if err != nil {
 		return err
 	}
@@ -529,7 +530,7 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 		SettledThrough: retired.SettledThrough,
 	})}
 	switch {
-	case !former.NextRunAt.IsZero() && d.settleReason(former) == "":
+	case !former.NextRunAt.IsZero() && reason == "":
 		events = nil
 		row.SettledThrough, retired.SettledThrough = former.SettledThrough, former.SettledThrough
 		row.NextRunAt = former.NextRunAt
@@ -553,8 +554,9 @@ func (p *syncPlan) rename(former *storage.Schedule, d *definition) error {
 }
 
 // updateDefinition plans to update a stored schedule whose definition has
-// changed, whose row was edited by hand, or that code declares again. It settles
-// the schedule only if its slots have changed, or if it was removed (rule D4).
+// changed, whose row was edited by hand, or that code declares again. It
+// settles the schedule only if its slots have changed, or if it was removed
+// (rule D4).
 //
 // If code declares the schedule again, it takes the state of the related row.
 // After the rollback of a rename, that is the state that operators have changed

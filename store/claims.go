@@ -267,13 +267,15 @@ const fence = `
 WHERE {batch_row}
 	AND s.version = c.version AND s.locked_by = @worker`
 
-// advance has two conditions beyond the fence. A sync changes the definition
-// hash without a new version if it changes only, for example, the target. And
-// the database clock must have reached the last slot.
+// advance never sets settled_through back: a row that was edited by hand can be
+// claimed after the clock was stepped back. advance has two conditions beyond
+// the fence. A sync changes the definition hash without a new version if it
+// changes only, for example, the target. And the database clock must have
+// reached the last slot.
 var advance = prepare(`
 {locked_batch id:text version:bigint hash:text fired:timestamptz through:timestamptz next:timestamptz}
 UPDATE hourbell_schedules AS s SET
-	next_run_at = c.next, settled_through = c.through,
+	next_run_at = c.next, settled_through = CASE WHEN s.settled_through > c.through THEN s.settled_through ELSE c.through END,
 	last_run_at = CASE WHEN c.fired IS NULL THEN s.last_run_at ELSE clock.now END,
 	last_scheduled_for = COALESCE(c.fired, s.last_scheduled_for),
 	consecutive_failures = CASE WHEN c.fired IS NULL THEN s.consecutive_failures ELSE 0 END,

@@ -14,6 +14,10 @@ import (
 // simulate a machine with a wrong clock.
 var Now = time.Now
 
+// CheckEvery is how often a process compares the stored schedules with its
+// definitions. Tests shorten it.
+var CheckEvery = time.Minute
+
 // Elapsed returns the time between two readings of [Now]: by the monotonic
 // clock or by the wall clock, whichever is longer. The monotonic clock may stop
 // while the machine is suspended.

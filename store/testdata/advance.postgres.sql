@@ -24,7 +24,7 @@ c AS MATERIALIZED (SELECT s.row_ctid, c.* FROM (SELECT * FROM given ORDER BY id)
 -- the database time after all locks
 clock AS MATERIALIZED (SELECT COALESCE(CAST($8 AS timestamptz), clock_timestamp()) AS now, count(*) FROM c)
 UPDATE hourbell_schedules AS s SET
-	next_run_at = c.next, settled_through = c.through,
+	next_run_at = c.next, settled_through = CASE WHEN s.settled_through > c.through THEN s.settled_through ELSE c.through END,
 	last_run_at = CASE WHEN c.fired IS NULL THEN s.last_run_at ELSE clock.now END,
 	last_scheduled_for = COALESCE(c.fired, s.last_scheduled_for),
 	consecutive_failures = CASE WHEN c.fired IS NULL THEN s.consecutive_failures ELSE 0 END,

@@ -10,7 +10,7 @@ c AS MATERIALIZED (SELECT
 -- the database time
 clock AS MATERIALIZED (SELECT COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000) AS now)
 UPDATE hourbell_schedules AS s SET
-	next_run_at = c.next, settled_through = c.through,
+	next_run_at = c.next, settled_through = CASE WHEN s.settled_through > c.through THEN s.settled_through ELSE c.through END,
 	last_run_at = CASE WHEN c.fired IS NULL THEN s.last_run_at ELSE clock.now END,
 	last_scheduled_for = COALESCE(c.fired, s.last_scheduled_for),
 	consecutive_failures = CASE WHEN c.fired IS NULL THEN s.consecutive_failures ELSE 0 END,

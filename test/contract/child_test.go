@@ -70,6 +70,10 @@ type childConfig struct {
 	// LockTTL is Config.LockTTL.
 	LockTTL time.Duration
 
+	// ZoneFiles is a folder with zone files that replace those of the system.
+	// With it, the child declares only "a", due at nine in the morning in town.
+	ZoneFiles string
+
 	// Step is where the child sends itself Signal, in the pass of Clock's last
 	// value. It is a step of hookedStore, "before enqueuer", "after enqueuer"
 	// or "sleep".
@@ -82,7 +86,10 @@ type childConfig struct {
 // at noon, "often" with two jobs is due every ten minutes. With the database
 // clock it declares "s", due every second.
 func (c childConfig) config() hourbell.Config {
-	if len(c.Clock) == 0 {
+	switch {
+	case c.ZoneFiles != "":
+		return hourbell.Config{Jobs: testJobs, Definitions: []hourbell.Definition{daily("a")}, PollInterval: 10 * time.Millisecond}
+	case len(c.Clock) == 0:
 		return hourbell.Config{Jobs: testJobs, Definitions: []hourbell.Definition{everySecond("s")}, LockTTL: c.LockTTL, PollInterval: time.Second}
 	}
 	often := hourly("often")
@@ -204,6 +211,9 @@ func startChild(t testing.TB, db *dbtest.DB, c childConfig) *childProcess {
 	require.NoError(t, err)
 	p := &childProcess{Cmd: exec.Command(executable), exited: make(chan struct{})}
 	p.Env = append(os.Environ(), childEnv+"="+string(encoded))
+	if c.ZoneFiles != "" {
+		p.Env = append(p.Env, "ZONEINFO="+c.ZoneFiles)
+	}
 	p.Stdout, p.Stderr = &p.out, &p.log
 	_, err = p.StdinPipe()
 	require.NoError(t, err)

@@ -32,10 +32,12 @@ var invalidDefinitions = []struct {
 	{"id too long", func(d *hourbell.Definition) { d.ID = strings.Repeat("x", 101) }, "id", "1 to 100", nil},
 	{"name with a line break", func(d *hourbell.Definition) { d.Name = "feed\nrefresh" }, "name", "U+000A", nil},
 	{"description with NUL", func(d *hourbell.Definition) { d.Description = "\x00" }, "description", "not valid text", nil},
-	{"empty cron", func(d *hourbell.Definition) { d.Cron = "" }, "cron", `""`, nil},
+	{"empty cron", func(d *hourbell.Definition) { d.Cron = "" }, "cron", "is empty: for a schedule that only operators run, set Manual", nil},
+	{"manual with cron", func(d *hourbell.Definition) { d.Manual = true }, "manual", "excludes Cron", nil},
+	{"manual with time zone", func(d *hourbell.Definition) { d.Manual, d.Cron, d.TimeZone = true, "", "Europe/Berlin" }, "time zone", "a manual schedule has none", nil},
 	{"minute out of range", func(d *hourbell.Definition) { d.Cron = "7,99 * * * *" }, "cron", "99", nil},
 	{"missing cron field", func(d *hourbell.Definition) { d.Cron = "0 * * *" }, "cron", `"0 * * *"`, nil},
-	{"cron that never comes due", func(d *hourbell.Definition) { d.Cron = "0 0 31 2 *" }, "cron", "never", nil},
+	{"cron that never comes due", func(d *hourbell.Definition) { d.Cron = "0 0 31 2 *" }, "cron", "never comes due: for a schedule that only operators run, set Manual", nil},
 	{"unknown zone", func(d *hourbell.Definition) { d.TimeZone = "Europe/Atlantis" }, "time zone", "Europe/Atlantis", nil},
 	{"local zone", func(d *hourbell.Definition) { d.TimeZone = "Local" }, "time zone", "Local", nil},
 	{"missing target", func(d *hourbell.Definition) { d.Target = hourbell.Target{} }, "target", "missing", nil},
@@ -398,7 +400,7 @@ func TestChangedCronOrZoneContinuesAfterNow(t *testing.T) {
 
 		a := readSchedule(t, s, "a")
 		require.Equal(t, test.next, a.NextRunAt.Format("15:04"))
-		require.Equal(t, noon.Add(3*time.Hour), a.SettledThrough)
+		require.Equal(t, c.Now(), a.SettledThrough, "the new slots count from now on")
 		require.Equal(t, []string{"CHANGED 13:00:00-15:00:00 3"}, skipTexts(t, s, "a"))
 		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined, hourbell.EventSkipped, hourbell.EventChanged}, eventKinds(t, s, "a"))
 		require.Zero(t, tick(t, s).Claimed)

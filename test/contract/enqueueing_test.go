@@ -267,7 +267,7 @@ func TestFailedFireIsRecordedAndRetried(t *testing.T) {
 		require.Empty(t, a.LockedBy)
 		require.Zero(t, a.LastRunAt)
 		require.Zero(t, a.LastScheduledFor)
-		require.Zero(t, a.SettledThrough)
+		require.Equal(t, a.CreatedAt, a.SettledThrough)
 		require.Empty(t, readRuns(t, s, "a"))
 		require.Empty(t, readEnqueuedKeys(t, db))
 		failed := readEvents(t, s, "a", hourbell.EventEnqueueFailed)
