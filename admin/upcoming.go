@@ -93,9 +93,9 @@ func upcomingOf(s hourbell.Schedule, slots cron.Schedule) iter.Seq[time.Time] {
 	return slotsAfter(upcomingAfter(s), func(after time.Time) (time.Time, error) { return nextSlot(s, slots, after) })
 }
 
-// nextSlot returns the first slot after a time. The first of all is the stored
-// next run, as in [hourbell.Scheduler.Upcoming], even if it is not a slot by the
-// rules of this process.
+// nextSlot returns the first slot after a time. The stored next run is a slot,
+// even if it is none by the rules of this process, and no other precedes it.
+// [hourbell.Scheduler.Upcoming] does the same.
 func nextSlot(s hourbell.Schedule, slots cron.Schedule, after time.Time) (time.Time, error) {
 	if s.NextRunAt.After(after) {
 		return s.NextRunAt, nil
