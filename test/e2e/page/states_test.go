@@ -36,6 +36,7 @@ func TestEveryStateIsShown(t *testing.T) {
 		h.tick()
 		h.addWorker("web-1", 3*time.Second)
 		h.set("overdue", "next_run_at", h.clock.Now().Add(-4*time.Minute-2*time.Second))
+		h.set("shop/ledger.v2:a", "retry_at", h.clock.Now().Add(time.Minute)) // not reached while the browser loads the page
 		h.set("stalled", "locked_by", "web-9")
 		h.set("stalled", "locked_at", h.clock.Now().Add(-time.Hour))
 		h.set("bad-zone", "time_zone", "Mars/Olympus")
