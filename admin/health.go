@@ -101,8 +101,12 @@ func (h *handler) health(c *call) (*response, error) {
 	case err != nil:
 		body.Problems = append(body.Problems, databaseProblem(err))
 	default:
-		body.Fleet = h.toFleetJSON(c, state)
-		body.Problems = append(body.Problems, fleetProblems(state)...)
+		mayProbe := func(id string) bool {
+			_, err := h.authorize(c.r, Action{Verb: Probe, ScheduleID: id})
+			return err == nil
+		}
+		body.Fleet = toFleetJSON(state, mayProbe)
+		body.Problems = append(body.Problems, fleetProblems(state, mayProbe)...)
 	}
 	if fleet {
 		body.Healthy = len(body.Problems) == 0
@@ -117,13 +121,10 @@ func (h *handler) health(c *call) (*response, error) {
 // isStarting reports whether Run was called and has not yet synced.
 func isStarting(state hourbell.Health) bool { return state.Running && !state.Synced }
 
-// toFleetJSON converts the health of the fleet. Its lists leave out schedules
-// that the request may not probe.
-func (h *handler) toFleetJSON(c *call, state hourbell.Health) *fleetJSON {
-	isHidden := func(id string) bool {
-		_, err := h.authorize(c.r, Action{Verb: Probe, ScheduleID: id})
-		return err != nil
-	}
+// toFleetJSON converts the health of the fleet. Its lists have only schedules
+// that mayShow allows.
+func toFleetJSON(state hourbell.Health, mayShow func(id string) bool) *fleetJSON {
+	isHidden := func(id string) bool { return !mayShow(id) }
 	state.Late = slices.DeleteFunc(slices.Clone(state.Late), func(s hourbell.Schedule) bool { return isHidden(s.ID) })
 	state.Mismatched = slices.DeleteFunc(slices.Clone(state.Mismatched), isHidden)
 	return &fleetJSON{
@@ -162,13 +163,47 @@ func databaseProblem(err error) healthProblemJSON {
 	return healthProblemJSON{"DATABASE_UNAVAILABLE", "the database did not respond, so the state of the fleet is unknown"}
 }
 
-// fleetProblems lists the problems of the fleet.
-func fleetProblems(state hourbell.Health) problemList {
+// fleetProblems lists the problems of the fleet. It names only schedules that
+// mayShow allows.
+func fleetProblems(state hourbell.Health, mayShow func(id string) bool) problemList {
 	var problems problemList
 	problems.addIf(state.Workers == 0, "NO_WORKER", "no worker is active: nothing fires until one runs")
 	problems.addIf(state.Overdue > 0, "OVERDUE", "%s overdue; the oldest slot was due at %s", plural(state.Overdue, "schedule"), state.OldestDue.UTC().Format(time.RFC3339))
 	problems.addIf(len(state.Mismatched) > 0, "MISMATCHED", "%d overdue: the stored definition differs from this process's; unless another build runs, they wait for a deploy", len(state.Mismatched))
+	problems.addIf(len(state.Missing) > 0, "MISSING", "%s", missingText(state, mayShow))
 	problems.addIf(state.MaxSkew > maxSkew, "CLOCK_SKEW", "a worker's clock is off by %v; slots fire on time all the same, because the database clock decides", state.MaxSkew)
 	problems.addIf(state.ClockBehind > 0, "CLOCK_BEHIND", "the database clock was stepped back: slots that fired do not repeat, and firing resumes in %v", state.ClockBehind)
 	return problems
+}
+
+// maxNames is how many schedules a problem names. The error that the scheduler
+// reports for missing schedules names the same ones.
+const maxNames = 10
+
+// missingText describes the declared schedules that were missing from the
+// table. It names only those that mayShow allows. If one of the first is not
+// among them, it leaves out the error, which may name it.
+func missingText(state hourbell.Health, mayShow func(id string) bool) string {
+	first := state.Missing[:min(maxNames, len(state.Missing))]
+	var names []string
+	for _, id := range first {
+		if mayShow(id) {
+			names = append(names, id)
+		}
+	}
+	text := plural(len(state.Missing), "declared schedule") + " missing from the table"
+	if len(names) > 0 {
+		text += " (" + strings.Join(names, ", ")
+		if more := len(state.Missing) - len(names); more > 0 {
+			text += fmt.Sprintf(" and %d more", more)
+		}
+		text += ")"
+	}
+	switch {
+	case state.MissingError == "":
+		return text + "; restored"
+	case len(names) < len(first):
+		return text + "; restoring failed: the log of the process has the cause"
+	}
+	return text + "; restoring failed: " + strings.TrimPrefix(state.MissingError, "hourbell: ")
 }

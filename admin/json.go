@@ -28,6 +28,7 @@ type scheduleJSON struct {
 	Cron                string                 `json:"cron"`
 	CronDescription     string                 `json:"cronDescription"`
 	TimeZone            string                 `json:"timeZone"`
+	Manual              bool                   `json:"manual"`
 	Target              targetJSON             `json:"target"`
 	GraceSeconds        float64                `json:"graceSeconds"`
 	State               hourbell.ScheduleState `json:"state"`

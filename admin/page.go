@@ -28,7 +28,7 @@ var pages = parsePages("schedules", "schedule", "runs", "run", "enqueue", "confi
 func parsePages(names ...string) map[string]*template.Template {
 	functions := template.FuncMap{
 		"segment": url.PathEscape, "iso": formatISO, "plural": plural, "seconds": formatSeconds, "add": add,
-		"lower": lower, "trigger": triggerText, "reason": reasonText, "event": eventText,
+		"lower": lower, "trigger": triggerText, "reason": reasonText, "event": eventText, "clip": clip,
 	}
 	frame := template.Must(template.New("frame.html").Funcs(functions).ParseFS(templateFiles, "templates/frame.html", "templates/parts.html"))
 	parsed := make(map[string]*template.Template, len(names))
@@ -61,6 +61,7 @@ func (h *handler) pageRoutes() []route {
 		{"POST", "/disable", View, nil, h.changeMany(Disable, h.scheduler.Disable)},
 		{"GET", "/runs", View, []string{"schedule", "job", "group", "status", "trigger", "cursor"}, h.runsPage},
 		{"GET", "/runs/{id}", View, nil, h.runPage},
+		{"GET", "/runs/{id}/args", View, nil, h.runArgs},
 		{"GET", "/enqueue", View, []string{"search"}, h.enqueuePage},
 		{"GET", "/enqueue/all", View, nil, h.confirmEnqueue},
 		{"POST", "/enqueue/all", Enqueue, nil, h.showEnqueued(h.enqueueAll)},
@@ -112,11 +113,12 @@ func (h *handler) render(c *call, name, title, tab string, body any, poll ...str
 
 // renderWith is render for a page that has read the health before.
 func (h *handler) renderWith(c *call, state hourbell.Health, name, title, tab string, body any, poll ...string) (*response, error) {
+	mayView := func(id string) bool { return h.canView(c, id) }
 	return pageResponse(http.StatusOK, name, view{
 		Root: rootLink(c.r), Title: title, Tab: tab, Actor: c.actor, ReadOnly: h.cfg.ReadOnly, At: state.At, Poll: poll, Body: body,
 		Health: &healthView{
 			Workers: state.Workers, NewestTick: relTime{state.NewestTick, state.At}, Overdue: state.Overdue, OldestDue: relTime{state.OldestDue, state.At},
-			Skew: formatDuration(state.MaxSkew), Problems: append(processProblems(state), fleetProblems(state)...),
+			Skew: formatDuration(state.MaxSkew), Problems: append(processProblems(state), fleetProblems(state, mayView)...),
 		},
 	})
 }

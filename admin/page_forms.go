@@ -85,6 +85,9 @@ func (h *handler) confirmChange(verb Verb) func(*call) (*response, error) {
 		case Disable:
 			form.Title, form.Button, form.IfMatch, form.Denied = "Disable "+s.Name+"?", "Disable", s.ETag, row.Switch.Denied
 			form.Text = "It does not fire until it is enabled again. Enqueued runs are not affected."
+			if s.Manual {
+				form.Text = "Only what is shown changes: a manual schedule never comes due, and “Run now” still works."
+			}
 			if !s.Enabled {
 				form.Text = "It is disabled already. " + form.Text
 			}
@@ -97,9 +100,12 @@ func (h *handler) confirmChange(verb Verb) func(*call) (*response, error) {
 			}
 		case Run:
 			form.Title, form.Button, form.IdempotencyKey, form.Denied = "Run "+s.Name+" now?", "Run now", rand.Text(), row.Run.Denied
-			form.Text = plural(len(s.Target.Jobs), "job") + " will be enqueued. The schedule stays disabled."
-			if s.Enabled && !s.NextRunAt.IsZero() {
-				form.Text = plural(len(s.Target.Jobs), "job") + " will be enqueued. The next scheduled run remains " + row.LocalTime(s.NextRunAt) + "."
+			form.Text = plural(len(s.Target.Jobs), "job") + " will be enqueued."
+			switch {
+			case !s.NextRunAt.IsZero():
+				form.Text += " The next scheduled run remains " + row.LocalTime(s.NextRunAt) + "."
+			case !s.Manual && !s.Enabled:
+				form.Text += " The schedule stays disabled."
 			}
 			form.Items = mapSlice(s.Target.Jobs, func(name string) item { return item{Name: name} })
 			if s.Problem != "" && form.Denied == "" {
@@ -162,7 +168,11 @@ func (h *handler) confirmMany(verb Verb) func(*call) (*response, error) {
 		}
 		form.Items = mapSlice(schedules, func(s hourbell.Schedule) item {
 			denied := cmp.Or(removedText(s), h.authorizeControl(c, Action{Verb: verb, ScheduleID: s.ID}, control{}).Denied)
-			return item{Name: s.Name, Text: s.ID, Error: denied}
+			text := s.ID
+			if s.Manual {
+				text += ", manual: only what is shown changes"
+			}
+			return item{Name: s.Name, Text: text, Error: denied}
 		})
 		if !slices.ContainsFunc(form.Items, func(i item) bool { return i.Error == "" }) {
 			form.Denied = form.Items[0].Error

@@ -109,7 +109,7 @@ func (v listView) query(name, value string) string {
 func (v listView) chips(page hourbell.SchedulePage) []chip {
 	chips := []chip{{"All", v.query("state", ""), page.Total, v.State == ""}}
 	for _, state := range []hourbell.ScheduleState{
-		hourbell.StateEnabled, hourbell.StateDisabled, hourbell.StateOverdue, hourbell.StateFailing, hourbell.StateRemoved,
+		hourbell.StateEnabled, hourbell.StateDisabled, hourbell.StateOverdue, hourbell.StateFailing, hourbell.StateManual, hourbell.StateRemoved,
 	} {
 		name := string(state)
 		chips = append(chips, chip{capitalize(strings.ToLower(name)), v.query("state", name), page.Counts[state], v.State == name})

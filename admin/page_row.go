@@ -56,7 +56,7 @@ func (h *handler) newRow(c *call, s scheduleView, slotLimit int) rowView {
 	row := rowView{scheduleView: s, At: at, Zone: time.UTC}
 	if s.slots != nil {
 		row.Zone = s.slots.Location()
-		for _, next := range slotsAfter(*s.slots, upcomingAfter(s.schedule), slotLimit) {
+		for _, next := range take(slotLimit, upcomingOf(s.schedule, *s.slots)) {
 			slot := slotView{relTime: relTime{next, at}, Local: localTime(next, row.Zone, at)}
 			if change := toChangeJSON(s.slots.Change(next)); change != nil {
 				slot.ChangeText, slot.ChangeKind = change.Detail, change.Kind

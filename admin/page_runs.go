@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -28,7 +29,8 @@ type runView struct {
 	Queued, Started, Finished relTime
 	SlotText                  string
 	Lateness, Duration        string
-	Args                      string
+	Args                      string // the beginning of the arguments
+	ArgsSize                  string // the size of the arguments if Args has only their beginning
 }
 
 // runsPage shows the runs of all schedules.
@@ -97,8 +99,25 @@ func (h *handler) runPage(c *call) (*response, error) {
 		return nil, err
 	}
 	v := newRunView(run, state.At, time.UTC)
-	v.Args = argsText(run.Args)
-	return h.renderWith(c, state, "run", "Run "+formatID(run.ID)+": "+run.Job, "runs", v, "api/runs/"+formatID(run.ID))
+	var isWhole bool
+	if v.Args, isWhole = argsText(run.Args); !isWhole {
+		v.ArgsSize = formatSize(len(run.Args))
+	}
+	return h.renderWith(c, state, "run", "Run "+formatID(run.ID)+": "+run.Job, "runs", v, "api/runs/"+formatID(run.ID)+"?omitArgs=1")
+}
+
+// runArgs responds with the arguments of a run as a file.
+func (h *handler) runArgs(c *call) (*response, error) {
+	run, err := h.readRun(c)
+	if err != nil {
+		return nil, err
+	}
+	text := []byte("null")
+	if len(run.Args) > 0 {
+		text = run.Args
+	}
+	name := "run-" + formatID(run.ID) + "-args.json"
+	return &response{status: http.StatusOK, text: text, header: http.Header{"Content-Disposition": {`attachment; filename="` + name + `"`}}}, nil
 }
 
 func newRunView(r hourbell.JobRun, at time.Time, zone *time.Location) runView {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -144,6 +145,10 @@ func reasonText(reason hourbell.SkipReason) string {
 		return "the schedule was changed in code"
 	case hourbell.SkipRemoved:
 		return "the schedule was removed from code"
+	case hourbell.SkipRulesChanged:
+		return "the time zone's rules have changed"
+	case hourbell.SkipNotASlot:
+		return "the stored time was not a slot of the expression"
 	}
 	return lower(reason)
 }
@@ -230,11 +235,68 @@ func outcomeText(o hourbell.Outcome, zone *time.Location, now time.Time) string 
 	return text
 }
 
-// argsText formats a run's arguments as indented JSON. It returns "" for none.
-func argsText(args any) string {
-	text, err := json.MarshalIndent(args, "", "  ")
-	if err != nil || string(text) == "null" {
-		return ""
+// The sizes in bytes up to which a page shows what a caller has stored.
+const (
+	maxArgs = 64 << 10
+	maxText = 8 << 10 // above those of the notes and errors that are limited when they are stored
+)
+
+// maxNesting is the depth of arguments above which their indentation could be
+// much longer than the arguments.
+const maxNesting = 50
+
+// argsText returns what the page shows of a run's arguments, and whether that
+// is all of them. It returns "" for none. It indents the arguments if they then
+// are not too long.
+func argsText(args json.RawMessage) (text string, isWhole bool) {
+	var indented bytes.Buffer
+	switch {
+	case len(args) == 0 || string(args) == "null":
+		return "", true
+	case len(args) > maxArgs:
+		return truncate(string(args), maxArgs), false
+	case nesting(args) <= maxNesting && json.Indent(&indented, args, "", "  ") == nil && indented.Len() <= maxArgs:
+		return indented.String(), true
 	}
-	return string(text)
+	return string(args), true
+}
+
+// nesting returns how deep the arrays and objects of a JSON text are nested.
+func nesting(text []byte) (deepest int) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	for depth := 0; ; {
+		token, err := decoder.Token()
+		if err != nil {
+			return deepest
+		}
+		switch token {
+		case json.Delim('['), json.Delim('{'):
+			depth++
+			deepest = max(deepest, depth)
+		case json.Delim(']'), json.Delim('}'):
+			depth--
+		}
+	}
+}
+
+// truncate returns the first n bytes of a text, or up to three fewer so that it
+// cuts no character.
+func truncate(text string, n int) string { return strings.ToValidUTF8(text[:n], "") }
+
+// clip returns a stored text as a page shows it. It cuts a text that is too
+// long.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return truncate(text, maxText) + "… (the beginning of " + formatSize(len(text)) + ")"
+}
+
+// formatSize formats a number of bytes.
+func formatSize(n int) string {
+	if n < 1<<20 {
+		return strconv.Itoa((n+1023)>>10) + " KB"
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
 }

@@ -54,6 +54,14 @@ func TestLatenessText(t *testing.T) {
 		[]string{latenessText(nil), latenessText(late(0)), latenessText(late(999)), latenessText(late(1000)), latenessText(late(3_660_000))})
 }
 
+func TestSizeText(t *testing.T) {
+	for n, want := range map[int]string{
+		0: "0 KB", 1: "1 KB", 1024: "1 KB", 64<<10 + 1: "65 KB", 1<<20 - 1: "1024 KB", 1 << 20: "1.0 MB", 10<<20 + 60<<10: "10.1 MB",
+	} {
+		require.Equal(t, want, formatSize(n), n)
+	}
+}
+
 func TestTargetText(t *testing.T) {
 	require.Equal(t, "All jobs (2)", targetText(targetJSON{Kind: "ALL_JOBS", Jobs: []string{"a", "b"}}))
 	require.Equal(t, "Group feed (1)", targetText(targetJSON{Kind: "GROUP", Group: "feed", Jobs: []string{"a"}}))
@@ -78,6 +86,17 @@ func TestRunsText(t *testing.T) {
 		worst, text := runsText(c.runs)
 		require.Equal(t, c.worst, worst)
 		require.Equal(t, c.text, text)
+	}
+}
+
+// Each reason has a text of its own.
+func TestReasonText(t *testing.T) {
+	require.Equal(t, "the time zone's rules have changed", reasonText(hourbell.SkipRulesChanged))
+	require.Equal(t, "the stored time was not a slot of the expression", reasonText(hourbell.SkipNotASlot))
+	for _, reason := range []hourbell.SkipReason{
+		hourbell.SkipLate, hourbell.SkipSuperseded, hourbell.SkipAbandoned, hourbell.SkipDisabled, hourbell.SkipChanged, hourbell.SkipRemoved,
+	} {
+		require.NotEqual(t, lower(reason), reasonText(reason))
 	}
 }
 

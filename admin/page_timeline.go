@@ -33,7 +33,7 @@ type tick struct {
 // strip is the timeline of one schedule.
 type strip struct {
 	ID, Name, Text string
-	Dim            bool // the schedule does not fire
+	Dim            bool // the schedule is disabled or removed
 	Marks          []mark
 	Bands          []band
 }
@@ -67,7 +67,7 @@ func newStrip(s scheduleView, at time.Time) strip {
 	if s.slots != nil {
 		zone = s.slots.Location()
 	}
-	result := strip{ID: s.ID, Name: s.Name, Dim: !s.Fires()}
+	result := strip{ID: s.ID, Name: s.Name, Dim: !s.Active()}
 	past := outcomesInReach(s.schedule.Outcomes, at)
 	upcoming, more := upcomingSlots(s, at)
 
@@ -87,7 +87,7 @@ func newStrip(s scheduleView, at time.Time) strip {
 		oldest := outcomeTime(past[0])
 		result.Bands = append(result.Bands, newBand(at.Add(-timelineReach), oldest, at, "omitted", "before "+localTime(oldest, zone, at)+": too many outcomes to show"))
 	}
-	if s.Fires() && !s.NextRunAt.IsZero() && !s.NextRunAt.After(at) {
+	if s.Active() && !s.NextRunAt.IsZero() && !s.NextRunAt.After(at) {
 		result.Marks = append(result.Marks, mark{position(s.NextRunAt.Time, at), "due", localTime(s.NextRunAt.Time, zone, at) + ": due, not fired yet"})
 	}
 	if more {
@@ -141,19 +141,19 @@ func outcomesInReach(outcomes []hourbell.Outcome, at time.Time) []hourbell.Outco
 // upcomingSlots returns up to maxMarks upcoming slots of an enabled schedule,
 // and whether there are more within reach.
 func upcomingSlots(s scheduleView, at time.Time) (slots []time.Time, more bool) {
-	if !s.Fires() || s.slots == nil {
+	if !s.Active() || s.slots == nil {
 		return nil, false
 	}
-	for after := upcomingAfter(s.schedule); ; {
-		next, err := s.slots.Next(after)
+	for slot := range upcomingOf(s.schedule, *s.slots) {
 		switch {
-		case err != nil || next.After(at.Add(timelineReach)):
+		case slot.After(at.Add(timelineReach)):
 			return slots, false
 		case len(slots) == maxMarks:
 			return slots, true
 		}
-		slots, after = append(slots, next), next
+		slots = append(slots, slot)
 	}
+	return slots, false
 }
 
 // classRanks orders the classes of a cell. A cell shows the last that occurs in
@@ -217,7 +217,7 @@ func upcomingBands(s scheduleView, at time.Time, zone *time.Location) []band {
 		if after.Before(firstAfter) {
 			after = firstAfter
 		}
-		next, err := s.slots.Next(after)
+		next, err := nextSlot(s.schedule, *s.slots, after)
 		hasSlot := err == nil && next.Before(cell.Add(cellLength)) && cell.Before(at.Add(timelineReach))
 		switch {
 		case hasSlot && start.IsZero():
@@ -257,6 +257,8 @@ func stripText(s scheduleView, past []hourbell.Outcome, upcoming []time.Time, mo
 	switch {
 	case s.State == hourbell.StateRemoved:
 		return text + "; removed from code"
+	case s.State == hourbell.StateManual:
+		return text + "; manual"
 	case s.State == hourbell.StateDisabled:
 		return text + "; disabled"
 	case len(upcoming) == 0:

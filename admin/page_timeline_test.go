@@ -19,7 +19,7 @@ func enabledSchedule(t *testing.T, expression, zone string, outcomes ...hourbell
 	require.NoError(t, err)
 	return scheduleView{
 		scheduleJSON: scheduleJSON{ID: "a", Name: "A", State: hourbell.StateEnabled, Enabled: true, NextRunAt: timestamp{next}},
-		schedule:     hourbell.Schedule{ReadAt: noon, Outcomes: outcomes},
+		schedule:     hourbell.Schedule{ReadAt: noon, NextRunAt: next, Outcomes: outcomes},
 		slots:        &slots,
 	}
 }
@@ -136,4 +136,16 @@ func TestTicksDoNotOverlapNow(t *testing.T) {
 		labels = append(labels, tick.Label)
 	}
 	require.Equal(t, []string{"03:00", "06:00", "09:00", "15:00", "18:00", "21:00", "00:00"}, labels)
+}
+
+// The upcoming bands begin with the stored next run, even if it is not a slot
+// by the rules of this process.
+func TestUpcomingBandsBeginWithNextRun(t *testing.T) {
+	s := enabledSchedule(t, "0-9 * * * *", "UTC")
+	s.schedule.NextRunAt = noon.Add(3*time.Hour + 37*time.Minute)
+	s.NextRunAt = timestamp{s.schedule.NextRunAt}
+	bands := newStrip(s, noon).Bands
+	require.Len(t, bands, 9)
+	require.Contains(t, bands[0].Text, "Mon 1 Jun 15:30 UTC to Mon 1 Jun 15:45 UTC: upcoming")
+	require.Contains(t, bands[1].Text, "Mon 1 Jun 16:00 UTC to Mon 1 Jun 16:15 UTC: upcoming")
 }

@@ -291,7 +291,7 @@ func TestPagesHideScheduleThatViewRefuses(t *testing.T) {
 	_, err := f.scheduler.RunNow(t.Context(), "on", hourbell.EnqueueOptions{IdempotencyKey: "secret"})
 	require.NoError(t, err)
 	refused = true
-	for _, path := range []string{"/runs?schedule=on", "/runs/2", "/enable?id=on", "/enable?id=on&id=off", "/disable?id=on", "/schedules/on"} {
+	for _, path := range []string{"/runs?schedule=on", "/runs/2", "/runs/2/args", "/enable?id=on", "/enable?id=on&id=off", "/disable?id=on", "/schedules/on"} {
 		w := f.do(httptest.NewRequest("GET", path, nil))
 		require.Equal(t, http.StatusForbidden, w.Code, path)
 		require.Contains(t, w.Body.String(), "hidden from bob", path)

@@ -33,7 +33,7 @@ func (h *handler) routes() []route {
 		{"GET", "/api/schedules/{id}/upcoming", View, []string{"n"}, h.upcoming},
 		{"GET", "/api/preview", View, []string{"cron", "timeZone", "n"}, h.preview},
 		{"GET", "/api/runs", View, paged("schedule", "job", "group", "status", "trigger"), h.listRuns},
-		{"GET", "/api/runs/{id}", View, nil, h.showRun},
+		{"GET", "/api/runs/{id}", View, []string{"omitArgs"}, h.showRun},
 		{"GET", "/api/jobs", View, nil, h.listJobs},
 		{"POST", "/api/enqueue/all", Enqueue, nil, h.enqueueAll},
 		{"POST", "/api/enqueue/groups/{group}", Enqueue, nil, h.enqueueGroup},

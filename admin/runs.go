@@ -47,9 +47,16 @@ func (h *handler) runFilter(c *call, query hourbell.RunQuery) func(hourbell.JobR
 func runID(r hourbell.JobRun) int64 { return r.ID }
 
 func (h *handler) showRun(c *call) (*response, error) {
+	omitArgs, err := c.boolParam("omitArgs")
+	if err != nil {
+		return nil, err
+	}
 	run, err := h.readRun(c)
 	if err != nil {
 		return nil, err
+	}
+	if omitArgs {
+		run.Args = nil
 	}
 	return okResponse(runWithArgsJSON{toRunJSON(run), run.Args})
 }

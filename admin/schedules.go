@@ -101,8 +101,11 @@ func (h *handler) visibleSchedules(c *call, search string, all map[hourbell.Sche
 // statesOf returns the states whose conditions a schedule meets, as described
 // at [hourbell.ScheduleQuery].
 func statesOf(s hourbell.Schedule) []hourbell.ScheduleState {
-	if !s.RemovedAt.IsZero() {
+	switch {
+	case !s.RemovedAt.IsZero():
 		return []hourbell.ScheduleState{hourbell.StateRemoved}
+	case s.Manual:
+		return []hourbell.ScheduleState{hourbell.StateManual}
 	}
 	states := []hourbell.ScheduleState{hourbell.StateDisabled}
 	if s.Enabled {
@@ -226,11 +229,12 @@ func (h *handler) unlock(c *call) (*response, error) { return h.changeAndShow(c,
 type scheduleView struct {
 	scheduleJSON
 	schedule hourbell.Schedule
-	slots    *cron.Schedule // nil if this process cannot parse the expression or zone
+	slots    *cron.Schedule // nil if manual, or if this process cannot parse the expression or zone
 }
 
-// Fires reports whether the schedule is enabled and declared.
-func (s scheduleView) Fires() bool { return s.Enabled && s.RemovedAt.IsZero() }
+// Active reports whether the schedule is enabled and declared. Unless it is
+// manual, it then fires.
+func (s scheduleView) Active() bool { return s.Enabled && s.RemovedAt.IsZero() }
 
 // newScheduleViews converts schedules. It parses equal expressions only once.
 func newScheduleViews(schedules []hourbell.Schedule) []scheduleView {
@@ -244,7 +248,7 @@ func newScheduleViews(schedules []hourbell.Schedule) []scheduleView {
 
 func toScheduleJSON(s hourbell.Schedule) scheduleJSON {
 	result := scheduleJSON{
-		ID: s.ID, Name: s.Name, Description: s.Description, Cron: s.Cron, TimeZone: s.TimeZone, Target: targetJSON{Kind: s.TargetKind},
+		ID: s.ID, Name: s.Name, Description: s.Description, Cron: s.Cron, TimeZone: s.TimeZone, Manual: s.Manual, Target: targetJSON{Kind: s.TargetKind},
 		GraceSeconds: s.Grace.Seconds(), State: s.State, Enabled: s.Enabled, EnabledNote: s.EnabledNote,
 		NextRunAt: timestamp{s.NextRunAt}, Overdue: s.Overdue, LastRun: toLastRunJSON(s),
 		Recent:              mapSlice(s.Outcomes[:min(recentOutcomes, len(s.Outcomes))], toOutcomeJSON),
@@ -298,9 +302,13 @@ func toLastRunJSON(s hourbell.Schedule) *lastRunJSON {
 const maxCount = 1000
 
 // describeCron sets the description of the expression and the slot at which a
-// disabled schedule would run next. It returns the parsed expression, or sets
-// Problem and returns nil.
+// disabled schedule would run next. It returns the parsed expression. If this
+// process cannot parse it, describeCron sets Problem and returns nil. For a
+// manual schedule, which has none, it returns nil.
 func (s *scheduleJSON) describeCron(schedule hourbell.Schedule, parsed parseCache) *cron.Schedule {
+	if schedule.Manual {
+		return nil
+	}
 	slots, err := parsed.parse(schedule.Cron, schedule.TimeZone)
 	if err != nil {
 		s.Problem = err.Error()

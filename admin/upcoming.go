@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"iter"
 	"strings"
 	"time"
 
@@ -44,11 +45,14 @@ func (h *handler) upcoming(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
+	if schedule.Manual {
+		return okResponse(upcomingJSON{TimeZone: schedule.TimeZone, Slots: []slotJSON{}})
+	}
 	slots, err := cron.Parse(schedule.Cron, schedule.TimeZone)
 	if err != nil {
 		return okResponse(upcomingJSON{Cron: schedule.Cron, TimeZone: schedule.TimeZone, Slots: []slotJSON{}, Problem: err.Error()})
 	}
-	return okResponse(toUpcomingJSON(schedule.Cron, slots, slotsAfter(slots, upcomingAfter(schedule), n)))
+	return okResponse(toUpcomingJSON(schedule.Cron, slots, take(n, upcomingOf(schedule, slots))))
 }
 
 // preview lists the next slots of any expression in any zone.
@@ -72,7 +76,7 @@ func (h *handler) preview(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return okResponse(toUpcomingJSON(expression, slots, slotsAfter(slots, state.At, n)))
+	return okResponse(toUpcomingJSON(expression, slots, take(n, slotsAfter(state.At, slots.Next))))
 }
 
 // upcomingAfter returns the time after which a schedule's slots are upcoming:
@@ -84,18 +88,46 @@ func upcomingAfter(s hourbell.Schedule) time.Time {
 	return s.ReadAt
 }
 
-// slotsAfter returns the first n slots after a time, or fewer if no more
-// follow.
-func slotsAfter(slots cron.Schedule, after time.Time, n int) []time.Time {
-	next := make([]time.Time, 0, n)
-	for len(next) < n {
-		slot, err := slots.Next(after)
-		if err != nil {
+// upcomingOf yields the upcoming slots of a schedule.
+func upcomingOf(s hourbell.Schedule, slots cron.Schedule) iter.Seq[time.Time] {
+	return slotsAfter(upcomingAfter(s), func(after time.Time) (time.Time, error) { return nextSlot(s, slots, after) })
+}
+
+// nextSlot returns the first slot after a time. The stored next run is a slot,
+// even if it is none by the rules of this process, and no other precedes it.
+// [hourbell.Scheduler.Upcoming] does the same.
+func nextSlot(s hourbell.Schedule, slots cron.Schedule, after time.Time) (time.Time, error) {
+	if s.NextRunAt.After(after) {
+		return s.NextRunAt, nil
+	}
+	return slots.Next(after)
+}
+
+// slotsAfter yields the slots after a time, until next returns an error.
+func slotsAfter(after time.Time, next func(time.Time) (time.Time, error)) iter.Seq[time.Time] {
+	return func(yield func(time.Time) bool) {
+		for at := after; ; {
+			slot, err := next(at)
+			if err != nil || !yield(slot) {
+				return
+			}
+			at = slot
+		}
+	}
+}
+
+// take returns the first n times, or fewer if no more follow.
+func take(n int, times iter.Seq[time.Time]) []time.Time {
+	list := make([]time.Time, 0, n)
+	if n == 0 {
+		return list
+	}
+	for at := range times {
+		if list = append(list, at); len(list) == n {
 			break
 		}
-		next, after = append(next, slot), slot
 	}
-	return next
+	return list
 }
 
 func toUpcomingJSON(expression string, slots cron.Schedule, next []time.Time) upcomingJSON {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -44,6 +45,28 @@ func TestDemoOnSQLiteExecutesAndRestarts(t *testing.T) {
 	var workers, stopped int
 	require.NoError(t, db.Raw("SELECT count(*), count(stopped_at) FROM hourbell_workers").Row().Scan(&workers, &stopped))
 	require.Equal(t, []int{2, 2}, []int{workers, stopped})
+}
+
+// D2: the demo declares three schedules of a typical backend, in UTC. They stay
+// disabled until an operator enables them. Only the pulse fires after a start.
+func TestDemoKeepsTypicalSchedulesDisabled(t *testing.T) {
+	t.Parallel()
+	demo := start(t, "demo", t.TempDir(), "")
+	demo.awaitOutput(t, "trigger=CRON")
+	require.Equal(t, 0, demo.stop(t))
+	db := (&dbtest.DB{Dialect: "sqlite", DSN: demo.Dir + "/" + sqliteFile + sqliteSettings}).Open(t, nil)
+	var stored []struct {
+		Name, Cron, TimeZone string
+		Enabled              bool
+	}
+	require.NoError(t, db.Raw("SELECT name, cron, time_zone, enabled FROM hourbell_schedules WHERE id <> 'pulse' ORDER BY name").Scan(&stored).Error)
+	require.Equal(t, "[{Daily Full Sync 0 2 * * * UTC false} {Feed Refresh */15 * * * * UTC false} {Hourly Matching 0 * * * * UTC false}]", fmt.Sprint(stored))
+	for _, d := range schedules {
+		require.Equal(t, "UTC", d.TimeZone, "the zone of %s is explicit", d.ID)
+	}
+	var others int
+	require.NoError(t, db.Raw("SELECT count(*) FROM hourbell_job_runs WHERE schedule_id <> 'pulse'").Row().Scan(&others))
+	require.Zero(t, others)
 }
 
 // Two demos on one database share the work.

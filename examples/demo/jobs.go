@@ -42,20 +42,20 @@ var jobs = []hourbell.Job{
 
 var schedules = []hourbell.Definition{
 	{
-		ID: "daily-full-sync", Name: "Daily full sync", Description: "Runs every job at night.",
-		Cron: "0 2 * * *", TimeZone: "Europe/Berlin", Target: hourbell.AllJobs(),
+		ID: "daily-full-sync", Name: "Daily Full Sync", Description: "Runs every job at night.",
+		Cron: "0 2 * * *", TimeZone: "UTC", Target: hourbell.AllJobs(),
 	},
 	{
-		ID: "hourly-matching", Name: "Hourly matching", Description: "Matches payments, shipments and refunds to orders.",
-		Cron: "0 * * * *", TimeZone: "Europe/Berlin", Target: hourbell.Group("matching"),
+		ID: "hourly-matching", Name: "Hourly Matching", Description: "Matches payments, shipments and refunds to orders.",
+		Cron: "0 * * * *", TimeZone: "UTC", Target: hourbell.Group("matching"),
 	},
 	{
-		ID: "feed-refresh", Name: "Feed refresh", Description: "Imports prices and products and publishes offers.",
-		Cron: "*/15 * * * *", TimeZone: "Europe/Berlin", Target: hourbell.Group("feed"),
+		ID: "feed-refresh", Name: "Feed Refresh", Description: "Imports prices and products and publishes offers.",
+		Cron: "*/15 * * * *", TimeZone: "UTC", Target: hourbell.Group("feed"),
 	},
 	{
 		ID: "pulse", Name: "Pulse", Description: "Fires every five seconds, to show that the demo works.",
-		Cron: "*/5 * * * * *", Target: hourbell.Jobs("check-queues", "check-disks"), EnabledByDefault: true,
+		Cron: "*/5 * * * * *", TimeZone: "UTC", Target: hourbell.Jobs("check-queues", "check-disks"), EnabledByDefault: true,
 	},
 }
 

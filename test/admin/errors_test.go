@@ -26,6 +26,7 @@ func (f *fixture) operations() [][2]string {
 		{"GET", "/"},
 		{"GET", "/runs"},
 		{"GET", "/runs/1"},
+		{"GET", "/runs/1/args"},
 		{"GET", "/schedules/off"},
 		{"GET", "/schedules/off/run"},
 		{"GET", "/schedules/on/disable"},

@@ -17,22 +17,24 @@ import (
 )
 
 // fixture is a handler that allows every action, on a database with an enabled,
-// locked schedule "on", a disabled schedule "off" and one run.
+// locked schedule "on", a disabled schedule "off", more schedules that a test
+// declares, and one run.
 type fixture struct {
 	testing.TB
 	http.Handler
-	db  *dbtest.DB
-	log *bytes.Buffer
+	scheduler *hourbell.Scheduler
+	db        *dbtest.DB
+	log       *bytes.Buffer
 }
 
-func newFixture(t testing.TB, db *dbtest.DB) *fixture {
+func newFixture(t testing.TB, db *dbtest.DB, more ...hourbell.Definition) *fixture {
 	t.Helper()
 	scheduler, err := hourbell.New(store.New(db.DB), hourbell.Config{
 		Jobs: []hourbell.Job{{Name: "job", Group: "group"}},
-		Definitions: []hourbell.Definition{
+		Definitions: append([]hourbell.Definition{
 			{ID: "on", Cron: "@daily", Target: hourbell.AllJobs(), EnabledByDefault: true},
 			{ID: "off", Cron: "@daily", Target: hourbell.AllJobs()},
-		},
+		}, more...),
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
@@ -40,7 +42,7 @@ func newFixture(t testing.TB, db *dbtest.DB) *fixture {
 	_, err = scheduler.EnqueueAll(t.Context(), hourbell.EnqueueOptions{})
 	require.NoError(t, err)
 	require.NoError(t, db.Exec("UPDATE hourbell_schedules SET locked_by = 'w', locked_at = next_run_at WHERE id = 'on'").Error)
-	f := &fixture{TB: t, db: db, log: &bytes.Buffer{}}
+	f := &fixture{TB: t, scheduler: scheduler, db: db, log: &bytes.Buffer{}}
 	f.Handler, err = admin.New(scheduler, admin.Config{Authorize: admin.AllowAll, Logger: slog.New(slog.NewTextHandler(f.log, nil))})
 	require.NoError(t, err)
 	return f

@@ -42,8 +42,12 @@ func TestRunNowEnqueuesDisabledSchedule(t *testing.T) {
 		event := items(h.get("/api/schedules/hourly/events?kind=RUN_NOW"), "events")[0]
 		require.Equal(t, []any{"ada", "try it"}, []any{event["actor"], event["note"]})
 
-		run := h.get(fmt.Sprintf("/api/runs/%.0f", runs[0]["id"]))
+		path := fmt.Sprintf("/api/runs/%.0f", runs[0]["id"])
+		run := h.get(path + "?omitArgs=0")
 		require.Equal(t, map[string]any{"shop": 7.0}, run["args"])
+		require.Equal(t, run, h.get(path))
+		run["args"] = nil
+		require.Equal(t, run, h.get(path+"?omitArgs=1"))
 		delete(run, "args")
 		require.Equal(t, runs[0], run)
 	})

@@ -108,6 +108,7 @@ func TestErrorNamesBadParameter(t *testing.T) {
 				"/api/schedules/hourly/runs?status=DONE":         "status",
 				"/api/schedules/hourly/runs?schedule=x":          "schedule",
 				"/api/schedules/hourly/events?kind=FIRED":        "kind",
+				"/api/runs/1?omitArgs=no":                        "omitArgs",
 				"/api/schedules/hourly/events?cursor=0":          "cursor",
 				"/api/schedules/hourly/upcoming?n=0":             "n",
 				"/api/schedules/hourly/upcoming?n=101":           "n",

@@ -80,6 +80,25 @@ func TestHealthReportsFleetProblems(t *testing.T) {
 	})
 }
 
+// A declared schedule that is missing from the table is a problem of the fleet.
+func TestHealthReportsMissingSchedules(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.heartbeat("active", noon, 0)
+		require.NoError(t, h.db.Exec("DELETE FROM hourbell_schedules WHERE id = 'nightly'").Error)
+		require.NoError(t, h.scheduler.Sync(t.Context()))
+		body, problems := h.health(http.StatusServiceUnavailable, "/api/health?fleet=1")
+		require.Equal(t, []any{"MISSING"}, problems)
+		require.Equal(t, []any{"1 declared schedule missing from the table (nightly); restored"}, column(items(body, "problems"), "detail"))
+		_, problems = h.health(http.StatusOK, "/api/health")
+		require.Equal(t, []any{"MISSING"}, problems)
+		_, problems = h.health(http.StatusOK, "/api/health?live=1")
+		require.Empty(t, problems)
+		require.NoError(t, h.scheduler.Sync(t.Context()))
+		_, problems = h.health(http.StatusOK, "/api/health?fleet=1")
+		require.Empty(t, problems, "the next comparison finds all schedules")
+	})
+}
+
 // The status is 503 while the loop of this process is stalled.
 func TestHealthReportsStalledLoop(t *testing.T) {
 	s := setup{databaseClock: true, Config: hourbell.Config{LockTTL: time.Second, PollInterval: 100 * time.Millisecond}}

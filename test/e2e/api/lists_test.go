@@ -112,7 +112,7 @@ func TestListFilters(t *testing.T) {
 			require.Equal(t, want, column(items(h.get("/api/schedules?"+query), "schedules"), "id"), query)
 		}
 		counts := h.get("/api/schedules?state=DISABLED&search=l")["counts"]
-		require.Equal(t, map[string]any{"all": 2.0, "enabled": 1.0, "disabled": 1.0, "overdue": 0.0, "failing": 0.0, "removed": 0.0}, counts)
+		require.Equal(t, map[string]any{"all": 2.0, "enabled": 1.0, "disabled": 1.0, "overdue": 0.0, "failing": 0.0, "manual": 0.0, "removed": 0.0}, counts)
 	})
 }
 

@@ -108,6 +108,54 @@ func TestScheduleShowsOutcomes(t *testing.T) {
 	})
 }
 
+// D10: a manual schedule has no expression and no slots, and is never overdue.
+// Operators run it. Enabling it changes only what is shown.
+func TestManualScheduleIsOnlyRunByOperators(t *testing.T) {
+	byHand := hourbell.Definition{ID: "by-hand", Manual: true, Target: hourbell.Group("feed")}
+	eachHost(t, setup{Config: hourbell.Config{Definitions: append([]hourbell.Definition{byHand}, definitions...)}}, func(t *testing.T, h *host) {
+		require.Equal(t, false, h.schedule("hourly")["manual"])
+		for _, enabled := range []bool{true, false} {
+			got := h.post(fmt.Sprintf("/api/schedules/by-hand/%s", map[bool]string{true: "enable", false: "disable"}[enabled]), "")
+			require.Equal(t, got, h.schedule("by-hand"))
+			require.Equal(t, []any{true, "MANUAL", enabled, "", "", nil, nil, false, ""}, []any{
+				got["manual"], got["state"], got["enabled"], got["cron"], got["cronDescription"], got["nextRunAt"], got["wouldRunAt"], got["overdue"], got["problem"],
+			})
+			upcoming := h.get("/api/schedules/by-hand/upcoming")
+			require.Equal(t, []any{[]any{}, "", ""}, []any{upcoming["slots"], upcoming["cron"], upcoming["problem"]})
+			h.clock.Advance(48 * time.Hour)
+			h.tick()
+			require.Empty(t, items(h.get("/api/schedules/by-hand/runs"), "runs"))
+		}
+		list := h.get("/api/schedules?state=MANUAL")
+		require.Equal(t, []any{"by-hand"}, column(items(list, "schedules"), "id"))
+		require.Equal(t, 1.0, list["counts"].(map[string]any)["manual"])
+		require.NotContains(t, column(items(h.get("/api/schedules?state=DISABLED"), "schedules"), "id"), "by-hand")
+
+		h.call(http.StatusCreated, request{method: "POST", path: "/api/schedules/by-hand/run"})
+		require.Len(t, items(h.get("/api/schedules/by-hand/runs"), "runs"), 2)
+		require.Equal(t, "MANUAL", h.schedule("by-hand")["lastRun"].(map[string]any)["trigger"])
+	})
+}
+
+// A stored next run that is not a slot fires nothing. The event has the reason.
+func TestStoredTimeThatIsNoSlotIsShown(t *testing.T) {
+	eachHost(t, setup{}, func(t *testing.T, h *host) {
+		h.enable("hourly")
+		moved := any(noon.Add(70 * time.Minute))
+		if h.db.Dialect == "sqlite" {
+			moved = noon.Add(70 * time.Minute).UnixMicro()
+		}
+		require.NoError(t, h.db.Exec("UPDATE hourbell_schedules SET next_run_at = ? WHERE id = 'hourly'", moved).Error)
+		h.clock.Set(noon.Add(70 * time.Minute))
+		h.tick()
+		skipped := items(h.get("/api/schedules/hourly/events?kind=SKIPPED"), "events")
+		require.Equal(t, []any{"NOT_A_SLOT"}, column(skipped, "reason"))
+		got := h.schedule("hourly")
+		require.Equal(t, []any{"NOT_A_SLOT"}, column(items(got, "recent"), "reason"))
+		require.Equal(t, "2026-06-01T14:00:00Z", got["nextRunAt"])
+	})
+}
+
 func TestOverdueScheduleShowsSince(t *testing.T) {
 	eachHost(t, setup{}, func(t *testing.T, h *host) {
 		h.enable("hourly")

@@ -1,9 +1,15 @@
 package page_test
 
 import (
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	browserproto "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hourbell/hourbell"
@@ -86,6 +92,52 @@ func TestRunPagesShowRuns(t *testing.T) {
 	tb.visit("/runs?job=import-prices")
 	tb.follow("#runs-rows th a")
 	require.Contains(t, tb.text("main"), `"shop": 7`)
+}
+
+// The page of a run with large arguments shows their beginning and downloads
+// all of them, without JavaScript too. Its script does not poll them.
+func TestRunPageDownloadsLargeArguments(t *testing.T) {
+	t.Parallel()
+	h := newSQLiteHost(t)
+	args := map[string]any{"text": strings.Repeat("12345678 ", 100_000)}
+	_, err := h.scheduler.EnqueueJob(t.Context(), "export-ledger", hourbell.EnqueueOptions{Args: args})
+	require.NoError(t, err)
+	want := h.runs(hourbell.RunQuery{})[0]
+	path := "/runs/" + strconv.FormatInt(want.ID, 10)
+
+	for _, noScript := range []bool{true, false} {
+		tb := h.newTab(t)
+		if noScript {
+			tb.disableScript()
+		}
+		folder := t.TempDir()
+		profile := chromedp.FromContext(tb.ctx).BrowserContextID
+		command(tb, browserproto.SetDownloadBehavior, browserproto.SetDownloadBehaviorParams{
+			Behavior: browserproto.SetDownloadBehaviorBehaviorAllow, BrowserContextID: profile, DownloadPath: folder,
+		})
+		tb.visit(path)
+		require.Contains(t, tb.text("main"), "Only the first 64 KB of 879 KB are shown.")
+		tb.checkState("run-large-arguments")
+		tb.click(`main a[href$="/args"]`)
+		file := filepath.Join(folder, "run-"+strconv.FormatInt(want.ID, 10)+"-args.json")
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if text, err := os.ReadFile(file); err == nil && len(text) == len(want.Args) {
+				require.True(t, string(text) == string(want.Args)) // Equal would print both
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s is not downloaded", file)
+			}
+		}
+		require.Contains(t, tb.text("h1"), "export-ledger", "the page stays open")
+		if noScript {
+			continue
+		}
+		tb.waitFor(`performance.getEntriesByType("resource").some((e) => e.name.includes("/api/runs/"))`)
+		h.execute(nil)
+		tb.waitForText("main", "succeeded")
+		require.Less(t, js[int](tb, `Math.max(...performance.getEntriesByType("resource").filter((e) => e.name.includes("/api/")).map((e) => e.decodedBodySize))`), 5000)
+	}
 }
 
 func TestUnknownPagesShowErrors(t *testing.T) {

@@ -36,6 +36,7 @@ func TestEveryStateIsShown(t *testing.T) {
 		h.tick()
 		h.addWorker("web-1", 3*time.Second)
 		h.set("overdue", "next_run_at", h.clock.Now().Add(-4*time.Minute-2*time.Second))
+		h.set("shop/ledger.v2:a", "retry_at", h.clock.Now().Add(time.Minute)) // not reached while the browser loads the page
 		h.set("stalled", "locked_by", "web-9")
 		h.set("stalled", "locked_at", h.clock.Now().Add(-time.Hour))
 		h.set("bad-zone", "time_zone", "Mars/Olympus")
@@ -77,6 +78,58 @@ func TestEveryStateIsShown(t *testing.T) {
 		}
 		tb.visit("/?state=REMOVED")
 		require.Equal(t, 1, js[int](tb, `document.querySelectorAll("#rows tr").length`))
+	})
+}
+
+// The list and the page of a manual schedule show no expression and no slots.
+// Its switch changes only what is shown, and Run now enqueues its jobs.
+func TestManualScheduleIsShown(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		byHand := hourbell.Definition{ID: "by-hand", Name: "By hand", Description: "After an incident.", Manual: true, Target: hourbell.Group("feed")}
+		h := newHost(t, db, setup{Config: hourbell.Config{Definitions: append([]hourbell.Definition{byHand}, definitions...)}})
+		h.addWorker("web-1", 0)
+		h.enable("feed-refresh")
+		tb := h.open(t, "/")
+		const row = `[id="row-by-hand"]`
+		require.Contains(t, tb.text("#counts"), "5 schedules: 1 enabled, 3 disabled, 1 manual")
+		for _, part := range []string{"manual", "disabled", "Never comes due: only operators run it", "never ran"} {
+			require.Contains(t, tb.text(row), part)
+		}
+		require.Empty(t, js[string](tb, `[...document.querySelectorAll('[id="strip-by-hand"] title')].map((e) => e.textContent).join("\n")`))
+		tb.follow(`.chips a[href*="MANUAL"]`)
+		require.Equal(t, 1, js[int](tb, `document.querySelectorAll("#rows tr").length`))
+		tb.checkState("manual")
+
+		tb.click(`[id="switch-by-hand"]`)
+		tb.waitFor(`document.querySelector('[id="switch-by-hand"]').getAttribute("aria-checked") === "true"`)
+		require.NotContains(t, tb.text(row), "disabled")
+		tb.click(`[id="run-by-hand"]`)
+		tb.waitForText("dialog", "Run By hand now?")
+		require.Contains(t, tb.text("dialog"), "2 jobs will be enqueued.")
+		require.NotContains(t, tb.text("dialog"), "next scheduled run")
+		tb.click(confirm)
+		tb.waitForText("dialog", "2 runs enqueued")
+		tb.click(closeLink)
+		h.clock.Advance(48 * time.Hour)
+		h.tick()
+		h.addWorker("web-1", 0)
+
+		tb.visit("/schedules/by-hand")
+		main := tb.text("main")
+		for _, part := range []string{"manual", "This schedule is manual. It never comes due.", "run now by ada"} {
+			require.Contains(t, main, part)
+		}
+		for _, part := range []string{"overdue", "Grace", "would be", "if it were enabled", "skipped,"} {
+			require.NotContains(t, main, part)
+		}
+		require.NotContains(t, tb.text("#health"), "schedule overdue")
+		tb.checkState("manual-detail")
+		tb.click(`[id="switch-by-hand"]`)
+		tb.waitForText("dialog", "Only what is shown changes")
+		tb.click(confirm)
+		tb.waitFor(`document.querySelector('[id="switch-by-hand"]').getAttribute("aria-checked") === "false"`)
+		require.Len(t, h.runs(hourbell.RunQuery{ScheduleID: "by-hand"}), 2)
 	})
 }
 
