@@ -112,6 +112,8 @@ type RunQuery struct {
 	ScheduleID, Job, Group string
 	Status                 RunStatus
 	Trigger                Trigger
+	// OmitArgs leaves out Args, which may be large. Defaults to false.
+	OmitArgs bool
 	// Before selects runs with a smaller ID: for the next page, the last ID of
 	// the previous page. Defaults to 0, which selects the newest.
 	Before int64

@@ -142,7 +142,11 @@ func (s *Scheduler) noteMissing(ids []string, err error) {
 	s.process.mu.Lock()
 	defer s.process.mu.Unlock()
 	s.process.missing, s.process.missingError = ids[:min(len(ids), maxMissing)], ""
-	if err != nil && len(ids) > 0 {
+	switch {
+	case err == nil || len(ids) == 0:
+	case errors.Is(err, errNoEffect): // the rest of the text names the schedules
+		s.process.missingError = errNoEffect.Error()
+	default:
 		s.process.missingError = strings.TrimPrefix(err.Error(), "hourbell: ")
 	}
 }

@@ -90,7 +90,7 @@ func (v view) RunTable(runs runsView) runTable { return runTable{v.Root, runs} }
 
 // runPage shows one run.
 func (h *handler) runPage(c *call) (*response, error) {
-	run, err := h.readRun(c)
+	run, err := h.readRun(c, false)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (h *handler) runPage(c *call) (*response, error) {
 
 // runArgs responds with the arguments of a run as a file.
 func (h *handler) runArgs(c *call) (*response, error) {
-	run, err := h.readRun(c)
+	run, err := h.readRun(c, false)
 	if err != nil {
 		return nil, err
 	}

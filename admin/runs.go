@@ -30,7 +30,7 @@ func runQuery(c *call) hourbell.RunQuery {
 // runReader returns the read function of a page of runs.
 func (h *handler) runReader(c *call, query hourbell.RunQuery) func(before int64, limit int) ([]hourbell.JobRun, error) {
 	return func(before int64, limit int) ([]hourbell.JobRun, error) {
-		query.Before, query.Limit = before, limit
+		query.Before, query.Limit, query.OmitArgs = before, limit, true
 		return h.scheduler.Runs(c.r.Context(), query)
 	}
 }
@@ -51,24 +51,21 @@ func (h *handler) showRun(c *call) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := h.readRun(c)
+	run, err := h.readRun(c, omitArgs)
 	if err != nil {
 		return nil, err
-	}
-	if omitArgs {
-		run.Args = nil
 	}
 	return okResponse(runWithArgsJSON{toRunJSON(run), run.Args})
 }
 
-// readRun reads the run in the path, and checks that the request may view its
-// schedule.
-func (h *handler) readRun(c *call) (hourbell.JobRun, error) {
+// readRun reads the run in the path, with or without its arguments, and checks
+// that the request may view its schedule.
+func (h *handler) readRun(c *call, omitArgs bool) (hourbell.JobRun, error) {
 	id, err := strconv.ParseInt(c.pathParams["id"], 10, 64)
 	if err != nil || id < 1 {
 		return hourbell.JobRun{}, badValue("id", "%q is not the id of a run", c.pathParams["id"])
 	}
-	runs, err := h.scheduler.Runs(c.r.Context(), hourbell.RunQuery{ID: id})
+	runs, err := h.scheduler.Runs(c.r.Context(), hourbell.RunQuery{ID: id, OmitArgs: omitArgs})
 	if err != nil {
 		return hourbell.JobRun{}, err
 	}

@@ -53,7 +53,7 @@ var states = []struct {
 	{hourbell.StateDisabled, `removed_at IS NULL AND NOT enabled AND NOT manual`},
 	{hourbell.StateOverdue, `removed_at IS NULL AND enabled AND next_run_at + grace < {timestamp @at}
 		AND next_run_at < {timestamp @at}`},
-	{hourbell.StateFailing, `removed_at IS NULL AND consecutive_failures > 0`},
+	{hourbell.StateFailing, `removed_at IS NULL AND NOT manual AND consecutive_failures > 0`},
 	{hourbell.StateManual, `removed_at IS NULL AND manual`},
 	{hourbell.StateRemoved, `removed_at IS NOT NULL`},
 }

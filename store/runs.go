@@ -142,7 +142,11 @@ func selectRuns(q hourbell.RunQuery) (*statement, values) {
 		}
 		source = "(" + strings.Join(branches, "\n\tUNION ALL ") + ") r"
 	}
-	return prepare(`SELECT ` + runColumns + ` FROM ` + source + ` ORDER BY id DESC LIMIT @limit`), f.values
+	columns := runColumns
+	if q.OmitArgs {
+		columns = strings.Replace(columns, ", args,", ", NULL,", 1)
+	}
+	return prepare(`SELECT ` + columns + ` FROM ` + source + ` ORDER BY id DESC LIMIT @limit`), f.values
 }
 
 // ofSchedule is the condition of the rows of a schedule. ofFormerID is that of

@@ -11,7 +11,7 @@ SELECT (SELECT now FROM clock), count(*),
 	count(*) FILTER (WHERE removed_at IS NULL AND NOT enabled AND NOT manual),
 	count(*) FILTER (WHERE removed_at IS NULL AND enabled AND next_run_at + grace < (SELECT now FROM clock)
 		AND next_run_at < (SELECT now FROM clock)),
-	count(*) FILTER (WHERE removed_at IS NULL AND consecutive_failures > 0),
+	count(*) FILTER (WHERE removed_at IS NULL AND NOT manual AND consecutive_failures > 0),
 	count(*) FILTER (WHERE removed_at IS NULL AND manual),
 	count(*) FILTER (WHERE removed_at IS NOT NULL)
 FROM hourbell_schedules

@@ -6,7 +6,7 @@ SELECT COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000)
 	count(*) FILTER (WHERE removed_at IS NULL AND NOT enabled AND NOT manual),
 	count(*) FILTER (WHERE removed_at IS NULL AND enabled AND next_run_at + grace < COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000)
 		AND next_run_at < COALESCE(@now, CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000)),
-	count(*) FILTER (WHERE removed_at IS NULL AND consecutive_failures > 0),
+	count(*) FILTER (WHERE removed_at IS NULL AND NOT manual AND consecutive_failures > 0),
 	count(*) FILTER (WHERE removed_at IS NULL AND manual),
 	count(*) FILTER (WHERE removed_at IS NOT NULL)
 FROM hourbell_schedules

@@ -125,7 +125,7 @@ func TestListCountsStates(t *testing.T) {
 			hourbell.StateOverdue: func(r storage.Schedule) bool {
 				return present(r) && r.Enabled && !r.NextRunAt.IsZero() && r.NextRunAt.Add(r.Grace).Before(c.Now())
 			},
-			hourbell.StateFailing: func(r storage.Schedule) bool { return present(r) && r.ConsecutiveFailures > 0 },
+			hourbell.StateFailing: func(r storage.Schedule) bool { return present(r) && !r.Manual && r.ConsecutiveFailures > 0 },
 			hourbell.StateManual:  func(r storage.Schedule) bool { return present(r) && r.Manual },
 			hourbell.StateRemoved: func(r storage.Schedule) bool { return !present(r) },
 		}

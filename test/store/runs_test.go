@@ -253,3 +253,28 @@ func TestRunPagesSurviveInserts(t *testing.T) {
 		require.Equal(t, want, got)
 	})
 }
+
+// Runs leaves out arguments if asked to, in all three statements.
+func TestRunsOmitArgs(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, _ *testClock) {
+		insertSchedules(t, s, dueSchedule("a"))
+		run := hourbell.JobRun{
+			Namespace: "test", Job: "import", Trigger: hourbell.TriggerCron, ScheduleID: "a", ScheduledFor: noon, Status: hourbell.RunQueued,
+			Args: json.RawMessage(`{"large": true}`),
+		}
+		inserted, err := s.InsertRuns(t.Context(), []hourbell.JobRun{run}, "")
+		require.NoError(t, err)
+		for _, q := range []hourbell.RunQuery{{}, {ID: inserted[0].ID}, {ScheduleID: "a"}} {
+			q.Limit = 10
+			for _, omit := range []bool{false, true} {
+				q.OmitArgs = omit
+				runs, err := s.Runs(t.Context(), q)
+				require.NoError(t, err)
+				require.Len(t, runs, 1)
+				require.Equal(t, omit, runs[0].Args == nil, "%+v", q)
+				runs[0].Args = inserted[0].Args
+				require.Equal(t, inserted[0], runs[0])
+			}
+		}
+	})
+}
