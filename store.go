@@ -15,10 +15,13 @@ var (
 	// database, or are older than this version needs. Any method of [Scheduler]
 	// that uses the database may return it, like the two errors below.
 	ErrNotMigrated = errors.New("the database is not migrated for hourbell: call store.Migrate, or apply the files of store.Migrations")
-	// ErrUnavailable reports that the database could not be reached, or did not
-	// respond before a deadline. If the caller cancels its context, the error
-	// matches context.Canceled instead. A call that ended during its commit may
-	// have taken effect.
+	// ErrUnavailable reports that the database could not be reached, refused
+	// the login, or did not respond before a deadline. It also reports that the
+	// whole database is read-only, full or damaged, or that a sequence is
+	// behind the ids of its table.
+	//
+	// If the caller cancels its context, the error matches context.Canceled
+	// instead. A call that ended during its commit may have taken effect.
 	ErrUnavailable = errors.New("the database is unavailable")
 	// ErrBusy reports that other transactions locked a row for too long, or
 	// kept changing it. The caller may retry.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"strings"
 	"time"
 
@@ -32,7 +33,10 @@ func (s *database) retry(ctx context.Context, fn func() error) error {
 		}
 		err = next
 	}
-	return classify(err)
+	if sqliteCode(err) == sqliteInterrupt && ctx.Err() != nil { // some drivers return ctx.Err() instead
+		err = fmt.Errorf("%w (%w)", ctx.Err(), err)
+	}
+	return s.classify(err)
 }
 
 // partialResult is an error after rows were returned. A retry would return them
@@ -64,13 +68,16 @@ const (
 
 	uniqueViolation = "23505"
 
-	sqliteError    = 1
-	sqliteBusy     = 5
-	sqliteLocked   = 6
-	sqliteReadOnly = 8
-	sqliteIOErr    = 10
-	sqliteFull     = 13
-	sqliteCantOpen = 14
+	sqliteError     = 1
+	sqliteBusy      = 5
+	sqliteLocked    = 6
+	sqliteReadOnly  = 8
+	sqliteInterrupt = 9
+	sqliteIOErr     = 10
+	sqliteCorrupt   = 11
+	sqliteFull      = 13
+	sqliteCantOpen  = 14
+	sqliteNotADB    = 26
 )
 
 // sqlState returns the SQLSTATE of a Postgres error, or "".
@@ -82,11 +89,47 @@ func sqlState(err error) string {
 	return ""
 }
 
-// sqliteCode returns the primary result code of a SQLite error, or 0.
+// sqliteCode returns the primary result code of a SQLite error, or 0. It knows
+// the errors of all drivers whose package is named sqlite or sqlite3.
 func sqliteCode(err error) int {
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		return coded.Code() & 0xff
+	if err == nil {
+		return 0
+	}
+	if code := resultCode(err); code != 0 {
+		return code
+	}
+	switch err := err.(type) { //nolint:errorlint // the function itself unwraps
+	case interface{ Unwrap() error }:
+		return sqliteCode(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range err.Unwrap() {
+			if code := sqliteCode(inner); code != 0 {
+				return code
+			}
+		}
+	}
+	return 0
+}
+
+// resultCode returns the primary result code of an error itself, or 0. The
+// drivers have no type in common. In modernc.org/sqlite and glebarez/go-sqlite,
+// the error has a method Code. In mattn/go-sqlite3, it has a field Code. In
+// ncruces/go-sqlite3, it has a method Code, or is the code.
+func resultCode(err error) int {
+	value := reflect.ValueOf(err)
+	if name := strings.TrimPrefix(value.Type().String(), "*"); !strings.HasPrefix(name, "sqlite") {
+		return 0
+	}
+	if method := value.MethodByName("Code"); method.IsValid() && method.Type().NumIn() == 0 && method.Type().NumOut() == 1 {
+		value = method.Call(nil)[0]
+	} else if value = reflect.Indirect(value); value.Kind() == reflect.Struct {
+		value = value.FieldByName("Code")
+	}
+	switch {
+	case value.CanInt():
+		return int(value.Int() & 0xff)
+	case value.CanUint():
+		return int(value.Uint() & 0xff)
 	}
 	return 0
 }
@@ -105,7 +148,8 @@ func isTransient(err error) bool {
 // classify wraps an error with the sentinel error of its kind: ErrNotMigrated,
 // ErrBusy or ErrUnavailable. To a missing privilege, it adds where the grants
 // are documented. It returns other errors unchanged.
-func classify(err error) error {
+func (s *database) classify(err error) error {
+	table := duplicateIDTable(err)
 	switch {
 	case err == nil, errors.Is(err, hourbell.ErrNotMigrated), errors.Is(err, hourbell.ErrUnavailable), errors.Is(err, hourbell.ErrBusy):
 		return err
@@ -117,6 +161,8 @@ func classify(err error) error {
 		return fmt.Errorf("%w (%w)", hourbell.ErrNotMigrated, err)
 	case sqlState(err) == lockNotAvailable, isTransient(err):
 		return fmt.Errorf("%w (%w)", hourbell.ErrBusy, err)
+	case table != "":
+		return newSequenceError(table, s.options, err)
 	case isUnavailable(err):
 		return fmt.Errorf("%w: %w", hourbell.ErrUnavailable, err)
 	}
@@ -128,9 +174,9 @@ func isMissingTable(err error) bool {
 		sqliteCode(err) == sqliteError && strings.Contains(err.Error(), "no such table: hourbell_")
 }
 
-// isUnavailable reports whether the database cannot be reached, has ended the
-// connection, or is stopped, full or read-only. It also reports a deadline that
-// has passed.
+// isUnavailable reports whether the database cannot be reached, refuses or has
+// ended the connection, or is stopped, full, read-only or damaged. It also
+// reports a deadline that has passed.
 func isUnavailable(err error) bool {
 	for _, known := range []error{
 		driver.ErrBadConn, sql.ErrConnDone, sql.ErrTxDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
@@ -139,6 +185,15 @@ func isUnavailable(err error) bool {
 		if errors.Is(err, known) {
 			return true
 		}
+	}
+	// Errors of ncruces/go-sqlite3 have the methods of a net.Error, so the
+	// result code comes first.
+	switch sqliteCode(err) {
+	case 0: // not an error of SQLite
+	case sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen, sqliteNotADB:
+		return true
+	default:
+		return false
 	}
 	// pgx reports SafeToRetry if it sent nothing, for example because it had
 	// closed the connection.
@@ -150,9 +205,10 @@ func isUnavailable(err error) bool {
 	if errors.As(err, &network) {
 		return true
 	}
-	// database/sql and pgx do not export these errors. pgx returns the second
-	// one inside a transaction whose connection it has closed.
-	for _, text := range []string{"sql: database is closed", "conn closed"} {
+	// Not all versions of database/sql and pgx export these errors. pgx returns
+	// the second one inside a transaction whose connection it has closed, and
+	// the third one whatever prevents a connection, such as a certificate.
+	for _, text := range []string{"sql: database is closed", "conn closed", "failed to connect to `"} {
 		if strings.Contains(err.Error(), text) {
 			return true
 		}
@@ -160,7 +216,9 @@ func isUnavailable(err error) bool {
 	switch state := sqlState(err); state {
 	case "": // not an error of Postgres
 	case "57014", // statement_timeout, or canceled by an operator
-		"57P01", "57P02", "57P03", "57P05", // shut down, crashed, starting up, idle for too long
+		"57P01", "57P02", "57P03", "57P04", "57P05", // shut down, crashed, starting up, database dropped, idle for too long
+		"3D000",          // the database does not exist, for example during a restore
+		"28000", "28P01", // the login is refused, for example while a password is changed
 		"25P03", "25P04", // idle in a transaction for too long, transaction too long
 		"25006", // read-only, such as a standby
 		"72000": // snapshot too old
@@ -170,10 +228,6 @@ func isUnavailable(err error) bool {
 		case "08", "53", "58": // connection, resources, system
 			return true
 		}
-	}
-	switch sqliteCode(err) {
-	case sqliteReadOnly, sqliteIOErr, sqliteFull, sqliteCantOpen:
-		return true
 	}
 	return false
 }

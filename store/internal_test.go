@@ -96,7 +96,7 @@ func TestExpandedStatementsMatchTestdata(t *testing.T) {
 // pgx returns an error without a type for a transaction on a closed connection.
 func TestClosedConnectionIsUnavailable(t *testing.T) {
 	err := fmt.Errorf("commit: %w", errors.New("conn closed"))
-	require.ErrorIs(t, classify(err), hourbell.ErrUnavailable)
+	require.ErrorIs(t, new(database).classify(err), hourbell.ErrUnavailable)
 }
 
 // A driver with an old SQLite gets an error that says what to upgrade.

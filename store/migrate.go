@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -90,32 +91,39 @@ func checksum(text string) string {
 // with an error that matches hourbell.ErrNotMigrated: they must be dropped. If
 // the database cannot be reached, the error matches hourbell.ErrUnavailable.
 func Migrate(ctx context.Context, db *gorm.DB, opts ...Option) error {
-	if err := migrate(ctx, db, collectOptions(opts)); err != nil {
-		return fmt.Errorf("hourbell: migrate: %w", classify(err))
+	s := &database{db: db, options: collectOptions(opts)}
+	if err := s.migrate(ctx); err != nil {
+		return fmt.Errorf("hourbell: migrate: %w", s.classify(err))
 	}
 	return nil
 }
 
-func migrate(ctx context.Context, db *gorm.DB, o options) error {
-	d, err := dialectOf(db)
+func (s *database) migrate(ctx context.Context) error {
+	d, err := dialectOf(s.db)
 	if err != nil {
 		return err
 	}
+	o := s.options
 	if err := o.validate(d); err != nil {
 		return err
 	}
-	if _, inTx := db.Statement.ConnPool.(gorm.TxCommitter); inTx {
+	if _, inTx := s.db.Statement.ConnPool.(gorm.TxCommitter); inTx {
 		return errors.New("db is a transaction: pass the database handle itself")
 	}
 	// gorm's prepared statements cannot contain several statements, so the
 	// migrations run on the pool below.
-	pool, err := db.DB()
+	pool, err := s.db.DB()
 	if err != nil {
 		return err
 	}
+	if s.dialect = d; d == sqlite {
+		if err := s.checkErrorCodes(ctx); err != nil {
+			return err
+		}
+	}
 	conn, err := pool.Conn(ctx)
 	if err != nil {
-		return err
+		return s.poolError(err)
 	}
 	defer conn.Close() //nolint:errcheck // returns the connection to the pool
 	if err := d.beginMigration(ctx, conn, o); err != nil {
@@ -127,6 +135,9 @@ func migrate(ctx context.Context, db *gorm.DB, o options) error {
 	if err != nil { // the connection must not return to the pool inside a transaction
 		_, rollbackErr := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
 		return errors.Join(err, rollbackErr)
+	}
+	if d == sqlite {
+		return checkSharedMemory(ctx, pool, conn)
 	}
 	return nil
 }
@@ -320,10 +331,12 @@ func (s *database) checkPragmas(ctx context.Context) error {
 		return err
 	case strings.EqualFold(journal, "off"):
 		return errors.New("SQLite's journal_mode is OFF, so that no transaction can be rolled back: " +
-			"set it to WAL in the DSN, with _pragma=journal_mode(WAL) (glebarez, modernc) or _journal_mode=WAL (mattn)")
+			"set it to WAL in the DSN, with _pragma=journal_mode(WAL) (glebarez, modernc, ncruces) or _journal_mode=WAL (mattn)")
 	case files > 0 && timeout == 0:
 		return errors.New("SQLite's busy_timeout is 0, so that concurrent writes fail at once: " +
-			"set some seconds in the DSN, with _pragma=busy_timeout(5000) (glebarez, modernc) or _busy_timeout=5000 (mattn)")
+			"set some seconds in the DSN, with _pragma=busy_timeout(5000) (glebarez, modernc, ncruces) or _busy_timeout=5000 (mattn)")
+	case files == 0:
+		return s.checkMemory(ctx)
 	}
 	return nil
 }
@@ -335,6 +348,11 @@ func (s *database) CheckMigrated(ctx context.Context) error {
 	list, err := s.dialect.migrations()
 	if err != nil {
 		return err
+	}
+	if s.dialect == sqlite {
+		if err := s.checkErrorCodes(ctx); err != nil {
+			return err
+		}
 	}
 	applied := map[int]string{}
 	var isolation string
@@ -351,6 +369,8 @@ func (s *database) CheckMigrated(ctx context.Context) error {
 		return errUnreleased
 	case s.dialect == postgres && isMissingTable(err):
 		return s.notMigrated(ctx)
+	case isMissingTable(err): // on this connection
+		return cmp.Or(s.checkMemory(ctx), err)
 	case err != nil:
 		return err
 	}

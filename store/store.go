@@ -94,13 +94,19 @@ func (s *database) transaction(ctx context.Context, limit time.Duration, fn func
 		return s.retry(ctx, func() error { return s.sqliteTransaction(ctx, fn) })
 	}
 	return s.retry(ctx, func() error {
-		return s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+		begun := false
+		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+			begun = true
 			tx := s.withTx(db)
 			if err := tx.setLimits(ctx, limit); err != nil {
 				return err
 			}
 			return fn(tx)
 		}, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if !begun {
+			err = s.poolError(err)
+		}
+		return err
 	})
 }
 
@@ -119,7 +125,7 @@ func (s *database) sqliteTransaction(ctx context.Context, fn func(*database) err
 	}
 	conn, err := pool.Conn(ctx)
 	if err != nil {
-		return err
+		return s.poolError(err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	sqlTx, err := conn.BeginTx(ctx, nil)
@@ -171,7 +177,7 @@ func (s *database) savepoint(ctx context.Context, fn func(*database) error) erro
 func (s *database) insertOptimistic(ctx context.Context, insert func(s *database, onConflict bool) error) error {
 	if s.inTx && s.dialect == postgres {
 		err := s.savepoint(ctx, func(tx *database) error { return insert(tx, false) })
-		if sqlState(err) != uniqueViolation {
+		if sqlState(err) != uniqueViolation || duplicateIDTable(err) != "" {
 			return err
 		}
 	}
@@ -228,7 +234,7 @@ func (s *database) writeAutocommit(ctx context.Context, st *statement, v values,
 		s.readCommitted.Store(false)
 		return s.write(ctx, st, v, scan)
 	}
-	return classify(err)
+	return s.classify(err)
 }
 
 // remaining returns the time until a context's deadline. The context must have
@@ -263,7 +269,7 @@ func (s *database) run(ctx context.Context, st *statement, v values, scan func(*
 	text, args := st.bind(s.dialect, s.options, v, s.namespace, s.clock)
 	rows, err := s.pool().QueryContext(ctx, text, args...)
 	if err != nil {
-		return err
+		return s.poolError(err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
