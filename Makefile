@@ -32,7 +32,7 @@ GOVULNCHECK := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 # go.work joins the first three modules. The others have many dependencies and
 # are used without it.
-MODULES := . ./examples ./test ./test/e2e ./test/e2e/mount/compression ./test/benchmarks
+MODULES := . ./examples ./test ./test/drivers ./test/e2e ./test/e2e/mount/compression ./test/benchmarks
 
 # The other engines in the benchmarks take minutes to build. `make nightly` runs
 # the tests of that module.
@@ -176,9 +176,10 @@ $(WITHPG):
 # only on Postgres, because the detector slows down SQLite, which is Go code.
 # Packages are built first and then tested one at a time. Next to each other
 # they would miss their deadlines. The tests in a browser and of other routers
-# are left out: other tests send the same requests to the server.
+# are left out: other tests send the same requests to the server. So are the
+# tests of SQLite drivers, which have one goroutine.
 .race:
-	$(call in,$(TESTMODULES),packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
+	$(call in,$(filter-out ./test/drivers,$(TESTMODULES)),packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
 	  $(GO) test -race -short -run '^$$' $$packages >/dev/null && \
 	  $(GO) test -race -short -p 1 -timeout 20m $(TESTFLAGS) $$packages)
 

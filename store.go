@@ -58,7 +58,7 @@ type database interface {
 
 	// CheckMigrated returns ErrNotMigrated unless all migrations of this
 	// version were applied. It returns another error if a setting prevents
-	// hourbell from working. It sends up to three statements.
+	// hourbell from working. It sends a few statements.
 	CheckMigrated(ctx context.Context) error
 	// Now returns the database time, or that of the clock given to Bind.
 	Now(ctx context.Context) (time.Time, error)
