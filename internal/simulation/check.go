@@ -72,7 +72,7 @@ func (sim *simulator) check() *Violation {
 		}
 		l.row = c.Before
 		if former := ledgers[c.After.FormerID]; c.Operation == "insert-schedules" && former != nil {
-			l.takeOver(former)
+			l.takeOver(former, c.After)
 		}
 		l.apply(c)
 		if l.violation != nil {

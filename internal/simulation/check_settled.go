@@ -117,8 +117,11 @@ func (l *ledger) applySettle(c model.Change) {
 		}
 		l.recordSkip(e, c)
 	}
-	if len(slots) == 0 && !edited && (inGrace || mustFire || !l.unfinished.firstInGrace.IsZero()) {
-		l.report(NotFired, "%s, claimed at %s; the first claim within grace was at %s", formatTime(latest), formatTime(at), formatTime(l.unfinished.firstInGrace))
+	// A claim within grace does not count if the clock was stepped back since,
+	// because its slot may no longer be due.
+	first := l.unfinished.firstInGrace
+	if len(slots) == 0 && !edited && (inGrace || mustFire || !first.IsZero() && !first.After(at)) {
+		l.report(NotFired, "%s, claimed at %s; the first claim within grace was at %s", formatTime(latest), formatTime(at), formatTime(first))
 	}
 	l.unfinished = unfinishedClaim{}
 	l.settleThrough(l.latestSlot)

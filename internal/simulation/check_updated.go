@@ -85,11 +85,13 @@ func (l *ledger) renamedRow(c model.Change) (storage.Schedule, bool) {
 
 // takeOver moves the state of the former id's row to this one, which the change
 // has inserted.
-func (l *ledger) takeOver(former *ledger) {
+func (l *ledger) takeOver(former *ledger, inserted storage.Schedule) {
 	u := former.unfinished
 	l.active = former.active
 	l.unfinished = unfinishedClaim{since: u.since, firstInGrace: u.firstInGrace, lastUsed: u.lastUsed}
-	l.nextRun = former.nextRun
+	if l.nextRun = former.nextRun; l.nextRun.edited {
+		l.noteNextRun(inserted) // as the sync read it, maybe before an edit
+	}
 	former.active, former.unfinished, former.nextRun = false, unfinishedClaim{}, nextRun{}
 }
 
