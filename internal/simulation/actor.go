@@ -19,6 +19,7 @@ type actor struct {
 	cancel context.CancelFunc
 
 	build         *build
+	version       int // of the zone's rules, as of its start
 	replica       int // index of the replica; -1 for an operator's request
 	needsSync     bool
 	heartbeats    bool          // whether it sends them
@@ -56,6 +57,8 @@ func (sim *simulator) startActor(name string, b *build, replica int, delay time.
 		}()
 		<-a.turn
 		if !a.killed {
+			a.version = sim.version
+			sim.zone.loaded = a.version
 			run(a)
 		}
 	}()
@@ -141,6 +144,7 @@ func (a *actor) move() {
 	if a.paused = false; a.isShutDown() {
 		a.cancel()
 	}
+	a.sim.zone.loaded = a.version
 	a.turn <- struct{}{}
 	<-a.sim.control
 }

@@ -58,7 +58,7 @@ func (sim *simulator) check() *Violation {
 	for _, e := range sim.db.Events {
 		group(events, e.ScheduleID, e.Tx, e)
 	}
-	ledgers, expressions, records := map[string]*ledger{}, map[[2]string]cron.Schedule{}, map[string]*slotRecord{}
+	ledgers, expressions, records := map[string]*ledger{}, map[expression]cron.Schedule{}, map[string]*slotRecord{}
 	for i, c := range sim.db.Log {
 		id := c.After.ID
 		l := ledgers[id]
@@ -72,7 +72,7 @@ func (sim *simulator) check() *Violation {
 		}
 		l.row = c.Before
 		if former := ledgers[c.After.FormerID]; c.Operation == "insert-schedules" && former != nil {
-			l.takeOver(former)
+			l.takeOver(former, c.After)
 		}
 		l.apply(c)
 		if l.violation != nil {

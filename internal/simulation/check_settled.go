@@ -12,12 +12,19 @@ import (
 // unfinishedClaim is the state of a row's unfinished claim (L4), derived from
 // the operations on the row.
 type unfinishedClaim struct {
-	since        time.Time // the claim that opened it; zero if there is none
-	firstInGrace time.Time // the first claim since then that was within grace; zero if there is none
-	lastUsed     time.Time // the last claim, release or recorded failure
-	wasFree      bool      // at the last claim the row was unlocked, not backing off and without an unfinished claim
-	abandoned    bool      // the last claim found an abandoned unfinished claim
-	claims       map[string]time.Time
+	since        time.Time        // the claim that opened it; zero if there is none
+	firstInGrace time.Time        // the first claim since then that was within grace; zero if there is none
+	lastUsed     time.Time        // the last claim, release or recorded failure
+	wasFree      bool             // at the last claim the row was unlocked, not backing off and without an unfinished claim
+	abandoned    bool             // the last claim found an abandoned unfinished claim
+	claims       map[string]claim // the last of each worker
+}
+
+// claim is a claim with what was known about the next run that it found.
+type claim struct {
+	at, nextRunAt time.Time
+	isNext        bool // nextRunAt was a slot that was not settled
+	nextRun       nextRun
 }
 
 // applyAttempt checks a claim, a release or a recorded failure.
@@ -35,11 +42,11 @@ func (l *ledger) applyAttempt(c model.Change) {
 			u.firstInGrace = c.At
 		}
 		if u.claims == nil {
-			u.claims = map[string]time.Time{}
+			u.claims = map[string]claim{}
 		}
-		u.claims[c.Worker] = c.At
+		u.claims[c.Worker] = claim{c.At, l.row.NextRunAt, l.isNext(l.row), l.nextRun}
 	case "record-failures": // a failure within grace keeps the claim unfinished
-		if at := u.claims[c.Worker]; !l.mustFire(at) && l.inGrace(at) {
+		if at := u.claims[c.Worker].at; !l.mustFire(at) && l.inGrace(at) {
 			u.since = at
 		}
 	}
@@ -74,8 +81,15 @@ func (l *ledger) dueSinceUnfinished(at time.Time) bool {
 // applySettle checks a row that the loop has settled.
 func (l *ledger) applySettle(c model.Change) {
 	at := c.At // the time with which the core decided
+	edited := false
 	if c.Operation == "advance" {
-		at = l.unfinished.claims[c.Worker]
+		// Without the fence, a claim that the row has lost can be settled.
+		claimed, valid := l.unfinished.claims[c.Worker]
+		at, l.nextRun, edited = claimed.at, claimed.nextRun, claimed.nextRun.edited
+		if valid && !claimed.isNext {
+			l.applyCorrection(c, claimed)
+			return
+		}
 	}
 	inGrace, mustFire, mayFire, latest := l.inGrace(at), l.mustFire(at), l.dueSinceUnfinished(at), l.latestDue(at)
 	slots := l.firedSlots(c)
@@ -91,20 +105,52 @@ func (l *ledger) applySettle(c model.Change) {
 		switch {
 		case !slot.Equal(latest):
 			l.report(NotLatest, "%s, claimed at %s, when %s was the latest", formatTime(slot), formatTime(at), formatTime(latest))
-		case !inGrace && !mustFire && !mayFire:
+		case !inGrace && !mustFire && !mayFire && !edited:
 			l.report(Late, "%s, claimed at %s", formatTime(slot), formatTime(at))
 		case c.Elapsed > l.steadyFrom && undisturbed && c.At.Sub(slot) > 2*time.Second:
 			l.report(Delayed, "%s, at %s", formatTime(slot), formatTime(c.At))
 		}
 	}
 	for _, e := range l.skips(c) {
-		l.checkReason(e, c, len(slots) == 1, at, mustFire)
+		if !edited || e.Reason == hourbell.SkipNotASlot {
+			l.checkReason(e, c, len(slots) == 1, at, mustFire)
+		}
 		l.recordSkip(e, c)
 	}
-	if len(slots) == 0 && (inGrace || mustFire || !l.unfinished.firstInGrace.IsZero()) {
-		l.report(NotFired, "%s, claimed at %s; the first claim within grace was at %s", formatTime(latest), formatTime(at), formatTime(l.unfinished.firstInGrace))
+	// A claim within grace does not count if the clock was stepped back since,
+	// because its slot may no longer be due.
+	first := l.unfinished.firstInGrace
+	if len(slots) == 0 && !edited && (inGrace || mustFire || !first.IsZero() && !first.After(at)) {
+		l.report(NotFired, "%s, claimed at %s; the first claim within grace was at %s", formatTime(latest), formatTime(at), formatTime(first))
 	}
 	l.unfinished = unfinishedClaim{}
+	l.settleThrough(l.latestSlot)
+}
+
+// applyCorrection checks a row that the loop has settled after a claim whose
+// next run was not a slot, or was settled. Nothing fires. All slots that are
+// due are recorded with that reason. If there are none, the event has the wrong
+// time.
+func (l *ledger) applyCorrection(c model.Change, claimed claim) {
+	for _, slot := range l.firedSlots(c) {
+		l.report(NotASlot, "%s fired at %s, when the next run was %s", formatTime(slot), formatTime(c.At), formatTime(claimed.nextRunAt))
+	}
+	skips := l.skips(c)
+	through := claimed.at
+	switch {
+	case len(skips) != 1 || skips[0].Reason != hourbell.SkipNotASlot:
+		l.report(WrongReason, "the correction at %s of the next run %s has %d skips", formatTime(c.At), formatTime(claimed.nextRunAt), len(skips))
+	case skips[0].SlotCount > 0:
+		through = skips[0].SlotTo
+		l.recordSkip(skips[0], c)
+	case !skips[0].SlotFrom.Equal(claimed.nextRunAt) || !skips[0].SlotTo.Equal(claimed.nextRunAt):
+		l.report(WrongCount, "%s for the next run %s", describeSkip(skips[0].Event), formatTime(claimed.nextRunAt))
+	}
+	if missing := l.unrecorded(claimed.at); len(missing) > 0 {
+		l.report(Lost, "%s were not recorded when the next run was corrected at %s", formatSlots(missing), formatTime(c.At))
+	}
+	l.unfinished = unfinishedClaim{}
+	l.settleThrough(through)
 }
 
 // checkReason checks the reason of a skip that the loop recorded.
@@ -145,7 +191,7 @@ func (l *ledger) firedSlots(c model.Change) (slots []time.Time) {
 func (l *ledger) targetJobs(row storage.Schedule) []string {
 	for _, b := range l.builds {
 		for _, d := range b.definitions {
-			if b.rows[d.ID].DefinitionHash != row.DefinitionHash {
+			if !slices.ContainsFunc(b.rows, func(rows map[string]storage.Schedule) bool { return rows[d.ID].DefinitionHash == row.DefinitionHash }) {
 				continue
 			}
 			switch d.Target.String() {

@@ -11,14 +11,14 @@ import (
 // applyUpdate checks a row that an operator or a sync has written.
 func (l *ledger) applyUpdate(c model.Change) {
 	before, after := c.Before, c.After
-	changed := before.Cron != after.Cron || before.TimeZone != after.TimeZone
+	changed := changeReason(before, after)
 	returned := !before.RemovedAt.IsZero() && after.RemovedAt.IsZero()
 	removed := before.RemovedAt.IsZero() && !after.RemovedAt.IsZero()
 	switched := before.Enabled != after.Enabled
 
 	if renamed, ok := l.renamedRow(c); ok {
-		if l.active && (renamed.Cron != before.Cron || renamed.TimeZone != before.TimeZone) {
-			l.deactivate(c, map[hourbell.SkipReason]bool{hourbell.SkipChanged: true})
+		if reason := changeReason(before, renamed); l.active && reason != "" {
+			l.deactivate(c, renamed, reason)
 		}
 		return
 	}
@@ -34,12 +34,42 @@ func (l *ledger) applyUpdate(c model.Change) {
 	default:
 		l.requireEvent(c, hourbell.EventChanged)
 	}
-	if l.active && c.Operation == "update-schedules" && (changed || removed || switched) {
-		l.deactivate(c, map[hourbell.SkipReason]bool{hourbell.SkipChanged: changed, hourbell.SkipRemoved: removed, hourbell.SkipDisabled: switched})
+	if l.active && c.Operation == "update-schedules" {
+		switch {
+		case changed != "":
+			l.deactivate(c, after, changed)
+		case removed:
+			l.deactivate(c, after, hourbell.SkipRemoved)
+		case switched:
+			l.deactivate(c, after, hourbell.SkipDisabled)
+		}
 	}
 	if !l.active && after.Enabled && after.RemovedAt.IsZero() {
-		l.active, l.activeSince = true, latestOf(c.At, c.ReadAt, l.latestSlot, l.activeSince)
+		l.active = true
+		l.settleThrough(latestOf(c.ReadAt, l.latestSlot))
+		l.activeSince = latestOf(l.activeSince, c.At)
+		if l.isForeign(c, after) { // the next run can be wrong, as after an edit
+			l.noteNextRun(after)
+		}
 	}
+}
+
+// changeReason returns the reason for which an update that changes the slots of
+// a row skips slots, or "" if it does not change them.
+func changeReason(before, after storage.Schedule) hourbell.SkipReason {
+	switch {
+	case before.Cron != after.Cron || before.TimeZone != after.TimeZone:
+		return hourbell.SkipChanged
+	case before.ZoneRules != after.ZoneRules:
+		return hourbell.SkipRulesChanged
+	}
+	return ""
+}
+
+// isForeign reports whether the process that made a change has other rules of a
+// row's time zone than the row. The process cannot compute the row's slots.
+func (l *ledger) isForeign(c model.Change, row storage.Schedule) bool {
+	return row.TimeZone == l.zone.name && row.ZoneRules != l.zone.rules[l.versionOf[c.Process]]
 }
 
 // renamedRow returns the row to which the change's transaction moved the state
@@ -55,27 +85,67 @@ func (l *ledger) renamedRow(c model.Change) (storage.Schedule, bool) {
 
 // takeOver moves the state of the former id's row to this one, which the change
 // has inserted.
-func (l *ledger) takeOver(former *ledger) {
+func (l *ledger) takeOver(former *ledger, inserted storage.Schedule) {
 	u := former.unfinished
 	l.active = former.active
 	l.unfinished = unfinishedClaim{since: u.since, firstInGrace: u.firstInGrace, lastUsed: u.lastUsed}
-	former.active, former.unfinished = false, unfinishedClaim{}
+	if l.nextRun = former.nextRun; l.nextRun.edited {
+		l.noteNextRun(inserted) // as the sync read it, maybe before an edit
+	}
+	former.active, former.unfinished, former.nextRun = false, unfinishedClaim{}, nextRun{}
 }
 
 // deactivate ends a period in which the schedule was active with one
 // expression. All slots of the period must be recorded, including those that
-// the change's transaction skips.
-func (l *ledger) deactivate(c model.Change, reasons map[hourbell.SkipReason]bool) {
-	for _, e := range l.skips(c) {
-		if !reasons[e.Reason] {
-			l.report(WrongReason, "%s, at %s", describeSkip(e.Event), formatTime(c.At))
+// the change's transaction skips. After is the row that replaces this one.
+//
+// If only the rules of the time zone have changed, the slots since the last
+// settled one are those of the new rules.
+func (l *ledger) deactivate(c model.Change, after storage.Schedule, reason hourbell.SkipReason) {
+	skips := l.skips(c)
+	for _, e := range skips {
+		if e.Reason != reason {
+			l.report(WrongReason, "%s instead of %s, at %s", describeSkip(e.Event), reason, formatTime(c.At))
 		}
-		l.recordSkip(e, c)
 	}
-	if missing := l.unrecorded(c.At); len(missing) > 0 {
-		l.report(Lost, "%s were not recorded by the change at %s", formatSlots(missing), formatTime(c.At))
+	if reason == hourbell.SkipRulesChanged {
+		l.settleThrough(l.latestSlot)
+		l.row.ZoneRules = after.ZoneRules
 	}
-	l.active, l.unfinished = false, unfinishedClaim{}
+	l.nextRun.lostUntil = l.nextRun.latest
+	if l.isForeign(c, l.row) {
+		l.recordForeign(c, skips)
+	} else {
+		for _, e := range skips {
+			l.recordSkip(e, c)
+		}
+		if missing := l.unrecorded(c.At); len(missing) > 0 {
+			l.report(Lost, "%s were not recorded by the change at %s", formatSlots(missing), formatTime(c.At))
+		}
+	}
+	l.active, l.unfinished, l.nextRun = false, unfinishedClaim{}, nextRun{}
+}
+
+// recordForeign records the skips of a process with other rules of the row's
+// time zone. It does not know the row's slots except for the next one, with
+// which its event must begin.
+func (l *ledger) recordForeign(c model.Change, skips []model.Event) {
+	missing := l.unrecorded(latestOf(c.At, c.ReadAt))
+	switch {
+	case l.nextRun.edited:
+	case len(missing) > 0 && (len(skips) != 1 || !skips[0].SlotFrom.Equal(missing[0])):
+		l.report(Lost, "the first of %s was not recorded by the change at %s", formatSlots(missing), formatTime(c.At))
+	case len(missing) == 0 && len(skips) > 0:
+		l.report(NotASlot, "%s, at %s, when no slot was due", describeSkip(skips[0].Event), formatTime(c.At))
+	}
+	for _, e := range skips {
+		for _, slot := range missing {
+			if !slot.After(e.SlotTo) {
+				l.record(slot, skipped, c)
+			}
+		}
+		l.latestSlot = latestOf(l.latestSlot, e.SlotTo)
+	}
 }
 
 // checkActions checks that every operator action that succeeded had its effect.

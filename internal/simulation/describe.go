@@ -70,6 +70,8 @@ func describe(result any) string {
 		return strings.Join(events, ", ")
 	case []hourbell.Worker:
 		return fmt.Sprintf("%d workers", len(v))
+	case storage.Stored: // its digest covers the unique name of the zone
+		return fmt.Sprintf("%d schedules", v.Count)
 	case []storage.Schedule:
 		return fmt.Sprintf("%d rows", len(v))
 	}

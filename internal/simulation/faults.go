@@ -18,7 +18,7 @@ type fault struct {
 // often it draws none.
 func (sim *simulator) injectFault(a *actor) bool {
 	const often, seldom = 6, 2
-	kind := sim.choices.draw(sim.calmWeight*8, often, often, often, often, often, 1, often, often, seldom, 1, seldom, seldom, often, seldom)
+	kind := sim.choices.draw(sim.calmWeight*8, often, often, often, often, often, 1, often, often, seldom, 1, seldom, seldom, often, seldom, often, seldom)
 	if kind == 0 {
 		return true
 	}
@@ -67,6 +67,10 @@ func (sim *simulator) injectFault(a *actor) bool {
 	case 14:
 		a.heartbeats = a.isReplica() && !a.heartbeats
 		sim.note(a, "heartbeats", fmt.Sprint("sent: ", a.heartbeats))
+	case 15:
+		sim.updateZone()
+	case 16:
+		sim.editRow()
 	}
 	return true
 }
@@ -96,10 +100,39 @@ func (sim *simulator) deploy() {
 	sim.newest = oneOf(sim.choices, sim.builds...)
 	interval := oneOf(sim.choices, time.Second, 30*time.Second, 5*time.Minute)
 	sim.note(nil, "deploy", fmt.Sprintf("%s, a replica every %v", sim.newest.name, interval))
+	sim.replaceReplicas(interval)
+}
+
+// replaceReplicas shuts down the replicas of an old build or with old zone
+// rules one after another, each an interval after the one before. They start
+// again as the newest.
+func (sim *simulator) replaceReplicas(interval time.Duration) {
 	for _, a := range sim.actors {
-		if a.isReplica() && a.build != sim.newest {
+		if a.isReplica() && (a.build != sim.newest || a.version != sim.version) {
 			a.shutdownAt = sim.db.Elapsed + time.Duration(a.replica+1)*interval
 		}
+	}
+}
+
+// updateZone replaces the zone's rules. Running processes keep theirs. Some
+// updates are part of a deploy.
+func (sim *simulator) updateZone() {
+	sim.version = sim.choices.draw(slices.Repeat([]int{1}, len(sim.zone.versions))...)
+	sim.note(nil, "zone", fmt.Sprintf("has rules %d", sim.version))
+	if oneOf(sim.choices, false, true) {
+		sim.replaceReplicas(oneOf(sim.choices, time.Second, 30*time.Second, 5*time.Minute))
+	}
+}
+
+// editRow sets the next run of an enabled schedule to a time near now, as an
+// UPDATE by hand does.
+func (sim *simulator) editRow() {
+	id := sim.drawScheduleID()
+	minutes, seconds := sim.choices.draw(slices.Repeat([]int{1}, 40)...)-15, oneOf(sim.choices, 0, 0, 20, 37)
+	nextRunAt := sim.db.Now.Truncate(time.Minute).Add(time.Duration(minutes)*time.Minute + time.Duration(seconds)*time.Second)
+	incrementsVersion := oneOf(sim.choices, false, true)
+	if sim.db.EditNextRun(id, nextRunAt, incrementsVersion) {
+		sim.note(nil, "edit", fmt.Sprintf("next run of %s set to %s, version incremented: %v", id, formatTime(nextRunAt), incrementsVersion))
 	}
 }
 
@@ -107,7 +140,7 @@ func (sim *simulator) deploy() {
 func (sim *simulator) drawScheduleID() string {
 	ids := map[string]bool{}
 	for _, b := range sim.builds {
-		for id := range b.rows {
+		for id := range b.rows[0] {
 			ids[id] = true
 		}
 	}

@@ -22,10 +22,25 @@ type ledger struct {
 	events map[int][]model.Event // like runs, by transaction
 
 	*slotRecord
-	expressions map[[2]string]cron.Schedule
+	expressions map[expression]cron.Schedule
 	active      bool // the schedule is enabled and not removed
 	unfinished  unfinishedClaim
+	nextRun     nextRun
 	violation   *Violation
+}
+
+// expression is a cron expression in a time zone with certain rules.
+type expression struct{ cron, zone, zoneRules string }
+
+// nextRun describes the edits of the next run since the row was last settled.
+type nextRun struct {
+	edited bool // a user has edited it, or a process with other zone rules has written it
+	// lostUntil is the slot to which a user has moved the next run. The user
+	// decided against the slots before it. They need no outcome.
+	lostUntil time.Time
+	// latest is the latest lostUntil. An edit that does not increment the
+	// version does not prevent an update by a process that read the row before.
+	latest time.Time
 }
 
 // slotRecord has the recorded slots of a schedule under all its ids.
@@ -35,6 +50,11 @@ type slotRecord struct {
 	// While the schedule is active, the slots after this time must be recorded.
 	// It never goes back, even if the clock does.
 	activeSince time.Time
+	// settledThrough is activeSince, or the earlier time that the operator or
+	// the sync read from which activeSince comes. No slot that was planned lies
+	// between them. But after a change of zone rules, slots can be skipped
+	// there.
+	settledThrough time.Time
 }
 
 // Outcomes of a slot.
@@ -59,6 +79,8 @@ func (l *ledger) apply(c model.Change) {
 		l.applySettle(c)
 	case "insert-schedules", "update-schedules":
 		l.applyUpdate(c)
+	case "edit":
+		l.noteNextRun(c.After)
 	case "unlock":
 		l.requireEvent(c, hourbell.EventUnlocked)
 	}
@@ -77,10 +99,11 @@ func (l *ledger) slots(row storage.Schedule, after, until time.Time) []time.Time
 }
 
 func (l *ledger) expression(row storage.Schedule) cron.Schedule {
-	key := [2]string{row.Cron, row.TimeZone}
+	key := expression{row.Cron, row.TimeZone, row.ZoneRules}
 	parsed, ok := l.expressions[key]
 	if !ok {
 		var err error
+		l.zone.load(row.ZoneRules)
 		if parsed, err = cron.Parse(row.Cron, row.TimeZone); err != nil {
 			l.report(NotASlot, "%v", err)
 		}
@@ -94,7 +117,36 @@ func (l *ledger) unrecorded(at time.Time) []time.Time {
 	if !l.active {
 		return nil
 	}
-	return slices.DeleteFunc(l.slots(l.row, l.activeSince, at), func(slot time.Time) bool { return l.outcomes[slot] != "" })
+	return slices.DeleteFunc(l.slots(l.row, l.activeSince, at), func(slot time.Time) bool {
+		return l.outcomes[slot] != "" || slot.Before(l.nextRun.lostUntil)
+	})
+}
+
+// isSlot reports whether a time is a slot of a row.
+func (l *ledger) isSlot(row storage.Schedule, t time.Time) bool {
+	return t.Equal(t.Truncate(time.Second)) && len(l.slots(row, t.Add(-time.Second), t)) > 0
+}
+
+// isNext reports whether the next run of a row is a slot that is not settled.
+func (l *ledger) isNext(row storage.Schedule) bool {
+	return l.isSlot(row, row.NextRunAt) && row.NextRunAt.After(latestOf(l.settledThrough, l.latestSlot))
+}
+
+// noteNextRun notes that a user, or a process with other zone rules, has
+// written the next run of a row. If it is a slot, the slots before it need no
+// outcome.
+func (l *ledger) noteNextRun(row storage.Schedule) {
+	l.nextRun.edited, l.nextRun.lostUntil = true, time.Time{}
+	if l.isNext(row) {
+		l.nextRun.lostUntil = row.NextRunAt
+		l.nextRun.latest = latestOf(l.nextRun.latest, row.NextRunAt)
+	}
+}
+
+// settleThrough notes that no slot up to a time gets an outcome any more.
+func (l *ledger) settleThrough(t time.Time) {
+	l.activeSince, l.settledThrough = latestOf(l.activeSince, t), latestOf(l.settledThrough, t)
+	l.nextRun = nextRun{}
 }
 
 // record records the outcome of a slot.
@@ -111,10 +163,10 @@ func (l *ledger) record(slot time.Time, outcome string, c model.Change) {
 		l.report(Early, "%s was %s at %s", formatTime(slot), outcome, formatTime(c.At))
 	case !l.active:
 		l.report(Inactive, "%s was %s at %s, when the schedule was disabled or removed", formatTime(slot), outcome, formatTime(c.At))
-	case !slot.After(l.activeSince):
+	case !slot.After(l.activeSince) && (outcome == fired || !slot.After(l.settledThrough)):
 		l.report(Inactive, "%s was %s at %s, but the schedule is active only since %s", formatTime(slot), outcome, formatTime(c.At), formatTime(l.activeSince))
-	case len(l.slots(l.row, slot.Add(-time.Second), slot)) == 0:
-		l.report(NotASlot, "%s was %s at %s, when the expression was %s", formatTime(slot), outcome, formatTime(c.At), l.row.Cron)
+	case !l.isSlot(l.row, slot):
+		l.report(NotASlot, "%s was %s at %s, when the expression was %s with zone rules %s", formatTime(slot), outcome, formatTime(c.At), l.row.Cron, l.row.ZoneRules)
 	}
 	l.outcomes[slot] = outcome
 	l.latestSlot = latestOf(l.latestSlot, slot)
@@ -152,8 +204,11 @@ func (l *ledger) finish() {
 	row, _ := l.db.Schedule(l.id)
 	l.row = row
 	now := l.db.Now
-	if declared, ok := l.newest.rows[l.id]; ok != row.RemovedAt.IsZero() || ok && declared.DefinitionHash != row.DefinitionHash {
+	if declared, ok := l.newest.rows[l.version][l.id]; ok != row.RemovedAt.IsZero() || ok && declared.DefinitionHash != row.DefinitionHash {
 		l.report(NotSynced, "stored: %s", row.Cron)
+	}
+	if l.active && l.nextRun.edited && row.NextRunAt.After(now) {
+		return // the loop corrects the row once this time is due
 	}
 	if missing := l.unrecorded(now); l.active && len(missing) > 0 {
 		if !row.NextRunAt.After(now) {

@@ -21,7 +21,7 @@ func (sim *simulator) startReplica(replica int, delay time.Duration) {
 func (sim *simulator) runReplica(a *actor) {
 	a.build = sim.newest
 	skew := oneOf(sim.choices, 0, 0, 3*time.Second, -3*time.Second, 2*time.Minute)
-	sim.note(a, "start", fmt.Sprintf("build %s, process clock off by %v", a.build.name, skew))
+	sim.note(a, "start", fmt.Sprintf("build %s, zone rules %d, process clock off by %v", a.build.name, a.version, skew))
 	store, scheduler := sim.newScheduler(a, skew)
 	for scheduler.Sync(a.ctx) != nil {
 		if a.sleep(5 * time.Second); a.ctx.Err() != nil {
@@ -54,6 +54,7 @@ func (sim *simulator) runReplica(a *actor) {
 // process clock: the database clock with a skew.
 func (sim *simulator) newScheduler(a *actor, skew time.Duration) (*actorStore, *hourbell.Scheduler) {
 	store := &actorStore{Session: sim.db.Session(a.wait), actor: a}
+	store.Process, sim.versionOf[a.name] = a.name, a.version
 	cfg := sim.config(a.build)
 	cfg.Now = func() time.Time { return sim.db.Now.Add(skew) }
 	if sim.withEnqueuer {

@@ -25,18 +25,19 @@ type scenario struct {
 	grace        time.Duration
 	calmWeight   int // weight of no fault in each step: the higher, the rarer are faults
 	builds       []*build
+	zone         *zone
 }
 
 // build is a release of the host with its definitions.
 type build struct {
 	name        string
 	definitions []hourbell.Definition
-	rows        map[string]storage.Schedule // as its first sync stores them
+	rows        []map[string]storage.Schedule // as its first sync stores them, by version of the zone's rules and id
 }
 
 // drawScenario draws a scenario. It starts half an hour before Berlin changes
 // to daylight saving time.
-func drawScenario(c *choices) (*scenario, error) {
+func drawScenario(c *choices, z *zone) (*scenario, error) {
 	s := &scenario{
 		start:        time.Date(2026, 3, 29, 0, 29, 30, 0, time.UTC),
 		length:       oneOf(c, 20*time.Minute, time.Hour, 4*time.Hour),
@@ -46,14 +47,16 @@ func drawScenario(c *choices) (*scenario, error) {
 		lockTTL:      oneOf(c, 5*time.Minute, time.Minute),
 		grace:        oneOf(c, 2*time.Minute, 4*time.Minute),
 		calmWeight:   oneOf(c, 100, 40, 15),
+		zone:         z,
 	}
+	z.drawVersions(c)
 	var base []hourbell.Definition
 	for i := range oneOf(c, 1, 2, 3, 4) {
-		base = append(base, drawDefinition(c, fmt.Sprintf("s%d", i)))
+		base = append(base, s.drawDefinition(c, fmt.Sprintf("s%d", i)))
 	}
 	s.builds = []*build{{name: "v0", definitions: base}}
 	for i := range oneOf(c, 0, 1, 2, 3) {
-		s.builds = append(s.builds, &build{name: fmt.Sprintf("v%d", i+1), definitions: drawChange(c, base)})
+		s.builds = append(s.builds, &build{name: fmt.Sprintf("v%d", i+1), definitions: s.drawChange(c, base)})
 	}
 	for _, b := range s.builds {
 		if err := s.storeRows(b); err != nil {
@@ -63,13 +66,13 @@ func drawScenario(c *choices) (*scenario, error) {
 	return s, nil
 }
 
-func drawDefinition(c *choices, id string) hourbell.Definition {
+func (s *scenario) drawDefinition(c *choices, id string) hourbell.Definition {
 	return hourbell.Definition{
 		ID:   id,
-		Cron: oneOf(c, "* * * * *", "*/5 * * * *", "*/2 * * * *", "0 * * * *", "*/15 * * * *", "7,37 * * * *", "*/20 * * * * *"),
+		Cron: oneOf(c, "* * * * *", "*/5 * * * *", "*/2 * * * *", "0 * * * *", "*/15 * * * *", "7,37 * * * *", "*/20 * * * * *", "7,37 2 * * *", "*/30 2-4 * * *"),
 		// Berlin has daylight saving time; Kolkata's offset ends in half an
 		// hour.
-		TimeZone:         oneOf(c, "UTC", "Europe/Berlin", "Asia/Kolkata"),
+		TimeZone:         oneOf(c, "UTC", "Europe/Berlin", "Asia/Kolkata", s.zone.name, s.zone.name),
 		Target:           oneOf(c, hourbell.Jobs("report"), hourbell.Group("feed"), hourbell.AllJobs()),
 		EnabledByDefault: oneOf(c, true, true, false),
 	}
@@ -80,7 +83,7 @@ func drawDefinition(c *choices, id string) hourbell.Definition {
 const renamedPrefix = "renamed-"
 
 // drawChange returns the base definitions with one change.
-func drawChange(c *choices, base []hourbell.Definition) []hourbell.Definition {
+func (s *scenario) drawChange(c *choices, base []hourbell.Definition) []hourbell.Definition {
 	changed := slices.Clone(base)
 	d := &changed[c.draw(slices.Repeat([]int{1}, len(changed))...)]
 	switch c.draw(3, 2, 1, 2, 2, 3) {
@@ -91,7 +94,7 @@ func drawChange(c *choices, base []hourbell.Definition) []hourbell.Definition {
 	case 2:
 		d.Description = "changed"
 	case 3:
-		changed = append(changed, drawDefinition(c, "new"))
+		changed = append(changed, s.drawDefinition(c, "new"))
 	case 4:
 		if len(changed) > 1 { // sync refuses to remove all schedules
 			changed = changed[1:]
@@ -109,16 +112,21 @@ func (s *scenario) config(b *build) hourbell.Config {
 	}
 }
 
-// storeRows syncs a build to an empty database and keeps the rows.
+// storeRows syncs a build to an empty database, with each version of the zone's
+// rules, and keeps the rows.
 func (s *scenario) storeRows(b *build) error {
-	db := model.New(s.start, model.Omissions{})
-	if err := s.sync(db, b); err != nil {
-		return err
+	for s.zone.loaded = range s.zone.versions {
+		db := model.New(s.start, model.Omissions{})
+		if err := s.sync(db, b); err != nil {
+			return err
+		}
+		rows := map[string]storage.Schedule{}
+		for _, d := range b.definitions {
+			rows[d.ID], _ = db.Schedule(d.ID)
+		}
+		b.rows = append(b.rows, rows)
 	}
-	b.rows = map[string]storage.Schedule{}
-	for _, d := range b.definitions {
-		b.rows[d.ID], _ = db.Schedule(d.ID)
-	}
+	s.zone.loaded = 0
 	return nil
 }
 
@@ -145,10 +153,10 @@ func (s *scenario) renames() bool {
 	return false
 }
 
-// overwriteHash gives a claim the definition hash of this build, as if the row
-// had no hash to compare.
-func (b *build) overwriteHash(c *storage.Claim) {
-	if own, declared := b.rows[c.ID]; declared {
+// overwriteHash gives a claim the definition hash that this build has with a
+// version of the zone's rules, as if the row had no hash to compare.
+func (b *build) overwriteHash(c *storage.Claim, version int) {
+	if own, declared := b.rows[version][c.ID]; declared {
 		c.DefinitionHash = own.DefinitionHash
 	}
 }

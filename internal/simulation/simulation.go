@@ -1,9 +1,9 @@
 // Package simulation runs the real core on an in-memory database, in virtual
 // time, under faults: processes are paused and killed between any two
-// statements, responses are lost, the clock is stepped, operators act, and
-// builds are deployed. A seed determines the whole history. Afterwards a
-// checker verifies the guarantees from the history alone, without the core's
-// code.
+// statements, responses are lost, the clock is stepped, operators act, builds
+// are deployed, time zone data is updated, and rows are edited by hand. A seed
+// determines the whole history. Afterwards a checker verifies the guarantees
+// from the history alone, without the core's code.
 //
 // The database is a model.Database. Its mechanisms can be omitted one by one,
 // to show that the guarantees depend on them and that the checker detects their
@@ -34,7 +34,9 @@ type Result struct {
 func Run(seed uint64, omit model.Omissions) Result { return run(newChoices(seed), omit, false) }
 
 func run(c *choices, omit model.Omissions, record bool) Result {
-	sim, err := simulate(c, omit, record)
+	z := newZone()
+	defer z.close()
+	sim, err := simulate(c, z, omit, record)
 	r := Result{choices: c.steps, Counts: map[string]int{}}
 	if sim != nil {
 		if err == nil {

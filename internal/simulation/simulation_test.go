@@ -17,7 +17,9 @@ import (
 // TestHistoriesKeepGuarantees checks random histories. In each, every slot of
 // an active schedule is one fire or is in one recorded skip (M1, M2). No slot
 // fires early (T2), twice (L3) or after its schedule was stopped (M5). The
-// slots of unfinished claims fire (L4), and no lock or backoff remains.
+// slots of unfinished claims fire (L4), and no lock or backoff remains. Nothing
+// fires that is not a slot of the row's zone rules, while processes with other
+// rules run and users edit rows (D4, D8).
 //
 // HOURBELL_SEEDS is the number of histories, HOURBELL_SEED the first seed. With
 // HOURBELL_SEED alone, or HOURBELL_SEEDS=1, the test logs that one history.
@@ -42,8 +44,8 @@ func TestHistoriesKeepGuarantees(t *testing.T) {
 		return
 	}
 	for _, name := range []string{
-		"insert-schedules", "update-schedules", "claim", "release", "record-failures", "advance", "fire-on-time", "unlock",
-		"SKIPPED LATE", "SKIPPED SUPERSEDED", "SKIPPED ABANDONED", "SKIPPED DISABLED", "SKIPPED CHANGED", "SKIPPED REMOVED",
+		"insert-schedules", "update-schedules", "claim", "release", "record-failures", "advance", "fire-on-time", "unlock", "edit",
+		"SKIPPED LATE", "SKIPPED SUPERSEDED", "SKIPPED ABANDONED", "SKIPPED DISABLED", "SKIPPED CHANGED", "SKIPPED REMOVED", "SKIPPED RULES_CHANGED", "SKIPPED NOT_A_SLOT",
 		"ENABLED", "DISABLED", "RUN_NOW", "UNLOCKED", "LOCK_EXPIRED", "DEFINED", "CHANGED", "REMOVED", "ENQUEUE_FAILED",
 	} {
 		require.NotZero(t, total.Counts[name], "no history contains %s", name)

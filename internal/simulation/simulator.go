@@ -22,10 +22,12 @@ type simulator struct {
 	last    *actor        // the actor that moved last
 	control chan struct{} // an actor sends to it when it yields
 	newest  *build
+	version int // of the zone's rules, that processes now start with
 
 	faultsOn   bool
 	steadyFrom time.Duration   // from then on no fault has a lasting effect
 	created    int             // actors created so far, for their names
+	versionOf  map[string]int  // of the zone's rules, by process
 	failing    map[string]bool // schedules for which the Enqueuer fails
 	actions    []operatorAction
 	panicValue any // of an actor
@@ -44,14 +46,14 @@ const quietPeriod = 25 * time.Minute
 const maxSteps = 100_000
 
 // simulate runs the history that the choices determine.
-func simulate(c *choices, omit model.Omissions, record bool) (*simulator, error) {
-	s, err := drawScenario(c)
+func simulate(c *choices, z *zone, omit model.Omissions, record bool) (*simulator, error) {
+	s, err := drawScenario(c, z)
 	if err != nil {
 		return nil, err
 	}
 	sim := &simulator{
 		scenario: s, db: model.New(s.start, omit), choices: c, control: make(chan struct{}), newest: s.builds[0],
-		faultsOn: true, failing: map[string]bool{}, recording: record,
+		faultsOn: true, versionOf: map[string]int{}, failing: map[string]bool{}, recording: record,
 	}
 	defer sim.killAll()
 	if s.renames() {
@@ -68,11 +70,7 @@ func simulate(c *choices, omit model.Omissions, record bool) (*simulator, error)
 	sim.faultsOn = false
 	clear(sim.failing)
 	sim.note(nil, "faults", "end")
-	for _, a := range sim.actors {
-		if a.isReplica() && a.build != sim.newest {
-			a.shutdownAt = sim.db.Elapsed
-		}
-	}
+	sim.replaceReplicas(0)
 	began := sim.db.Elapsed
 	if err := sim.runUntil(began + quietPeriod/2); err != nil {
 		return sim, err

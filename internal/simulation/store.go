@@ -116,7 +116,7 @@ func (s *actorStore) Claim(ctx context.Context, r storage.ClaimRequest) (storage
 				claim.HeldBy = s.worker
 			}
 			if s.omit().DefinitionHash {
-				s.actor.build.overwriteHash(claim)
+				s.actor.build.overwriteHash(claim, s.actor.version)
 			}
 		}
 		return result, err

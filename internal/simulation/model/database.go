@@ -63,6 +63,7 @@ type Event struct {
 type Change struct {
 	Tx            int
 	Operation     string        // such as "claim"
+	Process       string        // Session.Process
 	Worker        string        // the claiming worker; "" if there is none
 	At            time.Time     // the database time of the write
 	ReadAt        time.Time     // the result of the session's last call of Now

@@ -52,7 +52,10 @@ func (s *Session) Advance(_ context.Context, worker string, advances []storage.A
 		if row.DefinitionHash != a.DefinitionHash && !s.db.Omit.DefinitionHash || a.Through.After(now) {
 			return false
 		}
-		row.NextRunAt, row.SettledThrough, row.UnfinishedSince, row.RetryAt = a.Next, a.Through, time.Time{}, time.Time{}
+		row.NextRunAt, row.UnfinishedSince, row.RetryAt = a.Next, time.Time{}, time.Time{}
+		if a.Through.After(row.SettledThrough) {
+			row.SettledThrough = a.Through
+		}
 		if !a.Fired.IsZero() {
 			row.LastRunAt, row.LastScheduledFor, row.ConsecutiveFailures, row.LastError = now, a.Fired, 0, ""
 		}

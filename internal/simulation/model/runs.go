@@ -130,6 +130,7 @@ func (s *Session) LatestEvents(_ context.Context, ids []string, kinds []hourbell
 			}
 		}
 		list = slices.Collect(maps.Values(latest))
+		sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
 		return nil
 	})
 }

@@ -144,3 +144,23 @@ func (s *Session) updated(before storage.Schedule, u storage.ScheduleUpdate) sto
 	after.Version++
 	return after
 }
+
+// EditNextRun sets the next run of an enabled schedule, as a user of the
+// database can. It returns false if the schedule is not enabled, or if a
+// transaction has locked its row.
+func (db *Database) EditNextRun(id string, nextRunAt time.Time, incrementsVersion bool) bool {
+	before, found := db.Schedule(id)
+	if !found || !before.Enabled || !before.RemovedAt.IsZero() || before.NextRunAt.IsZero() || db.schedules[id].owner != nil {
+		return false
+	}
+	after := before
+	after.NextRunAt = nextRunAt
+	if incrementsVersion {
+		after.Version++
+	}
+	err := db.Session(nil).statement(func(tx *transaction) error {
+		tx.write("edit", "", db.Now, before, after)
+		return nil
+	})
+	return err == nil
+}

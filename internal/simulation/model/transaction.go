@@ -27,6 +27,9 @@ type Session struct {
 	// RequestedAt is the time of the current request. It is used only if the
 	// statement clock is omitted.
 	RequestedAt time.Time
+
+	// Process is recorded in the changes of the session.
+	Process string
 }
 
 // transaction holds writes that are not committed yet. Its rows stay locked
@@ -37,6 +40,7 @@ type transaction struct {
 	limit      time.Duration // bounds idle time; half of it bounds a wait for a lock
 	lastActive time.Duration // Database.Elapsed at the end of the last statement
 	readAt     time.Time     // Session.readAt at its start
+	process    string        // Session.Process
 	waiting    bool          // for a lock, which is not idle time
 	ended      bool
 	aborted    bool // a statement failed, so only a rollback is possible
@@ -58,7 +62,7 @@ var (
 func (s *Session) begin(limit time.Duration) *transaction {
 	db := s.db
 	db.nextTx++
-	tx := &transaction{db: db, id: db.nextTx, limit: limit, lastActive: db.Elapsed, readAt: s.readAt, changed: map[string]storage.Schedule{}}
+	tx := &transaction{db: db, id: db.nextTx, limit: limit, lastActive: db.Elapsed, readAt: s.readAt, process: s.Process, changed: map[string]storage.Schedule{}}
 	db.open = append(db.open, tx)
 	return tx
 }
@@ -207,7 +211,7 @@ func (tx *transaction) read(id string) (storage.Schedule, bool) {
 func (tx *transaction) write(operation, worker string, at time.Time, before, after storage.Schedule) {
 	tx.db.schedules[after.ID].owner = tx
 	tx.changed[after.ID] = after
-	tx.log = append(tx.log, Change{tx.id, operation, worker, at, tx.readAt, tx.db.Elapsed, before, after})
+	tx.log = append(tx.log, Change{tx.id, operation, tx.process, worker, at, tx.readAt, tx.db.Elapsed, before, after})
 }
 
 // ids returns the ids of the rows that the transaction sees, in order.
