@@ -210,6 +210,10 @@ func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars *cale
 		return nil
 	case err != nil:
 		return &DefinitionError{ID: update.ID, Field: "cron", Err: err}
+	case hasOtherRules(&update.Schedule, slots):
+		// Only a process with the row's zone rules knows its slots. Its next
+		// claim corrects this time, so that no slot is lost.
+		next = update.SettledThrough.Truncate(time.Second).Add(time.Second)
 	}
 	update.NextRunAt = next
 	if update.Until.IsZero() || next.Before(update.Until) {

@@ -152,8 +152,7 @@ func skippedSlots(c storage.Claim, grace time.Duration, d decision, unfinished b
 // has the zone rules of this process. Then the slots since SettledThrough
 // count.
 func firstUnsettled(row *storage.Schedule, reason SkipReason, slots *calendar) (time.Time, error) {
-	isForeign := row.ZoneRules != "" && row.ZoneRules != slots.zoneRules()
-	isOpen := row.NextRunAt.After(row.SettledThrough) && (isForeign || slots.isSlot(row.NextRunAt))
+	isOpen := row.NextRunAt.After(row.SettledThrough) && (hasOtherRules(row, slots) || slots.isSlot(row.NextRunAt))
 	if reason != SkipRulesChanged && isOpen || row.SettledThrough.IsZero() {
 		return row.NextRunAt, nil
 	}
@@ -162,6 +161,12 @@ func firstUnsettled(row *storage.Schedule, reason SkipReason, slots *calendar) (
 		return time.Time{}, nil
 	}
 	return first, err
+}
+
+// hasOtherRules reports whether a row was stored with other zone rules than
+// those of this process.
+func hasOtherRules(row *storage.Schedule, slots *calendar) bool {
+	return row.ZoneRules != "" && row.ZoneRules != slots.zoneRules()
 }
 
 // unsettledSlots returns every slot from first on that is due at a time, or nil

@@ -18,7 +18,7 @@ import (
 // due, within grace and the latest.
 const onTime = `s.namespace = @namespace AND s.id = c.id
 		AND (s.enabled AND s.removed_at IS NULL) IS TRUE AND s.definition_hash = c.hash
-		AND (s.next_run_at = c.slot) IS TRUE
+		AND (s.next_run_at = c.slot) IS TRUE AND (s.settled_through >= c.slot) IS NOT TRUE
 		AND c.slot <= {clock} AND c.next > {clock} AND {clock} <= c.slot + s.grace
 		AND s.locked_by IS NULL AND s.unfinished_since IS NULL AND s.retry_at IS NULL AND s.consecutive_failures = 0`
 

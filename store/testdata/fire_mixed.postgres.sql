@@ -35,7 +35,7 @@ free AS MATERIALIZED (
 	CROSS JOIN LATERAL (SELECT s.ctid AS row_ctid FROM hourbell_schedules s
 		WHERE s.namespace = $2 AND s.id = c.id
 		AND (s.enabled AND s.removed_at IS NULL) IS TRUE AND s.definition_hash = c.hash
-		AND (s.next_run_at = c.slot) IS TRUE
+		AND (s.next_run_at = c.slot) IS TRUE AND (s.settled_through >= c.slot) IS NOT TRUE
 		AND c.slot <= (SELECT now FROM clock) AND c.next > (SELECT now FROM clock) AND (SELECT now FROM clock) <= c.slot + s.grace
 		AND s.locked_by IS NULL AND s.unfinished_since IS NULL AND s.retry_at IS NULL AND s.consecutive_failures = 0
 		LIMIT 1 FOR UPDATE SKIP LOCKED) s

@@ -184,3 +184,26 @@ func isSynced(t testing.TB, s *hourbell.Scheduler) bool {
 	require.NoError(t, err)
 	return health.Synced
 }
+
+// M1, M4: a process with other zone rules cannot know the slots of a row. If it
+// enables the schedule, no slot is lost: the claim of another process corrects
+// the next run.
+func TestEnableWithOtherZoneRulesLosesNoSlot(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		now := newClock(june(2, 6, 0))
+		d := daily("a")
+		d.EnabledByDefault = false
+		useZoneFile(t, earlierFile)
+		owner := newSyncedReplica(t, db.DB, newConfig(now, d))
+		useZoneFile(t, laterFile)
+		other := newReplica(t, db.DB, newConfig(now, d))
+		require.NoError(t, other.Enable(t.Context(), "a", ann))
+
+		require.Zero(t, tick(t, other).Fired)
+		now.Set(june(2, 7, 0))
+		require.Zero(t, tick(t, owner).Fired)
+		require.Equal(t, []string{"NOT_A_SLOT 07:00:00-07:00:00 1"}, skipTexts(t, owner, "a"))
+		now.Set(june(3, 7, 0))
+		require.Equal(t, 1, tick(t, owner).Fired)
+	})
+}

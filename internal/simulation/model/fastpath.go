@@ -84,6 +84,6 @@ func (s *Session) onTime(tx *transaction, row storage.Schedule, f storage.SlotFi
 	owner := s.db.schedules[row.ID].owner
 	return (owner == nil || owner == tx) && row.Enabled && row.RemovedAt.IsZero() &&
 		(row.DefinitionHash == f.DefinitionHash || s.db.Omit.DefinitionHash) &&
-		row.NextRunAt.Equal(f.Slot) && !f.Slot.After(now) && f.Next.After(now) && !now.After(f.Slot.Add(row.Grace)) &&
+		row.NextRunAt.Equal(f.Slot) && row.SettledThrough.Before(f.Slot) && !f.Slot.After(now) && f.Next.After(now) && !now.After(f.Slot.Add(row.Grace)) &&
 		row.LockedBy == "" && row.UnfinishedSince.IsZero() && row.RetryAt.IsZero() && row.ConsecutiveFailures == 0
 }
