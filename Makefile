@@ -176,8 +176,8 @@ $(WITHPG):
 # only on Postgres, because the detector slows down SQLite, which is Go code.
 # Packages are built first and then tested one at a time. Next to each other
 # they would miss their deadlines. The tests in a browser and of other routers
-# are left out: other tests send the same requests to the server. So are the
-# tests of SQLite drivers, which have one goroutine.
+# are left out: other tests send the same requests to the server. So are those
+# of the SQLite drivers, whose code the detector would slow down.
 .race:
 	$(call in,$(filter-out ./test/drivers,$(TESTMODULES)),packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
 	  $(GO) test -race -short -run '^$$' $$packages >/dev/null && \

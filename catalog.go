@@ -31,7 +31,7 @@ type catalog struct {
 	formerIDs    map[string]string            // former ID to ID
 	schedules    map[expression]cron.Schedule // of the definitions
 	zoneRules    map[string]string            // by time zone of the definitions
-	stored       storage.Stored               // the definitions as rows
+	wantStored   storage.Stored               // the definitions as rows
 	hash         string                       // of the whole set of definitions
 }
 
@@ -62,7 +62,7 @@ func newCatalog(jobs []Job, definitions []Definition, grace, minGrace time.Durat
 	}
 	for id, d := range c.definitions {
 		row := d.applyTo(storage.Schedule{ID: id})
-		c.stored.Add(&row)
+		c.wantStored.Add(&row)
 	}
 	c.hash = c.computeHash()
 	return c, nil
@@ -201,6 +201,20 @@ func (c *catalog) toJobs(specs []storage.JobSpec) []Job {
 func (c *catalog) declares(id, hash string) bool {
 	d := c.definitions[id]
 	return d != nil && d.hash == hash
+}
+
+// correct writes back the columns of a row that were edited by hand, if this
+// process declares the definition as it is stored. It returns the event.
+func (c *catalog) correct(row *storage.Schedule) []Event {
+	if !c.declares(row.ID, row.DefinitionHash) {
+		return nil
+	}
+	d := c.definitions[row.ID]
+	edited := *row
+	if *row = d.applyTo(edited); *row == edited {
+		return nil
+	}
+	return []Event{{ScheduleID: row.ID, Kind: EventChanged, Detail: describeChange(&edited, d)}}
 }
 
 // missingFrom returns the ids of the definitions that have no row, in order.

@@ -62,11 +62,13 @@ func (s *Scheduler) trySetEnabled(ctx context.Context, id string, enabled bool, 
 	if row.Enabled == enabled {
 		return true, nil
 	}
+	corrections := s.catalog.correct(row)
 	calendars := s.newCalendars()
 	update, events, err := settleRow(row, now, SkipDisabled, options, calendars)
 	if err != nil {
 		return false, fmt.Errorf("hourbell: %w", err)
 	}
+	events = append(events, corrections...)
 	update.Enabled, update.EnabledNote = enabled, options.Note
 	kind := EventDisabled
 	if enabled {
@@ -172,7 +174,7 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 			update.Until = row.NextRunAt
 			return update, nil, nil
 		}
-		update.SettledThrough = row.NextRunAt
+		update.SettledThrough = later(row.SettledThrough, row.NextRunAt)
 		skipped := skip{reason: reason, from: row.NextRunAt, to: row.NextRunAt, count: 1, atLeast: true}
 		return update, []Event{skipped.event(row.ID, options)}, nil
 	}
@@ -196,24 +198,26 @@ func settleRow(row *storage.Schedule, now time.Time, reason SkipReason, options 
 }
 
 // scheduleNext plans the first slot after now, and after the last settled slot
-// if that is later, because the clock was stepped back (rule D4). The schedule
-// counts from that time on, which SettledThrough becomes.
+// if that is later, because the clock was stepped back (rule D4). It also sets
+// SettledThrough to that time: slots up to it are never recorded.
 func scheduleNext(update *storage.ScheduleUpdate, now time.Time, calendars *calendars) error {
 	slots, err := calendars.get(update.Cron, update.TimeZone)
 	if err != nil {
 		return invalidSlots(update.ID, update.Cron, update.TimeZone)
 	}
+	if slots.isManual {
+		return nil
+	}
 	update.SettledThrough = later(now, update.SettledThrough)
 	next, err := slots.next(update.SettledThrough)
 	switch {
-	case slots.isManual:
-		return nil
 	case err != nil:
 		return &DefinitionError{ID: update.ID, Field: "cron", Err: err}
 	case hasOtherRules(&update.Schedule, slots):
-		// Only a process with the row's zone rules knows its slots. Its next
-		// claim corrects this time, so that no slot is lost.
-		next = update.SettledThrough.Truncate(time.Second).Add(time.Second)
+		// This process cannot compute the row's slots, because its zone rules
+		// differ. It plans a time that the process which claims the row
+		// replaces by a slot. Until then, the update must have been written.
+		next = update.SettledThrough.Truncate(time.Second).Add(5 * time.Second)
 	}
 	update.NextRunAt = next
 	if update.Until.IsZero() || next.Before(update.Until) {

@@ -147,10 +147,10 @@ func skippedSlots(c storage.Claim, grace time.Duration, d decision, unfinished b
 }
 
 // firstUnsettled returns the first slot that is not settled, or the zero time
-// if there is none. That is NextRunAt, unless the rules have changed, or the
-// row was edited by hand: NextRunAt is settled, or is no slot although the row
-// has the zone rules of this process. Then the slots since SettledThrough
-// count.
+// if there is none. Usually it is NextRunAt. It is the first slot after
+// SettledThrough if the zone's rules have changed, or if NextRunAt is settled
+// or not a slot. A process with other zone rules than the row trusts NextRunAt,
+// because it cannot check it.
 func firstUnsettled(row *storage.Schedule, reason SkipReason, slots *calendar) (time.Time, error) {
 	isOpen := row.NextRunAt.After(row.SettledThrough) && (hasOtherRules(row, slots) || slots.isSlot(row.NextRunAt))
 	if reason != SkipRulesChanged && isOpen || row.SettledThrough.IsZero() {
@@ -189,8 +189,8 @@ func unsettledSlots(first, at time.Time, reason SkipReason, slots *calendar) (*s
 type calendar struct {
 	schedule  cron.Schedule
 	isManual  bool
-	rules     string // the result of zoneRules
-	slots     map[time.Time]bool
+	rules     string // the result of zoneRules; empty if not computed yet
+	isSlotAt  map[time.Time]bool
 	following map[time.Time]time.Time
 	preceding map[time.Time]time.Time
 	counts    map[[2]time.Time]int
@@ -211,10 +211,9 @@ func (s *Scheduler) newCalendars() *calendars {
 	return &calendars{s.catalog, map[expression]*calendar{}}
 }
 
-// get returns the calendar of an expression in a time zone. An expression that
-// a definition has, has the slots of that definition: a process computes them
-// with the same zone rules as long as it runs, even if the zone's file is
-// replaced. A manual schedule has the empty expression, and no slots.
+// get returns the calendar of an expression in a time zone. For a declared
+// expression, it returns the slots that New parsed. A manual schedule has the
+// empty expression, and no slots.
 func (c *calendars) get(cronExpression, zone string) (*calendar, error) {
 	key := expression{cronExpression, zone}
 	return cached(c.cache, key, func() (*calendar, error) {
@@ -226,8 +225,8 @@ func (c *calendars) get(cronExpression, zone string) (*calendar, error) {
 			}
 		}
 		return &calendar{
-			schedule: schedule, isManual: cronExpression == "",
-			slots: map[time.Time]bool{}, following: map[time.Time]time.Time{}, preceding: map[time.Time]time.Time{}, counts: map[[2]time.Time]int{},
+			schedule: schedule, isManual: cronExpression == "", rules: c.catalog.zoneRules[zone],
+			isSlotAt: map[time.Time]bool{}, following: map[time.Time]time.Time{}, preceding: map[time.Time]time.Time{}, counts: map[[2]time.Time]int{},
 		}, nil
 	})
 }
@@ -250,7 +249,7 @@ func (c *calendar) zoneRules() string {
 
 // isSlot reports whether t is a slot.
 func (c *calendar) isSlot(t time.Time) bool {
-	is, _ := cached(c.slots, t, func() (bool, error) { return c.schedule.IsSlot(t), nil })
+	is, _ := cached(c.isSlotAt, t, func() (bool, error) { return c.schedule.IsSlot(t), nil })
 	return is
 }
 

@@ -60,8 +60,8 @@ type Definition struct {
 	// "UTC".
 	TimeZone string
 	// Manual declares a schedule that never comes due and that operators run:
-	// see [Scheduler.RunNow]. Enable and Disable change what is shown, and
-	// nothing else. Defaults to false.
+	// see [Scheduler.RunNow]. Enable and Disable only change the enabled flag
+	// and the note. Defaults to false.
 	Manual bool
 	// Target selects the jobs that each slot enqueues: at least one of
 	// Config.Jobs. It is required.
@@ -258,7 +258,7 @@ func (d Definition) compile() (*definition, error) {
 		check("grace", fmt.Errorf("%v is negative", d.Grace))
 	}
 	check("target", d.Target.validate())
-	d.Cron = strings.TrimSpace(d.Cron)
+	d.Cron = strings.Trim(d.Cron, " \t\r\n")
 	slots, err := d.slots()
 	if err != nil {
 		errs = append(errs, err)
@@ -297,8 +297,8 @@ func (d Definition) slots() (cron.Schedule, error) {
 	return slots, nil
 }
 
-// setManual says how to declare what is often written as an expression that
-// never comes due.
+// setManual is the advice for an empty expression, and for one that never comes
+// due.
 const setManual = "for a schedule that only operators run, set Manual"
 
 // computeHash returns the definition's hash. It covers the ID, every column of

@@ -161,6 +161,7 @@ func (s *Scheduler) noteRun(running bool, failure string) {
 	s.process.mu.Lock()
 	defer s.process.mu.Unlock()
 	s.process.running, s.process.synced, s.process.runError = running, false, failure
+	s.process.missing, s.process.missingError = nil, ""
 }
 
 // noteSynced records the first sync of Run. From now on, the loop must tick.

@@ -38,10 +38,10 @@ const (
 	SkipDisabled   SkipReason = "DISABLED"   // an operator disabled the schedule
 	SkipChanged    SkipReason = "CHANGED"    // a sync changed the expression or time zone
 	SkipRemoved    SkipReason = "REMOVED"    // code no longer declares the schedule
-	// The rules of the time zone have changed, so that the slot is another one.
+	// A sync found other rules of the time zone, by which the slot was due.
 	SkipRulesChanged SkipReason = "RULES_CHANGED"
-	// The stored next run was not a slot, so that the slots since the last one
-	// did not fire.
+	// The stored next run was not an unsettled slot. The loop skipped the slots
+	// since SettledThrough.
 	SkipNotASlot SkipReason = "NOT_A_SLOT"
 )
 

@@ -316,9 +316,9 @@ type Health struct {
 	// and that are neither locked nor waiting for a retry. If no other build is
 	// running, they wait for a deploy.
 	Mismatched []string
-	// Missing are the IDs of up to 100 declared schedules that this process has
-	// found missing from the table within about the last minute. MissingError
-	// says why it could not restore them; it is empty if it has.
+	// Missing are the IDs of the declared schedules that this process's last
+	// comparison, about once a minute, found missing from the table.
+	// MissingError is the error of restoring them; empty if they were restored.
 	Missing      []string
 	MissingError string
 	// ClockBehind is how far the database clock is behind the last settled slot
@@ -330,9 +330,9 @@ type Health struct {
 // Health returns the state of the loop and of all replicas. The number of
 // statements does not depend on the number of schedules.
 //
-// If there is an error, WorkerID, Running, Synced, RunError, Stalled and
-// LastTickAt are still valid. If ctx has ended, Health sends no statement, and
-// returns those fields with the context's error.
+// If there is an error, WorkerID, Running, Synced, RunError, Stalled,
+// LastTickAt, Missing and MissingError are still valid. If ctx has ended,
+// Health sends no statement, and returns those fields with the context's error.
 func (s *Scheduler) Health(ctx context.Context) (Health, error) {
 	h := s.processHealth()
 	if err := ctx.Err(); err != nil {
@@ -361,8 +361,10 @@ func (s *Scheduler) processHealth() Health {
 	p := &s.process
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h := Health{WorkerID: s.worker.ID, Running: p.running, Synced: p.synced, RunError: p.runError, LastTickAt: p.lastTick,
-		Missing: slices.Clone(p.missing), MissingError: p.missingError}
+	h := Health{
+		WorkerID: s.worker.ID, Running: p.running, Synced: p.synced, RunError: p.runError, LastTickAt: p.lastTick,
+		Missing: slices.Clone(p.missing), MissingError: p.missingError,
+	}
 	h.Stalled = h.Synced && timing.Elapsed(p.tickedAt, timing.Now()) > max(2*s.cfg.PollInterval, s.cfg.fireTimeout())
 	return h
 }

@@ -13,10 +13,10 @@ import (
 // Missing schedules
 //
 // A declared schedule can be missing from the table: a backup without it was
-// restored, its row was deleted by hand, or row-level security hides it. Each
-// process compares the table with its definitions once a minute, in one
-// statement that reads no rows. If they differ, and no newer build is active,
-// it syncs. That also corrects rows that were edited by hand.
+// restored, its row was deleted by hand, or row-level security hides it. Once a
+// minute, each process compares a digest of the stored definitions with its
+// own. If they differ and no newer build is active, it syncs. The sync also
+// writes back columns that were edited by hand.
 
 // checkRegularly compares the stored schedules with the definitions until ctx
 // ends.
@@ -41,7 +41,7 @@ func (s *Scheduler) checkStored(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if stored == s.catalog.stored {
+	if stored == s.catalog.wantStored {
 		s.noteComplete()
 		s.noteMissing(nil, nil)
 		return nil
@@ -56,15 +56,19 @@ type missingRow struct {
 	note    string // of that change
 }
 
-// findMissing finds out which of the schedules to insert were stored before.
-// The events show it. So does an earlier sync of this process.
+// findMissing marks the inserts whose rows were stored before. A row was stored
+// if the schedule has events, or if this process has seen every declared
+// schedule stored.
 func (s *Scheduler) findMissing(ctx context.Context, changes []syncChange) error {
 	inserts := map[string]*syncChange{}
 	var ids []string
 	for i := range changes {
-		if change := &changes[i]; change.row == nil && change.related == nil {
+		if change := &changes[i]; change.row == nil && !change.isRenamedBack {
 			inserts[change.declared.ID] = change
 			ids = append(ids, change.declared.ID)
+			if former := change.declared.FormerID; former != "" {
+				ids = append(ids, former)
+			}
 		}
 	}
 	latest := map[string]Event{}   // of all four kinds
@@ -86,11 +90,16 @@ func (s *Scheduler) findMissing(ctx context.Context, changes []syncChange) error
 	wasComplete := s.wasComplete()
 	for id, change := range inserts {
 		last, known := latest[id]
-		if !known && !wasComplete || last.Kind == EventRemoved { // new, or deleted after its removal
+		isRename := change.related != nil && (!known || change.related.RemovedAt.IsZero())
+		if isRename || !known && !wasComplete || last.Kind == EventRemoved { // new, or deleted after its removal
 			continue
 		}
 		event, changed := switched[id]
+		if former := change.declared.FormerID; !changed && former != "" {
+			event, changed = switched[former]
+		}
 		change.missing = &missingRow{changed: changed, enabled: event.Kind == EventEnabled, note: event.Note}
+		change.related, change.formerID = nil, change.declared.FormerID
 	}
 	return nil
 }
@@ -109,13 +118,14 @@ func (s *Scheduler) reportRestored(ctx context.Context, chunk []syncChange, writ
 		}
 	}
 	if len(restored) > 0 {
-		s.log.ErrorContext(ctx, "hourbell: declared schedules were missing, restored", "count", len(restored), "schedules", firstNames(restored))
+		s.log.ErrorContext(ctx, "hourbell: missing schedules restored", "count", len(restored), "schedules", firstNames(restored))
 	}
 	return restored
 }
 
-// errNoEffect reports that the database accepted inserts and stored no rows.
-var errNoEffect = errors.New("inserting them had no effect: a row-level security policy hides their rows, or a trigger drops them")
+// errNoEffect reports that the database accepted inserts, and that the rows are
+// not there.
+var errNoEffect = errors.New("inserting them had no effect: check the table for a row-level security policy or a trigger")
 
 // noteFailedSync records which declared schedules a failed sync has left
 // missing, and returns the sync's error, or a clearer one.
@@ -126,26 +136,28 @@ func (s *Scheduler) noteFailedSync(ctx context.Context, syncErr error) error {
 	}
 	missing := s.catalog.missingFrom(rows)
 	if len(missing) > 0 && errors.Is(syncErr, errRowsKeepChanging) {
-		syncErr = fmt.Errorf("%d declared schedules are missing (%s): %w", len(missing), strings.Join(firstNames(missing), ", "), errNoEffect)
+		syncErr = fmt.Errorf("declared schedules are missing (%d: %s): %w (%w)",
+			len(missing), strings.Join(firstNames(missing), ", "), errNoEffect, syncErr)
 	}
-	s.noteMissing(missing, syncErr)
+	if s.wasComplete() || errors.Is(syncErr, errNoEffect) { // otherwise they are still to be stored
+		s.noteMissing(missing, syncErr)
+	}
 	return syncErr
 }
 
-// maxMissing is how many missing schedules health names at most.
-const maxMissing = 100
-
-// noteMissing records the declared schedules that the last comparison has found
-// missing, and why they could not be restored. A nil error means that they
-// were.
+// noteMissing records the declared schedules that the last comparison found
+// missing, and the error of the attempt to restore them. The error is nil if
+// the attempt succeeded.
 func (s *Scheduler) noteMissing(ids []string, err error) {
 	s.process.mu.Lock()
 	defer s.process.mu.Unlock()
-	s.process.missing, s.process.missingError = ids[:min(len(ids), maxMissing)], ""
+	s.process.missing, s.process.missingError = ids, ""
 	switch {
 	case err == nil || len(ids) == 0:
 	case errors.Is(err, errNoEffect): // the rest of the text names the schedules
 		s.process.missingError = errNoEffect.Error()
+	case errors.As(err, new(*DefinitionError)), errors.Is(err, errRemovesAll): // names other schedules or processes
+		s.process.missingError = "the sync fails: see the log"
 	default:
 		s.process.missingError = strings.TrimPrefix(err.Error(), "hourbell: ")
 	}

@@ -98,6 +98,7 @@ func (s *Scheduler) resync(ctx context.Context) error {
 	}
 	if s.newerBuild(workers) != nil {
 		s.markForResync()
+		s.noteMissing(nil, nil) // the newer build looks for missing schedules
 		return nil
 	}
 	return s.Sync(ctx)

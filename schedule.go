@@ -29,7 +29,7 @@ type Schedule struct {
 	NextRunAt                        time.Time // the first slot that is not settled; zero if disabled, removed or manual
 	LastRunAt                        time.Time // when the schedule last fired
 	LastScheduledFor                 time.Time // the slot that fired then
-	SettledThrough                   time.Time // the last slot that fired or was recorded as skipped, or the later time from which the schedule counts
+	SettledThrough                   time.Time // slots up to this time are settled: the last slot that fired or was skipped, or when the schedule was enabled or moved, if that is later
 	LockedAt                         time.Time // when a replica claimed the schedule; zero if unlocked
 	LockedBy                         string    // the ID of the [Worker] that holds the lock; empty if unlocked
 	Version                          int64     // incremented by each change of state
@@ -138,8 +138,8 @@ func (s *Scheduler) run(ctx context.Context) error {
 	return nil
 }
 
-// firstSync syncs at the start of Run. Missing schedules that cannot be
-// restored do not keep the others from firing: the regular check tries again.
+// firstSync syncs at the start of Run. If missing schedules cannot be restored,
+// Run starts anyway, so that the others fire. The regular check tries again.
 func (s *Scheduler) firstSync(ctx context.Context) error {
 	err := s.sync(ctx)
 	if errors.Is(err, errNoEffect) {

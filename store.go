@@ -66,8 +66,8 @@ type database interface {
 	// Schedules returns the schedules with these ids, or all schedules if there
 	// are no ids. They are ordered by id and include removed schedules.
 	Schedules(ctx context.Context, ids ...string) ([]storage.Schedule, error)
-	// Stored identifies the schedules that are not removed, without reading
-	// them.
+	// Stored returns the number and the combined digest of the schedules that
+	// are not removed.
 	Stored(ctx context.Context) (storage.Stored, error)
 	// LatestEvents returns, for each schedule and kind, the latest event. It
 	// does not consider former ids. Its order is not defined.

@@ -65,7 +65,7 @@ func (s *Scheduler) sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if stored == s.catalog.stored {
+	if stored == s.catalog.wantStored {
 		s.noteComplete()
 		s.noteMissing(nil, nil)
 		return nil
@@ -235,8 +235,8 @@ type syncChange struct {
 	// settledThrough is the latest slot that is settled under another id of a
 	// schedule that code declares again.
 	settledThrough time.Time
-	// formerID is the former id of an insert that is not stored. An older build
-	// may still store it.
+	// formerID is the former id of an insert if no row has that id yet, or if
+	// the row of the insert is missing. An older build may still store one.
 	formerID string
 	// removesRelated reports that the same transaction removes related, so that
 	// no slot fires under both ids.
@@ -244,6 +244,9 @@ type syncChange struct {
 	// missing describes the row of an insert that was stored before; nil if it
 	// was not.
 	missing *missingRow
+	// isRenamedBack reports that an insert has an id under which a stored
+	// schedule was declared before, as after a rollback.
+	isRenamedBack bool
 }
 
 // compare compares the stored schedules with the definitions.
@@ -288,6 +291,7 @@ func (s *Scheduler) compare(ctx context.Context) (*syncChanges, error) {
 			if stored[declared.FormerID] == nil {
 				change.formerID = declared.FormerID
 			}
+			change.isRenamedBack = successors[id] != nil
 		case !row.RemovedAt.IsZero():
 			change.settledThrough = settledThrough[id]
 			former := undeclared(declared.FormerID)
@@ -508,7 +512,7 @@ func (p *syncPlan) insert(change syncChange) error {
 	})}
 	detail := d.summary()
 	if missing := change.missing; missing != nil {
-		detail = "the row was missing: " + detail
+		detail = "restored after its row was missing: " + detail
 		if missing.changed {
 			row.Enabled, row.EnabledNote = missing.enabled, missing.note
 		}
@@ -643,8 +647,8 @@ func (d *definition) applyTo(row storage.Schedule) storage.Schedule {
 // settleReason returns the reason for which a sync settles a row, or "" if the
 // row has the slots of the definition (rule D4).
 //
-// A row with the definition's hash was fired by it, whatever its other columns
-// say: they were edited by hand.
+// If the hash is equal, replicas fire the row by this definition. Other columns
+// differ only because they were edited by hand.
 func (d *definition) settleReason(row *storage.Schedule) SkipReason {
 	switch {
 	case row.DefinitionHash == d.hash:
@@ -674,14 +678,17 @@ func describeSlots(cronExpression, timeZone string, manual bool) string {
 // makes in a row, for events.
 func describeChange(row *storage.Schedule, d *definition) string {
 	if row.DefinitionHash == d.hash {
-		return "stored columns differ from the definition: " + strings.Join(d.differences(row), ", ")
+		return "columns edited by hand are written back: " + strings.Join(d.differences(row), ", ")
 	}
 	before, after := describeSlots(row.Cron, row.TimeZone, row.Manual), describeSlots(d.Cron, d.TimeZone, d.Manual)
 	switch {
 	case before != after:
 		return "from " + before + " to " + after
 	case d.settleReason(row) == SkipRulesChanged:
-		return "the rules of time zone " + d.TimeZone + " are different"
+		return "the rules of time zone " + d.TimeZone + " have changed"
+	}
+	if row.ZoneRules == "" && d.zoneRules != "" {
+		return "the rules of time zone " + d.TimeZone + " are recorded"
 	}
 	if row.TargetKind != d.Target.kind || row.Target != d.Target.stored() {
 		return "target is now " + d.Target.String()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -14,9 +15,10 @@ import (
 )
 
 // LocalZone returns the IANA name of the process's time zone, for example for
-// [Definition].TimeZone. The environment variable TZ has the name. If it is not
-// set, the name is that of the zone file to which /etc/localtime links, or the
-// content of /etc/timezone. Without any of them, the zone is UTC.
+// [Definition].TimeZone. The environment variable TZ gives the name. If it is
+// not set, the name comes from the link /etc/localtime. If that is a copied
+// file, it comes from /etc/timezone. If /etc/localtime does not exist, the zone
+// is UTC. Windows does not state the name.
 //
 // LocalZone returns an error if it finds no name, or if the zone of that name
 // does not have the rules of [time.Local].
@@ -42,7 +44,7 @@ func checkIsLocal(name string) error {
 	case cron.ZoneRules(location) != cron.ZoneRules(time.Local):
 		return fmt.Errorf("the zone %s does not have the rules of the process's zone", name)
 	}
-	_, err = cron.Parse("@daily", name) // refuses names that are not those of a place
+	_, err = cron.Parse("@daily", name) // refuses names that differ between hosts, such as posixrules
 	return err
 }
 
@@ -57,6 +59,8 @@ func localZoneName() (string, error) {
 		return zoneOfFile(tz)
 	case isSet:
 		return tz, nil
+	case runtime.GOOS == "windows":
+		return "", errors.New("the operating system does not state it")
 	}
 	name, err := zoneOfFile("/etc/localtime")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +77,7 @@ func localZoneName() (string, error) {
 // zoneOfFile returns the name of the zone whose file a path denotes or links
 // to.
 func zoneOfFile(path string) (string, error) {
-	for range 10 { // a longer chain of links is a cycle
+	for range 10 { // ends at a cycle of links
 		if _, name, ok := strings.Cut(filepath.ToSlash(path), "/zoneinfo/"); ok {
 			return name, nil
 		}
@@ -105,6 +109,10 @@ func (s *Scheduler) warnOfDefaultZone(definitions []Definition) {
 		}
 	}
 	if len(ids) > 0 {
-		s.log.Warn("hourbell: empty TimeZone means UTC", "process_zone", time.Local.String(), "count", len(ids), "schedules", firstNames(ids))
+		zone, err := LocalZone()
+		if err != nil {
+			zone = time.Local.String()
+		}
+		s.log.Warn("hourbell: definitions without TimeZone use UTC", "process_zone", zone, "count", len(ids), "schedules", firstNames(ids))
 	}
 }

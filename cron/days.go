@@ -25,7 +25,8 @@ func newDays(dom, month, dow values) days {
 	case dow.unrestricted:
 		return days{noDay, e}
 	}
-	// The other items match no date, and gronx would search for them.
+	// The other items match no date. gronx would search for one in vain, so the
+	// expression omits them.
 	anyDay := values{set: valueRange(1, 31, 1), unrestricted: true}
 	return days{newDayExpr(anyDay, month, dow), e}
 }

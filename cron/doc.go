@@ -107,7 +107,7 @@
 // Parse uses the copy that this package embeds, so zones also load in an empty
 // container. Replicas with zone files of different versions can compute
 // different slots for a zone whose rules changed between those versions.
-// Schedule.ZoneRules identifies the rules of a zone.
+// ZoneRules identifies the rules of a zone.
 //
 // Parse refuses names that load on some hosts and are not zones, or that differ
 // between hosts: Local, localtime, posixrules, Factory, paths such as ./UTC,

@@ -267,8 +267,8 @@ const fence = `
 WHERE {batch_row}
 	AND s.version = c.version AND s.locked_by = @worker`
 
-// advance never sets settled_through back: a row that was edited by hand can be
-// claimed after the clock was stepped back. advance has two conditions beyond
+// advance keeps a later settled_through: after the clock was stepped back, an
+// edited next_run_at can be due before it. advance has two conditions beyond
 // the fence. A sync changes the definition hash without a new version if it
 // changes only, for example, the target. And the database clock must have
 // reached the last slot.

@@ -89,8 +89,8 @@ func sqlState(err error) string {
 	return ""
 }
 
-// sqliteCode returns the primary result code of a SQLite error, or 0. It knows
-// the errors of all drivers whose package is named sqlite or sqlite3.
+// sqliteCode returns the primary result code of a SQLite error, or 0. It reads
+// errors whose type belongs to a package named sqlite or sqlite3.
 func sqliteCode(err error) int {
 	if err == nil {
 		return 0
@@ -117,7 +117,8 @@ func sqliteCode(err error) int {
 // ncruces/go-sqlite3, it has a method Code, or is the code.
 func resultCode(err error) int {
 	value := reflect.ValueOf(err)
-	if name := strings.TrimPrefix(value.Type().String(), "*"); !strings.HasPrefix(name, "sqlite") {
+	pkg, _, _ := strings.Cut(strings.TrimPrefix(value.Type().String(), "*"), ".")
+	if pkg != "sqlite" && pkg != "sqlite3" || value.Kind() == reflect.Pointer && value.IsNil() {
 		return 0
 	}
 	if method := value.MethodByName("Code"); method.IsValid() && method.Type().NumIn() == 0 && method.Type().NumOut() == 1 {
@@ -207,7 +208,7 @@ func isUnavailable(err error) bool {
 	}
 	// Not all versions of database/sql and pgx export these errors. pgx returns
 	// the second one inside a transaction whose connection it has closed, and
-	// the third one whatever prevents a connection, such as a certificate.
+	// the third one for any failed connection.
 	for _, text := range []string{"sql: database is closed", "conn closed", "failed to connect to `"} {
 		if strings.Contains(err.Error(), text) {
 			return true

@@ -22,7 +22,7 @@ active AS MATERIALIZED (SELECT * FROM hourbell_workers w WHERE w.namespace = @na
 SELECT {clock}, (SELECT count(*) FROM active),
 	(SELECT {micros max(clock_skew)} FROM active), (SELECT {micros min(clock_skew)} FROM active), (SELECT max(last_tick_at) FROM active),
 	(SELECT count(*) FROM hourbell_schedules WHERE ` + overdue + `),
-	(SELECT max(settled_through) FROM hourbell_schedules WHERE namespace = @namespace AND enabled AND removed_at IS NULL)`)
+	(SELECT max(settled_through) FROM hourbell_schedules WHERE namespace = @namespace AND enabled AND NOT manual AND removed_at IS NULL)`)
 
 	selectLate = prepare(`
 WITH

@@ -5,13 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/hourbell/hourbell"
 )
 
-// poolError adds to the error of a call that got no connection that all
-// connections of the pool are in use. It returns other errors unchanged, and
-// all errors if the pool has a type of the host's own.
+// poolError explains a deadline that passed while the call waited for a
+// connection of a full pool. It returns other errors unchanged, and all errors
+// if the pool has a type of the host's own.
 //
 // database/sql returns the context's error itself if the deadline passes before
 // there is a connection. A driver wraps it.
@@ -27,17 +28,18 @@ func (s *database) poolError(err error) error {
 	if stats.MaxOpenConnections == 0 || stats.InUse < stats.MaxOpenConnections {
 		return err
 	}
-	return fmt.Errorf("all connections of the pool are in use: raise its limit, SetMaxOpenConns(%d), or find what keeps them, "+
+	return fmt.Errorf("all connections of the pool are in use: raise its limit, SetMaxOpenConns(%d), or find what holds them, "+
 		"such as long transactions and rows that are not closed: %w", stats.MaxOpenConnections, err)
 }
 
-// failing is a statement that fails in every SQLite database.
-var failing = prepare(`SELECT 1 FROM tests_whether_errors_have_codes`)
+// selectUnknownTable reads a table that does not exist.
+var selectUnknownTable = prepare(`SELECT 1 FROM tests_whether_errors_have_codes`)
 
 // checkErrorCodes returns an error if the SQLite driver's errors have no result
-// code that hourbell can read. It would not recognize a locked file then.
+// code that hourbell can read. Without the code, hourbell cannot recognize a
+// locked file.
 func (s *database) checkErrorCodes(ctx context.Context) error {
-	err := s.query(ctx, failing, nil, func(*sql.Rows) error { return nil })
+	err := s.query(ctx, selectUnknownTable, nil, func(*sql.Rows) error { return nil })
 	switch {
 	case sqliteCode(err) != 0:
 		return nil
@@ -80,15 +82,23 @@ const (
 	countTables = `SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'hourbell_migrations'`
 )
 
+// memoryChecks is held during checkSharedMemory.
+var memoryChecks sync.Mutex
+
 // checkSharedMemory returns an error if the connections of a pool do not share
 // one SQLite database. Without a file name, each connection has a database of
 // its own, unless it shares a cache. checkSharedMemory compares the tables that
 // conn and another connection see.
 //
-// If the pool has only one connection, checkSharedMemory returns it to the pool
-// and takes it again, so that the caller cannot use conn any more. A pool that
-// keeps no idle connections has then lost the database.
+// If the pool is limited to one connection, checkSharedMemory closes conn
+// first, and the caller must not use it afterward. If the pool keeps no idle
+// connection, that destroys the database, which the comparison shows.
+//
+// Checks take turns: two of them that each hold a connection could otherwise
+// wait for each other.
 func checkSharedMemory(ctx context.Context, pool *sql.DB, conn *sql.Conn) error {
+	memoryChecks.Lock()
+	defer memoryChecks.Unlock()
 	var files, before, after int
 	if err := conn.QueryRowContext(ctx, countFiles).Scan(&files); err != nil || files > 0 {
 		return err

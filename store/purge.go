@@ -50,13 +50,20 @@ ORDER BY id LIMIT @limit`),
 	},
 	// Events, found by the index of the namespace, in the order of ids. Ids
 	// grow with time, except for events with a future time. Those were recorded
-	// before the clock was stepped back.
+	// before the clock was stepped back. The last ENABLED or DISABLED event of
+	// a schedule is kept, unless a REMOVED event follows: it says whether to
+	// enable the schedule if its row is missing.
 	{
 		candidates: prepare(`
 WITH
 -- the database time
 clock AS MATERIALIZED (SELECT {now} AS now)
-SELECT CAST(id AS text) AS key, at < {clock} - {interval @events}, at BETWEEN {clock} - {interval @events} AND {clock} FROM hourbell_events
+SELECT CAST(id AS text) AS key,
+	at < {clock} - {interval @events} AND (kind NOT IN ('ENABLED', 'DISABLED') OR schedule_id IS NULL OR EXISTS (
+		SELECT 1 FROM hourbell_events l WHERE l.namespace = @namespace AND l.schedule_id = e.schedule_id AND l.id > e.id
+			AND l.kind IN ('ENABLED', 'DISABLED', 'REMOVED'))),
+	at BETWEEN {clock} - {interval @events} AND {clock}
+FROM hourbell_events e
 WHERE namespace = @namespace AND id > {bigint @after}
 ORDER BY id LIMIT @limit`),
 		delete: prepare(`

@@ -117,7 +117,9 @@ func (s *database) InsertSchedules(ctx context.Context, rows []storage.ScheduleU
 
 // The columns that code owns are always written. Those that operators and the
 // loop own are written only if the update settles the row. The conditions are
-// those of rule L6: an update applies only to the version that was read.
+// those of rule L6: an update applies only to the version that was read. An
+// update with the same hash writes back columns that were edited by hand. It
+// increments the version, so that only one process does.
 var updateSchedules = prepare(`
 {locked_batch ` + definitionColumns + ` version:bigint read_hash:text settles:boolean removed:timestamptz}
 UPDATE hourbell_schedules AS s SET
@@ -130,7 +132,7 @@ UPDATE hourbell_schedules AS s SET
 	removed_at = CASE WHEN c.settles THEN c.removed ELSE s.removed_at END,
 	locked_at = CASE WHEN c.settles THEN NULL ELSE s.locked_at END,
 	locked_by = CASE WHEN c.settles THEN NULL ELSE s.locked_by END,
-	version = CASE WHEN c.settles THEN s.version + 1 ELSE s.version END,
+	version = CASE WHEN c.settles OR c.hash = c.read_hash THEN s.version + 1 ELSE s.version END,
 	unfinished_since = CASE WHEN c.settles THEN NULL ELSE s.unfinished_since END,
 	retry_at = CASE WHEN c.settles THEN NULL ELSE s.retry_at END,
 	consecutive_failures = CASE WHEN c.settles THEN 0 ELSE s.consecutive_failures END,

@@ -27,9 +27,9 @@ func duplicateIDTable(err error) string {
 	return ""
 }
 
-// sequenceError reports that the sequence of a table is behind its ids. It
-// concerns every insert, and passes once an operator has set the sequence. So
-// it matches [hourbell.ErrUnavailable].
+// sequenceError reports that the sequence of a table is behind its ids. Every
+// insert fails until an operator sets the sequence. So the error matches
+// [hourbell.ErrUnavailable].
 type sequenceError struct {
 	table, repair string
 	err           error

@@ -5,7 +5,7 @@
 package storage
 
 import (
-	"crypto/md5" //nolint:gosec // detects edits, not attacks
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"strconv"
@@ -47,7 +47,7 @@ type Schedule struct {
 // Digest returns a hash of the ID and the columns that code owns. Postgres
 // computes the same in the column definition_digest.
 func (s *Schedule) Digest() int64 {
-	sum := md5.Sum([]byte(strings.Join([]string{
+	sum := sha256.Sum256([]byte(strings.Join([]string{
 		s.ID, s.DefinitionHash, s.Name, s.Description, s.Cron, s.TimeZone, s.ZoneRules, strconv.FormatBool(s.Manual),
 		s.TargetKind, s.Target, strconv.FormatInt(s.Grace.Microseconds(), 10),
 	}, "\x1f")))
@@ -75,7 +75,8 @@ type ScheduleUpdate struct {
 	ReadHash string // the definition hash that was read; unused for an insert
 	// Settles also writes the columns that operators and the loop own: it
 	// clears lock, retry state and unfinished claim, and increments the
-	// version. Without it, only the columns that code owns are written.
+	// version. Without it, only the columns that code owns are written. The
+	// version then increments if the definition hash stays the same.
 	Settles bool
 	// Until is when the values become stale: the row is written only while the
 	// database clock has not reached it. Zero means no such condition.

@@ -91,9 +91,9 @@ func TestLocalZoneNamesZoneOfProcess(t *testing.T) {
 // T4: New warns once of definitions without a time zone if the process does not
 // run in UTC.
 func TestNewWarnsOfEmptyTimeZone(t *testing.T) {
-	const warning = `level=WARN msg="hourbell: empty TimeZone means UTC" process_zone=Asia/Tokyo count=2 schedules="[a b]"`
+	const warning = `level=WARN msg="hourbell: definitions without TimeZone use UTC" process_zone=Asia/Tokyo count=2 schedules="[a b]"`
 	require.Equal(t, 1, strings.Count(reportOf(t, "Asia/Tokyo"), warning))
 	for _, tz := range []string{"UTC", "", "Etc/UTC", "Africa/Abidjan"} {
-		require.NotContains(t, reportOf(t, tz), "empty TimeZone", tz)
+		require.NotContains(t, reportOf(t, tz), "without TimeZone", tz)
 	}
 }

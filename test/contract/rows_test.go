@@ -15,6 +15,7 @@ import (
 	"github.com/hourbell/hourbell"
 	"github.com/hourbell/hourbell/internal/dbtest"
 	"github.com/hourbell/hourbell/internal/timing"
+	"github.com/hourbell/hourbell/store"
 )
 
 // M2: a next run that was edited by hand to a time that is not a slot, or is
@@ -92,11 +93,12 @@ func TestSyncWritesBackEditedColumns(t *testing.T) {
 		editSchedule(t, db, test.column, test.value)
 		plan, err := s.Plan(t.Context())
 		require.NoError(t, err)
-		detail := "stored columns differ from the definition: " + test.detail
+		detail := "columns edited by hand are written back: " + test.detail
 		next := before.NextRunAt
 		require.Equal(t, []hourbell.PlannedChange{{ScheduleID: "a", Kind: hourbell.EventChanged, Detail: detail, OldNextRunAt: next, NewNextRunAt: next}}, plan)
 		require.NoError(t, s.Sync(t.Context()))
 		after := readSchedule(t, s, "a")
+		before.Version++ // so that only one replica writes the row back
 		require.Equal(t, before, after)
 		require.Equal(t, detail, readEvents(t, s, "a", hourbell.EventChanged)[0].Detail)
 		requireNoWrites(t, db, func() { require.NoError(t, s.Sync(t.Context())) })
@@ -169,8 +171,8 @@ func TestLoopRestoresMissingSchedule(t *testing.T) {
 		}
 		defined := readEvents(t, s, "a", hourbell.EventDefined)
 		require.Len(t, defined, 2)
-		require.Equal(t, `the row was missing: 0 * * * * in UTC, jobs ["import"]`, defined[0].Detail)
-		require.Contains(t, log.String(), `level=ERROR msg="hourbell: declared schedules were missing, restored" count=1 schedules=[a]`)
+		require.Equal(t, `restored after its row was missing: 0 * * * * in UTC, jobs ["import"]`, defined[0].Detail)
+		require.Contains(t, log.String(), `level=ERROR msg="hourbell: missing schedules restored" count=1 schedules=[a]`)
 		require.Empty(t, readRuns(t, s, "a"))
 	})
 }
@@ -194,7 +196,7 @@ func TestSyncRestoresMissingSchedule(t *testing.T) {
 		s = newSyncedReplica(t, db.DB, newConfig(c, definitions...))
 		require.True(t, readSchedule(t, s, "missing").Enabled)
 		require.False(t, readSchedule(t, s, "removed").Enabled)
-		require.Contains(t, readEvents(t, s, "missing", hourbell.EventDefined)[0].Detail, "the row was missing")
+		require.Contains(t, readEvents(t, s, "missing", hourbell.EventDefined)[0].Detail, "row was missing")
 		require.NotContains(t, readEvents(t, s, "removed", hourbell.EventDefined)[0].Detail, "missing")
 	})
 }
@@ -221,10 +223,10 @@ func TestHealthNamesMissingSchedules(t *testing.T) {
 				return fmt.Sprint(health.Missing) == "[a]" && health.MissingError == reason
 			}
 		}
-		const noEffect = "inserting them had no effect: a row-level security policy hides their rows, or a trigger drops them"
+		const noEffect = "inserting them had no effect: check the table for a row-level security policy or a trigger"
 		await(t, "health says that the insert has no effect", missing(s, noEffect))
 		await(t, "the error is logged", func() bool {
-			return strings.Contains(log.String(), `level=ERROR msg="hourbell: checking the stored schedules failed" error="hourbell: sync: 1 declared schedules are missing`)
+			return strings.Contains(log.String(), `level=ERROR msg="hourbell: checking the stored schedules failed" error="hourbell: sync: declared schedules are missing (1: a)`)
 		})
 		require.NoError(t, stop())
 
@@ -310,5 +312,66 @@ func TestHealthNamesHiddenSchedules(t *testing.T) {
 	await(t, "the other schedule fires", func() bool {
 		tick(t, s)
 		return len(readRuns(t, s, "b")) == 1
+	})
+}
+
+// D3, M1: if the expression was edited by hand, Enable uses that of the
+// definition, and writes it back.
+func TestEnableIgnoresEditedExpression(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		d := hourly("a")
+		d.EnabledByDefault = false
+		s := newSyncedReplica(t, db.DB, newConfig(c, d))
+		editSchedule(t, db, "cron", "0 0 1 1 *")
+		require.NoError(t, s.Enable(t.Context(), "a", ann))
+		a := readSchedule(t, s, "a")
+		require.Equal(t, "0 * * * *", a.Cron)
+		require.Equal(t, noon.Add(time.Hour), a.NextRunAt)
+		require.Equal(t, []hourbell.EventKind{hourbell.EventDefined, hourbell.EventChanged, hourbell.EventEnabled}, eventKinds(t, s, "a"))
+	})
+}
+
+// D3: replicas that correct the same row at the same time record it once.
+func TestEditedRowIsCorrectedOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
+		c := newClock(noon)
+		cfg := newConfig(c, hourly("a"))
+		newSyncedReplica(t, db.DB, cfg)
+		editSchedule(t, db, "name", "edited")
+		other := newReplica(t, db.DB, cfg)
+		s := newReplicaWithStore(t, &hookedStore{store.New(db.DB), hookOnce("before begin", func() error {
+			return other.Sync(t.Context())
+		})}, cfg)
+		require.NoError(t, s.Sync(t.Context()))
+		require.Len(t, readEvents(t, s, "a", hourbell.EventChanged), 1)
+	})
+}
+
+// D2, D10: a renamed schedule whose row is missing is restored as operators
+// left it under the new ID, or else under the former one.
+func TestRenamedScheduleIsRestored(t *testing.T) {
+	runCases(t, map[string]func(t *testing.T, s *hourbell.Scheduler) bool{
+		"enabled before the rename": func(*testing.T, *hourbell.Scheduler) bool { return true },
+		"disabled after the rename": func(t *testing.T, s *hourbell.Scheduler) bool {
+			require.NoError(t, s.Disable(t.Context(), "b", ann))
+			return false
+		},
+	}, func(t *testing.T, db *dbtest.DB, change func(*testing.T, *hourbell.Scheduler) bool) {
+		c := newClock(noon)
+		a := hourly("a")
+		a.EnabledByDefault = false
+		s := newSyncedReplica(t, db.DB, newConfig(c, a))
+		require.NoError(t, s.Enable(t.Context(), "a", ann))
+		b := a
+		b.ID, b.FormerID = "b", "a"
+		s = newSyncedReplica(t, db.DB, newConfig(c, b))
+		want := change(t, s)
+		require.NoError(t, db.Exec("DELETE FROM hourbell_schedules WHERE id = 'b'").Error)
+		s = newSyncedReplica(t, db.DB, newConfig(c, b))
+		restored := readSchedule(t, s, "b")
+		require.Equal(t, want, restored.Enabled)
+		require.Equal(t, "a", restored.FormerID)
+		require.Contains(t, readEvents(t, s, "b", hourbell.EventDefined)[0].Detail, "restored after its row was missing")
 	})
 }

@@ -34,16 +34,22 @@ func TestNewZoneFileFiresOncePerDay(t *testing.T) {
 	}
 	runCases(t, map[string]test{
 		"slot is later": {
-			laterFile, []time.Time{june(2, 7, 30), june(2, 8, 0), june(2, 10, 0), june(2, 12, 0)},
-			[]string{"2026-06-01T08:00:00Z", "2026-06-02T10:00:00Z"}, nil,
+			laterFile,
+			[]time.Time{june(2, 7, 30), june(2, 8, 0), june(2, 10, 0), june(2, 12, 0)},
+			[]string{"2026-06-01T08:00:00Z", "2026-06-02T10:00:00Z"},
+			nil,
 		},
 		"slot is earlier": {
-			earlierFile, []time.Time{june(2, 6, 30), june(2, 7, 0), june(2, 8, 0), june(2, 12, 0)},
-			[]string{"2026-06-01T08:00:00Z", "2026-06-02T07:00:00Z"}, nil,
+			earlierFile,
+			[]time.Time{june(2, 6, 30), june(2, 7, 0), june(2, 8, 0), june(2, 12, 0)},
+			[]string{"2026-06-01T08:00:00Z", "2026-06-02T07:00:00Z"},
+			nil,
 		},
 		"slot is earlier and was due": {
-			earlierFile, []time.Time{june(2, 7, 30), june(2, 8, 0), june(2, 12, 0)},
-			[]string{"2026-06-01T08:00:00Z"}, []string{"RULES_CHANGED 07:00:00-07:00:00 1"},
+			earlierFile,
+			[]time.Time{june(2, 7, 30), june(2, 8, 0), june(2, 12, 0)},
+			[]string{"2026-06-01T08:00:00Z"},
+			[]string{"RULES_CHANGED 07:00:00-07:00:00 1"},
 		},
 	}, func(t *testing.T, db *dbtest.DB, c test) {
 		first := childConfig{ZoneFiles: zoneFolder(t, unchangedFile), Clock: []time.Time{june(1, 7, 0), june(1, 8, 0), june(1, 9, 0)}}

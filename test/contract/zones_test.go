@@ -120,7 +120,7 @@ func TestChangedZoneRulesMoveNextRun(t *testing.T) {
 			return
 		}
 		require.Equal(t, []hourbell.PlannedChange{{
-			ScheduleID: "a", Kind: hourbell.EventChanged, Detail: "the rules of time zone Test/Town are different",
+			ScheduleID: "a", Kind: hourbell.EventChanged, Detail: "the rules of time zone Test/Town have changed",
 			OldNextRunAt: june(2, 8, 0), NewNextRunAt: c.nextRun,
 		}}, plan)
 

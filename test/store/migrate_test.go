@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -92,17 +93,58 @@ func TestMigrationsApplyWithOtherTools(t *testing.T) {
 		names, err := fs.Glob(store.Migrations(), db.Dialect+"/*.sql")
 		require.NoError(t, err)
 		require.NotEmpty(t, names)
-		for _, name := range names {
-			text, err := fs.ReadFile(store.Migrations(), name)
-			require.NoError(t, err)
-			_, err = db.SQL().ExecContext(t.Context(), string(text))
-			require.NoError(t, err)
-		}
+		migrateTo(t, db, len(names))
 		s, _ := newStore(t, db.DB)
 		require.NoError(t, s.CheckMigrated(t.Context()))
 		require.NoError(t, store.Migrate(t.Context(), db.DB))
 		require.NoError(t, callAll(t.Context(), s))
 	})
+}
+
+// The third migration gives each schedule with a next run a time from which it
+// counts, before that run.
+func TestMigrationSetsSettledThrough(t *testing.T) {
+	eachEmptyDatabase(t, func(t *testing.T, db *dbtest.DB) {
+		migrateTo(t, db, 2)
+		at := func(offset time.Duration) any {
+			if db.Dialect == "sqlite" {
+				return noon.Add(offset).UnixMicro()
+			}
+			return noon.Add(offset)
+		}
+		insert := func(id string, next, settled, updated any) {
+			require.NoError(t, db.Exec(`INSERT INTO hourbell_schedules
+				(namespace, id, definition_hash, enabled, next_run_at, settled_through, grace, updated_at, created_at, name, cron, time_zone, target_kind)
+				VALUES ('test', ?, 'h', true, ?, ?, ?, ?, ?, 'n', '0 * * * *', 'UTC', 'ALL_JOBS')`,
+				id, next, settled, map[string]any{"postgres": "2 minutes", "sqlite": 120_000_000}[db.Dialect], updated, at(0)).Error)
+		}
+		insert("never fired", at(time.Hour), nil, at(time.Minute))
+		insert("due", at(0), nil, at(time.Minute))
+		insert("fired", at(time.Hour), at(0), at(time.Second))
+		insert("settled later", at(time.Hour), at(time.Minute), at(time.Second))
+		insert("disabled", nil, at(0), at(time.Hour))
+		require.NoError(t, store.Migrate(t.Context(), db.DB))
+		s, _ := newStore(t, db.DB)
+		for id, want := range map[string]time.Time{
+			"never fired": noon.Add(time.Minute), "due": noon.Add(-time.Microsecond), "fired": noon.Add(time.Second),
+			"settled later": noon.Add(time.Minute), "disabled": noon,
+		} {
+			require.Equal(t, want, readSchedule(t, s, id).SettledThrough, id)
+		}
+	})
+}
+
+// migrateTo applies the migrations up to a version.
+func migrateTo(t testing.TB, db *dbtest.DB, version int) {
+	t.Helper()
+	names, err := fs.Glob(store.Migrations(), db.Dialect+"/*.sql")
+	require.NoError(t, err)
+	for _, name := range names[:version] {
+		text, err := fs.ReadFile(store.Migrations(), name)
+		require.NoError(t, err)
+		_, err = db.SQL().ExecContext(t.Context(), string(text))
+		require.NoError(t, err)
+	}
 }
 
 func TestUnmigratedDatabaseReturnsErrNotMigrated(t *testing.T) {

@@ -24,6 +24,10 @@ var operations = []operation{
 	{"ListSchedules", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.ListSchedules(ctx, hourbell.ScheduleQuery{Sort: "id", Limit: 1}))
 	}},
+	{"Stored", func(ctx context.Context, s hourbell.Store) error { return errOf(s.Stored(ctx)) }},
+	{"LatestEvents", func(ctx context.Context, s hourbell.Store) error {
+		return errOf(s.LatestEvents(ctx, []string{"a"}, []hourbell.EventKind{hourbell.EventEnabled}))
+	}},
 	{"InsertSchedules", func(ctx context.Context, s hourbell.Store) error {
 		return errOf(s.InsertSchedules(ctx, newUpdates(scheduleDueAt("op", noon.AddDate(1000, 0, 0)))))
 	}},

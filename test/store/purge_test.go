@@ -187,3 +187,31 @@ func TestPurgeDoesNotWaitForLockedRows(t *testing.T) {
 	}))
 	require.Equal(t, 4, purgeRows(t, s, retention, 10))
 }
+
+// D2: The last ENABLED or DISABLED event of a schedule is kept, because it says
+// how to restore a missing row. It is deleted once the schedule is removed.
+func TestPurgeKeepsLastSwitch(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, _ *dbtest.DB, s hourbell.Store, c *testClock) {
+		add := func(id string, kinds ...hourbell.EventKind) {
+			for i, kind := range kinds {
+				require.NoError(t, s.InsertEvents(t.Context(), []hourbell.Event{{ScheduleID: id, Kind: kind, Note: fmt.Sprint(i)}}))
+			}
+		}
+		add("a", hourbell.EventDefined, hourbell.EventEnabled, hourbell.EventSkipped, hourbell.EventDisabled, hourbell.EventSkipped)
+		add("removed", hourbell.EventEnabled, hourbell.EventRemoved)
+		add("b", hourbell.EventEnabled)
+		c.Advance(retention.Events + time.Second)
+		add("b", hourbell.EventSkipped)
+		for range 2 {
+			_, err := s.Purge(t.Context(), retention, 2)
+			require.NoError(t, err)
+		}
+		events, err := s.Events(t.Context(), hourbell.EventQuery{Limit: 10})
+		require.NoError(t, err)
+		var left []string
+		for _, e := range events {
+			left = append(left, fmt.Sprint(e.ScheduleID, " ", e.Kind, " ", e.Note))
+		}
+		require.Equal(t, []string{"b SKIPPED 0", "b ENABLED 0", "a DISABLED 3"}, left)
+	})
+}

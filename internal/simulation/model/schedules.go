@@ -133,6 +133,9 @@ func (s *Session) UpdateSchedules(_ context.Context, updates []storage.ScheduleU
 func (s *Session) updated(before storage.Schedule, u storage.ScheduleUpdate) storage.Schedule {
 	after := withDefinition(before, u.Schedule)
 	if !u.Settles {
+		if u.DefinitionHash == u.ReadHash {
+			after.Version++
+		}
 		return after
 	}
 	after.Enabled, after.EnabledNote, after.NextRunAt, after.SettledThrough, after.RemovedAt = u.Enabled, u.EnabledNote, u.NextRunAt, u.SettledThrough, u.RemovedAt

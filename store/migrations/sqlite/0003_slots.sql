@@ -3,10 +3,10 @@
 ALTER TABLE hourbell_schedules ADD COLUMN zone_rules text NOT NULL DEFAULT '';
 ALTER TABLE hourbell_schedules ADD COLUMN manual integer NOT NULL DEFAULT 0;
 
--- From now on, settled_through is also set when a schedule starts to count, so
--- that an enabled schedule always has it.
+-- From now on, enabling a schedule also sets settled_through. So each enabled
+-- schedule has it.
 UPDATE hourbell_schedules
 SET settled_through = max(COALESCE(settled_through, 0), min(updated_at, next_run_at - 1))
 WHERE next_run_at IS NOT NULL;
 
-INSERT INTO hourbell_migrations (version, checksum) VALUES (3, 'dea9a94d1b439f89');
+INSERT INTO hourbell_migrations (version, checksum) VALUES (3, '0d1f674d881ee5b1');
