@@ -71,6 +71,12 @@ func (s *Scheduler) findMissing(ctx context.Context, changes []syncChange) error
 			}
 		}
 	}
+	if !s.wasComplete() {
+		// At the first start of all, nothing has events.
+		if events, err := s.store.Events(ctx, EventQuery{Limit: 1}); err != nil || len(events) == 0 {
+			return err
+		}
+	}
 	latest := map[string]Event{}   // of all four kinds
 	switched := map[string]Event{} // ENABLED or DISABLED
 	for chunk := range slices.Chunk(ids, syncChunk) {

@@ -44,8 +44,9 @@ var postgres = &dialect{
 		"in_bigints": func(x string) string {
 			return "= ANY (ARRAY(SELECT CAST(unnest(CAST(" + x + " AS text[])) AS bigint)))"
 		},
-		"returned":     func(x string) string { return "s." + x }, // c has columns with the same names
-		"join_lines":   func(x string) string { return "string_agg(" + x + ", chr(10))" },
+		"returned":     func(x string) string { return "s." + x },                           // c has columns with the same names
+		"digests":      func(x string) string { return "CAST(bit_xor(" + x + ") AS text)" }, // a single number
+		"only_sqlite":  func(string) string { return "" },
 		"isolation":    func(string) string { return "current_setting('default_transaction_isolation')" },
 		"batch":        postgresBatch,
 		"locked_batch": postgresLockedBatch,
@@ -74,7 +75,8 @@ var sqlite = &dialect{
 		"in":           func(x string) string { return "IN (" + x + ")" },
 		"in_bigints":   func(x string) string { return "IN (SELECT CAST(value AS integer) FROM json_each(" + x + "))" },
 		"returned":     func(x string) string { return x }, // RETURNING sees no other table
-		"join_lines":   func(x string) string { return "group_concat(" + x + ", char(10))" },
+		"digests":      func(x string) string { return "group_concat(" + x + ", ',')" },
+		"only_sqlite":  func(x string) string { return x },
 		"isolation":    func(string) string { return "''" }, // there is only one level
 		"batch":        sqliteBatch,
 		"locked_batch": sqliteBatch, // there is one writer at a time

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell/internal/storage"
@@ -21,45 +23,35 @@ func (s *database) Schedules(ctx context.Context, ids ...string) (list []storage
 	return list, s.query(ctx, selectSchedulesByID, values{"ids": sanitizeTexts(ids)}, collect(&list, scheduleFields))
 }
 
-// On Postgres, a column holds the digest of each row. On SQLite, which has no
-// hash function, this process computes it.
-var (
-	combineDigests = prepare(`SELECT count(*), bit_xor(definition_digest) FROM hourbell_schedules WHERE namespace = @namespace AND removed_at IS NULL`)
-	selectDigested = prepare(`SELECT ` + digestedColumns + ` FROM hourbell_schedules WHERE namespace = @namespace AND removed_at IS NULL`)
-)
-
-// digestedColumns are the columns that digestedFields scans.
-const digestedColumns = `id, definition_hash, name, description, cron, time_zone, zone_rules, manual, target_kind, target, {micros grace}`
-
-func digestedFields(r *storage.Schedule) []any {
-	return []any{
-		&r.ID, &r.DefinitionHash, &r.Name, &r.Description, &r.Cron, &r.TimeZone, &r.ZoneRules, toNumber(&r.Manual), &r.TargetKind, &r.Target,
-		toDuration(&r.Grace),
-	}
-}
+// definition_digest is a generated column on Postgres. On SQLite, this process
+// writes it, and a trigger clears it if the row is edited by hand.
+var selectStored = prepare(`
+SELECT count(*), {digests definition_digest} FROM hourbell_schedules WHERE namespace = @namespace AND removed_at IS NULL`)
 
 // Stored implements [hourbell.Store].
 func (s *database) Stored(ctx context.Context) (stored storage.Stored, err error) {
-	if s.dialect == sqlite {
-		var row storage.Schedule
-		fields := digestedFields(&row)
-		return stored, s.query(ctx, selectDigested, nil, func(rows *sql.Rows) error {
-			err := rows.Scan(fields...)
-			if err == nil {
-				stored.Add(&row)
-			}
-			return err
-		})
+	var digests string
+	err = s.query(ctx, selectStored, nil, func(rows *sql.Rows) error { return rows.Scan(&stored.Count, toText(&digests)) })
+	if err != nil {
+		return stored, err
 	}
-	return stored, s.query(ctx, combineDigests, nil, func(rows *sql.Rows) error {
-		return rows.Scan(&stored.Count, toNumber(&stored.Digest))
-	})
+	for digest := range strings.SplitSeq(digests, ",") {
+		if digest == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(digest, 10, 64)
+		if err != nil {
+			return stored, err
+		}
+		stored.Digest ^= n
+	}
+	return stored, nil
 }
 
 // definitionColumns are the columns of a batch of schedules to insert or
 // update.
 const definitionColumns = `id:text name:text description:text cron:text time_zone:text zone_rules:text manual:boolean target_kind:text target:text
-	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz note:text settled:timestamptz`
+	grace:bigint hash:text digest:bigint enabled:boolean next:timestamptz until:timestamptz note:text settled:timestamptz`
 
 func definitionBatch(rows []storage.ScheduleUpdate) batch {
 	return batch{
@@ -74,6 +66,7 @@ func definitionBatch(rows []storage.ScheduleUpdate) batch {
 		col("target", rows, func(r *storage.ScheduleUpdate) string { return r.Target }),
 		col("grace", rows, func(r *storage.ScheduleUpdate) int64 { return r.Grace.Microseconds() }),
 		col("hash", rows, func(r *storage.ScheduleUpdate) string { return r.DefinitionHash }),
+		col("digest", rows, func(r *storage.ScheduleUpdate) int64 { return r.Digest() }),
 		col("enabled", rows, func(r *storage.ScheduleUpdate) bool { return r.Enabled }),
 		timeCol("next", rows, func(r *storage.ScheduleUpdate) time.Time { return r.NextRunAt }),
 		timeCol("until", rows, func(r *storage.ScheduleUpdate) time.Time { return r.Until }),
@@ -90,9 +83,9 @@ var (
 const insertSchedulesTemplate = `
 {batch ` + definitionColumns + ` unfinished:timestamptz updated:timestamptz former_id:text}
 INSERT INTO hourbell_schedules (namespace, id, name, description, cron, time_zone, zone_rules, manual, target_kind, target, grace, definition_hash,
-	enabled, next_run_at, enabled_note, settled_through, unfinished_since, former_id, created_at, updated_at)
+	enabled, next_run_at, enabled_note, settled_through, unfinished_since, former_id, created_at, updated_at{only_sqlite , definition_digest})
 SELECT @namespace, c.id, c.name, c.description, c.cron, c.time_zone, c.zone_rules, c.manual, c.target_kind, c.target, {interval c.grace}, c.hash,
-	c.enabled, c.next, c.note, c.settled, c.unfinished, NULLIF(c.former_id, ''), clock.now, COALESCE(c.updated, clock.now)
+	c.enabled, c.next, c.note, c.settled, c.unfinished, NULLIF(c.former_id, ''), clock.now, COALESCE(c.updated, clock.now){only_sqlite , c.digest}
 FROM c CROSS JOIN clock WHERE c.until IS NULL OR c.until > clock.now ORDER BY c.id`
 
 // InsertSchedules implements [hourbell.Store].
@@ -124,7 +117,7 @@ var updateSchedules = prepare(`
 {locked_batch ` + definitionColumns + ` version:bigint read_hash:text settles:boolean removed:timestamptz}
 UPDATE hourbell_schedules AS s SET
 	name = c.name, description = c.description, cron = c.cron, time_zone = c.time_zone, zone_rules = c.zone_rules,
-	manual = c.manual, target_kind = c.target_kind, target = c.target, grace = {interval c.grace}, definition_hash = c.hash,
+	manual = c.manual, target_kind = c.target_kind, target = c.target, grace = {interval c.grace}, definition_hash = c.hash{only_sqlite , definition_digest = c.digest},
 	enabled = CASE WHEN c.settles THEN c.enabled ELSE s.enabled END,
 	enabled_note = CASE WHEN c.settles THEN c.note ELSE s.enabled_note END,
 	next_run_at = CASE WHEN c.settles THEN c.next ELSE s.next_run_at END,

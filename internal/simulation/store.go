@@ -208,6 +208,11 @@ func (s *actorStore) Stored(ctx context.Context) (storage.Stored, error) {
 	return execute(s, "stored", func() (storage.Stored, error) { return s.Session.Stored(ctx) })
 }
 
+// Events implements [hourbell.Store].
+func (s *actorStore) Events(ctx context.Context, q hourbell.EventQuery) ([]hourbell.Event, error) {
+	return execute(s, "events", func() ([]hourbell.Event, error) { return s.Session.Events(ctx, q) })
+}
+
 // LatestEvents implements [hourbell.Store].
 func (s *actorStore) LatestEvents(ctx context.Context, ids []string, kinds []hourbell.EventKind) ([]hourbell.Event, error) {
 	return execute(s, "latest-events", func() ([]hourbell.Event, error) { return s.Session.LatestEvents(ctx, ids, kinds) })

@@ -44,8 +44,8 @@ type Schedule struct {
 	ReadAt                           time.Time // the database time of the read; not stored
 }
 
-// Digest returns a hash of the ID and the columns that code owns. Postgres
-// computes the same in the column definition_digest.
+// Digest returns a hash of the ID and the columns that code owns, as the column
+// definition_digest has it.
 func (s *Schedule) Digest() int64 {
 	sum := sha256.Sum256([]byte(strings.Join([]string{
 		s.ID, s.DefinitionHash, s.Name, s.Description, s.Cron, s.TimeZone, s.ZoneRules, strconv.FormatBool(s.Manual),

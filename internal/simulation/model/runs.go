@@ -116,6 +116,19 @@ func (s *Session) InsertEvents(_ context.Context, events []hourbell.Event) error
 	})
 }
 
+// Events implements [hourbell.Store] for queries that select by nothing but the
+// limit.
+func (s *Session) Events(_ context.Context, q hourbell.EventQuery) (list []hourbell.Event, err error) {
+	return list, s.statement(func(tx *transaction) error {
+		for _, e := range slices.Backward(slices.Concat(s.db.Events, tx.events)) {
+			if len(list) < q.Limit {
+				list = append(list, e.Event)
+			}
+		}
+		return nil
+	})
+}
+
 // LatestEvents implements [hourbell.Store].
 func (s *Session) LatestEvents(_ context.Context, ids []string, kinds []hourbell.EventKind) (list []hourbell.Event, err error) {
 	type key struct {
