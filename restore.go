@@ -71,6 +71,9 @@ func (s *Scheduler) findMissing(ctx context.Context, changes []syncChange) error
 			}
 		}
 	}
+	if len(ids) == 0 {
+		return nil
+	}
 	if !s.wasComplete() {
 		// At the first start of all, nothing has events.
 		if events, err := s.store.Events(ctx, EventQuery{Limit: 1}); err != nil || len(events) == 0 {

@@ -76,8 +76,8 @@ func newFromEnd(dom, month values) (e fromEnd, others values) {
 }
 
 // next returns the first matching day that is not before from. It returns false
-// if there is none in nine years. The longest time between two matches is from
-// 1 February 2096 to 2104, for L-28 in February.
+// if there is none in nine years. The longest gap is eight years: L-28 in
+// February matches 1 February 2096, and then 1 February 2104.
 func (e fromEnd) next(from int64) (int64, bool) {
 	year, month, first := time.Unix(from*day, 0).UTC().Date()
 	for range 9 * 12 {

@@ -39,9 +39,9 @@
 // The macros are @yearly, @annually, @monthly, @weekly, @daily, @midnight and
 // @hourly.
 //
-// Not supported are a year, a time zone, a user or a command in the expression,
-// long names such as MONDAY, H, and other macros such as @every and @reboot.
-// The error for each says what to write instead.
+// An expression cannot contain a year, a time zone, a user, a command, H, or a
+// long name such as MONDAY. Other macros, such as @every and @reboot, are
+// errors too. Each error says what to write instead.
 //
 // # Rules
 //

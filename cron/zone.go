@@ -112,9 +112,9 @@ func loadZone(name string) (*time.Location, error) {
 	}
 }
 
-// checkZoneName refuses names that load on some hosts and are not IANA names:
-// of files beside the zones, and of copies of the zones. Some file systems
-// ignore case, so the check does too.
+// checkZoneName refuses names that are not portable: those of special files, and
+// those in the folders posix and right. It ignores case, because some file
+// systems do.
 func checkZoneName(name string) error {
 	folder, base, inFolder := strings.Cut(name, "/")
 	inRight := inFolder && strings.EqualFold(folder, "right")

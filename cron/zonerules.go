@@ -14,10 +14,10 @@ var (
 )
 
 // ZoneRules returns 16 hexadecimal digits that identify the rules of a time
-// zone: its UTC offsets from 2020 to 2039, and the times at
-// which they change. Names and abbreviations do not count. Two zones with the
-// same offsets in these years return the same digits, and so do two versions of
-// a zone's data that differ in other years only.
+// zone: its UTC offsets from 2020 to 2039, and the times at which they change.
+// The result does not depend on names or abbreviations. Two zones with the same
+// offsets in these years have the same digits. So do two versions of a zone's
+// data that differ in other years only.
 //
 // ZoneRules visits every clock change of these years, so callers with many
 // schedules cache the result for each zone.
