@@ -232,8 +232,8 @@ type scheduleView struct {
 	slots    *cron.Schedule // nil if manual, or if this process cannot parse the expression or zone
 }
 
-// Active reports whether the schedule is enabled and declared. A manual schedule
-// can be active, and never fires.
+// Active reports whether the schedule is enabled and declared. A manual
+// schedule can be active, and never fires.
 func (s scheduleView) Active() bool { return s.Enabled && s.RemovedAt.IsZero() }
 
 // newScheduleViews converts schedules. It parses equal expressions only once.

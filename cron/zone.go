@@ -112,8 +112,8 @@ func loadZone(name string) (*time.Location, error) {
 	}
 }
 
-// checkZoneName refuses names that are not portable: those of special files, and
-// those in the folders posix and right. It ignores case, because some file
+// checkZoneName refuses names that are not portable: those of special files,
+// and those in the folders posix and right. It ignores case, because some file
 // systems do.
 func checkZoneName(name string) error {
 	folder, base, inFolder := strings.Cut(name, "/")
