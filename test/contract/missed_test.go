@@ -414,7 +414,7 @@ func TestScheduleWithInvalidCronCanBeDisabled(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *dbtest.DB) {
 		c := newClock(noon)
 		s := newSyncedReplica(t, db.DB, newConfig(c, hourly("a")))
-		require.NoError(t, db.Exec("UPDATE hourbell_schedules SET cron = 'not-cron'").Error)
+		require.NoError(t, db.Exec("UPDATE hourbell_schedules SET cron = 'not-cron', definition_hash = 'of another build'").Error)
 		c.Set(noon.Add(3 * time.Hour))
 		require.NoError(t, s.Disable(t.Context(), "a", ann))
 		require.Equal(t, []string{"DISABLED 13:00:00-13:00:00 1"}, skipTexts(t, s, "a"))
