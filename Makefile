@@ -177,9 +177,10 @@ $(WITHPG):
 # Packages are built first and then tested one at a time. Next to each other
 # they would miss their deadlines. The tests in a browser and of other routers
 # are left out: other tests send the same requests to the server. So are those
-# of the SQLite drivers, whose code the detector would slow down.
+# of the SQLite drivers, whose code the detector would slow down, and archtest,
+# which has one goroutine.
 .race:
-	$(call in,$(filter-out ./test/drivers,$(TESTMODULES)),packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$') && \
+	$(call in,$(filter-out ./test/drivers ./test/e2e/mount/compression,$(TESTMODULES)),packages=$$($(GO) list ./... | grep -v '/e2e/page$$\|/e2e/mount$$\|/archtest$$') && \
 	  $(GO) test -race -short -run '^$$' $$packages >/dev/null && \
 	  $(GO) test -race -short -p 1 -timeout 20m $(TESTFLAGS) $$packages)
 
