@@ -45,3 +45,20 @@ func requireSlots(t *testing.T, expr, zone, after string, slots ...string) {
 		from = slot
 	}
 }
+
+// requireDayExists requires that an expression for a day of one month has a
+// slot in that month within eight years, or that it never comes due.
+func requireDayExists(t *testing.T, expr string, month int, exists bool) {
+	t.Helper()
+	s, err := cron.Parse(expr, "UTC")
+	if !exists {
+		assert.ErrorIs(t, err, cron.ErrNever, expr)
+		return
+	}
+	require.NoError(t, err, expr)
+	// The longest time without a 29 February is from 2096 to 2104.
+	slot, err := s.Next(parseTime(t, "2096-03-01T00:00Z"))
+	require.NoError(t, err, expr)
+	assert.True(t, slot.Before(parseTime(t, "2104-03-01T00:00Z")), expr)
+	assert.EqualValues(t, month, slot.Month(), expr)
+}
