@@ -3,10 +3,10 @@ package hourbell
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/hourbell/hourbell/internal/storage"
+	"github.com/hourbell/hourbell/internal/text"
 	"github.com/hourbell/hourbell/internal/timing"
 )
 
@@ -176,12 +176,12 @@ func (s *Scheduler) newFailure(c *claimedSchedule, err error) storage.Failure {
 
 // truncate limits an error message that is stored to 2,000 bytes. An engine's
 // message may contain a whole request.
-func truncate(text string) string {
+func truncate(message string) string {
 	const limit = 2000
-	if len(text) <= limit {
-		return text
+	if len(message) <= limit {
+		return message
 	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
+	return text.Truncate(message, limit) + "…"
 }
 
 // recordFailures records failures in their rows, which it unlocks, and as

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hourbell/hourbell"
+	"github.com/hourbell/hourbell/internal/text"
 )
 
 // The functions below format values for the pages. page.js formats relative
@@ -248,13 +249,13 @@ const maxNesting = 50
 // argsText returns what the page shows of a run's arguments, and whether that
 // is all of them. It returns "" for none. It indents the arguments if they then
 // are not too long.
-func argsText(args json.RawMessage) (text string, isWhole bool) {
+func argsText(args json.RawMessage) (shown string, isWhole bool) {
 	var indented bytes.Buffer
 	switch {
 	case len(args) == 0 || string(args) == "null":
 		return "", true
 	case len(args) > maxArgs:
-		return truncate(string(args), maxArgs), false
+		return text.Truncate(string(args), maxArgs), false
 	case nesting(args) <= maxNesting && json.Indent(&indented, args, "", "  ") == nil && indented.Len() <= maxArgs:
 		return indented.String(), true
 	}
@@ -280,17 +281,13 @@ func nesting(text []byte) (deepest int) {
 	}
 }
 
-// truncate returns the first n bytes of a text, or up to three fewer so that it
-// cuts no character.
-func truncate(text string, n int) string { return strings.ToValidUTF8(text[:n], "") }
-
 // clip returns a stored text as a page shows it. It cuts a text that is too
 // long.
-func clip(text string) string {
-	if len(text) <= maxText {
-		return text
+func clip(stored string) string {
+	if len(stored) <= maxText {
+		return stored
 	}
-	return truncate(text, maxText) + "… (the beginning of " + formatSize(len(text)) + ")"
+	return text.Truncate(stored, maxText) + "… (the beginning of " + formatSize(len(stored)) + ")"
 }
 
 // formatSize formats a number of bytes.
