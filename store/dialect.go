@@ -139,6 +139,9 @@ func postgresRows(columns string) string {
 	var arrays, names []string
 	for column := range strings.FieldsSeq(columns) {
 		name, kind, _ := strings.Cut(column, ":")
+		if kind == "" {
+			continue // only SQLite has it
+		}
 		arrays = append(arrays, "\n\tCAST(@c_"+name+" AS "+kind+"[])")
 		names = append(names, name)
 	}

@@ -49,12 +49,12 @@ func (s *database) Stored(ctx context.Context) (stored storage.Stored, err error
 }
 
 // definitionColumns are the columns of a batch of schedules to insert or
-// update.
+// update. Postgres has none without a type.
 const definitionColumns = `id:text name:text description:text cron:text time_zone:text zone_rules:text manual:boolean target_kind:text target:text
-	grace:bigint hash:text digest:bigint enabled:boolean next:timestamptz until:timestamptz note:text settled:timestamptz`
+	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz note:text settled:timestamptz digest:`
 
-func definitionBatch(rows []storage.ScheduleUpdate) batch {
-	return batch{
+func definitionBatch(d *dialect, rows []storage.ScheduleUpdate) batch {
+	columns := batch{
 		col("id", rows, func(r *storage.ScheduleUpdate) string { return r.ID }),
 		col("name", rows, func(r *storage.ScheduleUpdate) string { return r.Name }),
 		col("description", rows, func(r *storage.ScheduleUpdate) string { return r.Description }),
@@ -66,13 +66,16 @@ func definitionBatch(rows []storage.ScheduleUpdate) batch {
 		col("target", rows, func(r *storage.ScheduleUpdate) string { return r.Target }),
 		col("grace", rows, func(r *storage.ScheduleUpdate) int64 { return r.Grace.Microseconds() }),
 		col("hash", rows, func(r *storage.ScheduleUpdate) string { return r.DefinitionHash }),
-		col("digest", rows, func(r *storage.ScheduleUpdate) int64 { return r.Digest() }),
 		col("enabled", rows, func(r *storage.ScheduleUpdate) bool { return r.Enabled }),
 		timeCol("next", rows, func(r *storage.ScheduleUpdate) time.Time { return r.NextRunAt }),
 		timeCol("until", rows, func(r *storage.ScheduleUpdate) time.Time { return r.Until }),
 		col("note", rows, func(r *storage.ScheduleUpdate) string { return r.EnabledNote }),
 		timeCol("settled", rows, func(r *storage.ScheduleUpdate) time.Time { return r.SettledThrough }),
 	}
+	if d == sqlite {
+		columns = append(columns, col("digest", rows, func(r *storage.ScheduleUpdate) int64 { return r.Digest() }))
+	}
+	return columns
 }
 
 var (
@@ -93,7 +96,7 @@ func (s *database) InsertSchedules(ctx context.Context, rows []storage.ScheduleU
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	v := values{"batch": append(definitionBatch(rows),
+	v := values{"batch": append(definitionBatch(s.dialect, rows),
 		timeCol("unfinished", rows, func(r *storage.ScheduleUpdate) time.Time { return r.UnfinishedSince }),
 		timeCol("updated", rows, func(r *storage.ScheduleUpdate) time.Time { return r.UpdatedAt }),
 		col("former_id", rows, func(r *storage.ScheduleUpdate) string { return r.FormerID }),
@@ -141,7 +144,7 @@ func (s *database) UpdateSchedules(ctx context.Context, rows []storage.ScheduleU
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	return ids, s.write(ctx, updateSchedules, values{"batch": append(definitionBatch(rows),
+	return ids, s.write(ctx, updateSchedules, values{"batch": append(definitionBatch(s.dialect, rows),
 		col("version", rows, func(r *storage.ScheduleUpdate) int64 { return r.Version }),
 		col("read_hash", rows, func(r *storage.ScheduleUpdate) string { return r.ReadHash }),
 		col("settles", rows, func(r *storage.ScheduleUpdate) bool { return r.Settles }),
