@@ -89,35 +89,32 @@ func decide(c storage.Claim, grace time.Duration, slots *calendar) (decision, er
 // zone rules wrote it. It fires nothing. It skips the slots that are due since
 // SettledThrough, and continues with the first slot after the claim.
 func correctNextRun(c storage.Claim, slots *calendar) (decision, error) {
-	next, err := slots.next(later(c.At, c.SettledThrough))
-	if err != nil && !errors.Is(err, cron.ErrNever) {
+	next, err := slots.nextIfAny(later(c.At, c.SettledThrough))
+	if err != nil {
 		return decision{}, err
 	}
-	problem := "the next run " + c.NextRunAt.Format(time.RFC3339) + " was not a slot"
-	if slots.isSlot(c.NextRunAt) {
-		problem = "the next run " + c.NextRunAt.Format(time.RFC3339) + " was settled already"
-	}
-	d := decision{slot: c.At, next: next, skipped: &skip{
-		reason: SkipNotASlot, from: c.NextRunAt, to: c.NextRunAt, detail: problem + ", and no slot was due",
-	}}
 	from := c.SettledThrough
 	if from.IsZero() {
 		from = c.NextRunAt
 	}
-	first, err := slots.next(from)
-	switch {
-	case errors.Is(err, cron.ErrNever), err == nil && first.After(c.At):
+	first, err := slots.nextIfAny(from)
+	if err != nil {
+		return decision{}, err
+	}
+	skipped, err := unsettledSlots(first, c.At, SkipNotASlot, slots)
+	if err != nil {
+		return decision{}, err
+	}
+	detail := "the next run " + c.NextRunAt.Format(time.RFC3339) + " was not a slot"
+	if slots.isSlot(c.NextRunAt) {
+		detail = "the next run " + c.NextRunAt.Format(time.RFC3339) + " was settled already"
+	}
+	d := decision{slot: c.At, next: next, skipped: skipped}
+	if skipped == nil {
+		d.skipped = &skip{reason: SkipNotASlot, from: c.NextRunAt, to: c.NextRunAt, detail: detail + ", and no slot was due"}
 		return d, nil
-	case err != nil:
-		return decision{}, err
 	}
-	if d.slot, err = slots.latestDue(first, c.At); err != nil {
-		return decision{}, err
-	}
-	if d.skipped, err = slots.skip(SkipNotASlot, first, d.slot); err != nil {
-		return decision{}, err
-	}
-	d.skipped.detail = problem
+	d.slot, d.skipped.detail = skipped.to, detail
 	return d, nil
 }
 
@@ -156,11 +153,7 @@ func firstUnsettled(row *storage.Schedule, reason SkipReason, slots *calendar) (
 	if reason != SkipRulesChanged && isOpen || row.SettledThrough.IsZero() {
 		return row.NextRunAt, nil
 	}
-	first, err := slots.next(row.SettledThrough)
-	if errors.Is(err, cron.ErrNever) {
-		return time.Time{}, nil
-	}
-	return first, err
+	return slots.nextIfAny(row.SettledThrough)
 }
 
 // hasOtherRules reports whether a row was stored with other zone rules than
@@ -237,6 +230,16 @@ func (c *calendar) next(t time.Time) (time.Time, error) {
 		return time.Time{}, cron.ErrNever
 	}
 	return cached(c.following, t, func() (time.Time, error) { return c.schedule.Next(t) })
+}
+
+// nextIfAny returns the first slot strictly after t, or the zero time if there
+// is none.
+func (c *calendar) nextIfAny(t time.Time) (time.Time, error) {
+	next, err := c.next(t)
+	if errors.Is(err, cron.ErrNever) {
+		return time.Time{}, nil
+	}
+	return next, err
 }
 
 // zoneRules identifies the rules of the calendar's time zone.
