@@ -37,16 +37,21 @@ func (s *Scheduler) checkStored(ctx context.Context) error {
 	if !s.isSynced() {
 		return nil // the first sync is still to come
 	}
-	stored, err := s.store.Stored(ctx)
-	if err != nil {
+	if complete, err := s.isStored(ctx); err != nil || complete {
 		return err
 	}
-	if stored == s.catalog.wantStored {
-		s.noteComplete()
-		s.noteMissing(nil, nil)
-		return nil
-	}
 	return s.resync(ctx)
+}
+
+// isStored reports whether the stored definitions are those of this process.
+func (s *Scheduler) isStored(ctx context.Context) (bool, error) {
+	stored, err := s.store.Stored(ctx)
+	if err != nil || stored != s.catalog.wantStored {
+		return false, err
+	}
+	s.noteComplete()
+	s.noteMissing(nil, nil)
+	return true, nil
 }
 
 // missingRow describes a row that was stored before and is missing.
@@ -114,16 +119,14 @@ func (s *Scheduler) findMissing(ctx context.Context, changes []syncChange) error
 }
 
 // reportRestored logs which missing schedules a chunk has restored, and returns
-// their ids.
+// their ids. written is in order.
 func (s *Scheduler) reportRestored(ctx context.Context, chunk []syncChange, written []string) []string {
-	isWritten := make(map[string]bool, len(written))
-	for _, id := range written {
-		isWritten[id] = true
-	}
 	var restored []string
 	for _, change := range chunk {
-		if change.missing != nil && isWritten[change.declared.ID] {
-			restored = append(restored, change.declared.ID)
+		if change.missing != nil {
+			if _, ok := slices.BinarySearch(written, change.declared.ID); ok {
+				restored = append(restored, change.declared.ID)
+			}
 		}
 	}
 	if len(restored) > 0 {
@@ -139,6 +142,9 @@ var errNoEffect = errors.New("inserting them had no effect: check the table for 
 // noteFailedSync records which declared schedules a failed sync has left
 // missing, and returns the sync's error, or a clearer one.
 func (s *Scheduler) noteFailedSync(ctx context.Context, syncErr error) error {
+	if !s.wasComplete() && !errors.Is(syncErr, errRowsKeepChanging) {
+		return syncErr // the schedules are still to be stored
+	}
 	rows, err := s.store.Schedules(ctx)
 	if err != nil {
 		return syncErr
@@ -148,7 +154,7 @@ func (s *Scheduler) noteFailedSync(ctx context.Context, syncErr error) error {
 		syncErr = fmt.Errorf("declared schedules are missing (%d: %s): %w (%w)",
 			len(missing), strings.Join(firstNames(missing), ", "), errNoEffect, syncErr)
 	}
-	if s.wasComplete() || errors.Is(syncErr, errNoEffect) { // otherwise they are still to be stored
+	if s.wasComplete() || errors.Is(syncErr, errNoEffect) {
 		s.noteMissing(missing, syncErr)
 	}
 	return syncErr

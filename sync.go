@@ -61,14 +61,8 @@ func (s *Scheduler) Sync(ctx context.Context) error {
 }
 
 func (s *Scheduler) sync(ctx context.Context) error {
-	stored, err := s.store.Stored(ctx)
-	if err != nil {
+	if complete, err := s.isStored(ctx); err != nil || complete {
 		return err
-	}
-	if stored == s.catalog.wantStored {
-		s.noteComplete()
-		s.noteMissing(nil, nil)
-		return nil
 	}
 	restored, err := s.syncChanged(ctx)
 	if err != nil {

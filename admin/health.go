@@ -176,8 +176,7 @@ func fleetProblems(state hourbell.Health, mayShow func(id string) bool) problemL
 	return problems
 }
 
-// maxNames is how many schedules a problem names. The error that the scheduler
-// reports for missing schedules names the same ones.
+// maxNames is how many schedules a problem names.
 const maxNames = 10
 
 // missingText describes the declared schedules that were missing from the
@@ -205,5 +204,5 @@ func missingText(state hourbell.Health, mayShow func(id string) bool) string {
 	case len(names) < len(first):
 		return text + "; restoring failed: the log of the process has the cause"
 	}
-	return text + "; restoring failed: " + strings.TrimPrefix(state.MissingError, "hourbell: ")
+	return text + "; restoring failed: " + state.MissingError
 }
