@@ -49,7 +49,7 @@ func (s *database) Stored(ctx context.Context) (stored storage.Stored, err error
 }
 
 // definitionColumns are the columns of a batch of schedules to insert or
-// update. Postgres has none without a type.
+// update. A column without a type exists on SQLite only.
 const definitionColumns = `id:text name:text description:text cron:text time_zone:text zone_rules:text manual:boolean target_kind:text target:text
 	grace:bigint hash:text enabled:boolean next:timestamptz until:timestamptz note:text settled:timestamptz digest:`
 
